@@ -1,0 +1,192 @@
+//! Which Docker Engine is used, and whether it answers.
+//!
+//! The engine itself is asked, never the client alone: a `docker` on the PATH
+//! says nothing about a daemon behind it. The order: `DOCKER_HOST`, then the
+//! client's context, then the default socket, then the private engine that
+//! `cargo xtask setup` installs where there is none.
+
+use std::io;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use crate::ctx::Ctx;
+use crate::exec::api::{self, Endpoint};
+use crate::fault::{self, Fault};
+
+/// The default socket of a Docker Engine.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// An engine that answered.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// The surroundings with what a child needs to reach this engine.
+    pub ctx: Ctx,
+    /// Where it came from, for people.
+    pub origin: String,
+    /// Whether it is the private one.
+    pub private: bool,
+    endpoint: Endpoint,
+}
+
+impl Engine {
+    /// Finds the engine and makes sure that it answers.
+    pub fn connect(ctx: &Ctx) -> anyhow::Result<Self> {
+        match find(ctx)? {
+            Ok(engine) => {
+                if !engine.ctx.exports.is_empty() {
+                    engine.ctx.show(exports(&engine.ctx));
+                }
+                Ok(engine)
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Asks the engine; `None` is a 404.
+    pub fn get(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        api::get(&self.ctx, &self.endpoint, path)
+    }
+
+    /// An image's `inspect`, by name or id.
+    pub fn image(&self, reference: &str) -> anyhow::Result<Option<Value>> {
+        self.get(&format!("/images/{reference}/json"))
+    }
+
+    /// A container's `inspect`, by name or id.
+    pub fn container(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        self.get(&format!("/containers/{name}/json"))
+    }
+
+    /// The uncompressed size of an image: the sum of its layers as unpacked.
+    /// Not `.Size`, in which the containerd image store counts the compressed
+    /// blobs as well.
+    pub fn image_bytes(&self, reference: &str) -> anyhow::Result<u64> {
+        let history = self.get(&format!("/images/{reference}/history"))?;
+        let layers = history.as_ref().and_then(Value::as_array).context("the engine has no history of the image")?;
+        Ok(layers.iter().filter_map(|layer| layer["Size"].as_u64()).sum())
+    }
+
+    /// Whether the engine's image store holds several platforms under one
+    /// name: the containerd image store does, the older one does not.
+    pub fn holds_platforms(&self) -> anyhow::Result<bool> {
+        let info = self.get("/info")?.context("the engine does not describe itself")?;
+        Ok(info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+    }
+
+    /// The platform that the engine runs, such as `linux/amd64`.
+    pub fn platform(&self) -> anyhow::Result<String> {
+        let version = self.get("/version")?.context("the engine does not tell its version")?;
+        Ok(format!("{}/{}", version["Os"].as_str().unwrap_or("linux"), version["Arch"].as_str().unwrap_or("amd64")))
+    }
+}
+
+/// The line that gives a shell what our children get.
+pub fn exports(ctx: &Ctx) -> String {
+    let pairs = ctx.exports.iter().map(|(name, value)| match name.as_str() {
+        // Ours goes in front of whatever the shell has.
+        "PATH" => format!("PATH={}:\"$PATH\"", shell_words::quote(value.split(':').next().unwrap_or_default())),
+        _ => format!("{name}={}", shell_words::quote(value)),
+    });
+    format!("export {}", pairs.collect::<Vec<_>>().join(" "))
+}
+
+/// The engine, or the fault that says what to do; the outer error is for what
+/// has nothing to do with engines.
+pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
+    let dir = ctx.engine_dir();
+    let (endpoint, origin, chosen) = configured(ctx)?;
+    let found = |ctx: &Ctx, origin: String, private, endpoint| Engine { ctx: ctx.clone(), origin, private, endpoint };
+    let why = match api::ping(ctx, &endpoint) {
+        Ok(()) if docker(ctx).is_some() => return Ok(Ok(found(ctx, origin, false, endpoint))),
+        Ok(()) => {
+            let fault =
+                fault::failed(format!("an engine answers at {origin}, but there is no `docker` client on the PATH"));
+            return Ok(Err(fault.help("`cargo xtask setup --yes` gets the client and buildx")));
+        }
+        Err(error) => error,
+    };
+    if chosen {
+        // Somebody named this engine: another one would be a surprise.
+        return Ok(Err(fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
+            .help("start it, or unset what names it and type `cargo xtask setup`")));
+    }
+    let private = Endpoint::Socket(dir.join("docker.sock"));
+    if api::ping(ctx, &private).is_ok() {
+        let ctx = within_private(ctx, &dir);
+        return Ok(Ok(found(&ctx, format!("the private engine in {dir}"), true, private)));
+    }
+    Ok(Err(no_engine(ctx, &dir, &origin, &why)))
+}
+
+fn no_engine(ctx: &Ctx, dir: &Utf8Path, origin: &str, why: &io::Error) -> Fault {
+    let fault = fault::failed(match docker(ctx) {
+        Some(client) => {
+            format!("no Docker Engine answers at {origin}: {why}; `{client}` is only the client")
+        }
+        None => format!("no Docker Engine answers at {origin}: {why}"),
+    });
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        return fault.help("join the group that owns the socket (`sudo usermod -aG docker $USER`, then log in again)");
+    }
+    fault.help(if dir.join("bin/dockerd").exists() {
+        "`cargo xtask engine up` starts the private engine; or start your own"
+    } else {
+        "`cargo xtask setup --yes` installs and starts one; or start your own"
+    })
+}
+
+/// A copy of `ctx` whose children reach the private engine: its own client and
+/// buildx come first, the user's registry logins stay.
+pub fn within_private(ctx: &Ctx, dir: &Utf8Path) -> Ctx {
+    let path = ctx.env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+    let mut ctx = ctx.clone();
+    ctx.exports = vec![
+        ("PATH".into(), format!("{dir}/bin:{path}")),
+        ("DOCKER_HOST".into(), format!("unix://{dir}/docker.sock")),
+        ("DOCKER_CONFIG".into(), format!("{dir}/cli")),
+    ];
+    ctx
+}
+
+/// The client on the PATH.
+pub fn docker(ctx: &Ctx) -> Option<String> {
+    let path = ctx.env.get("PATH")?;
+    let found = which::which_in("docker", Some(path), &ctx.root).ok()?;
+    Some(found.to_string_lossy().into_owned())
+}
+
+/// The endpoint by the docker client's own rules, how to name it to people, and
+/// whether somebody chose it.
+fn configured(ctx: &Ctx) -> anyhow::Result<(Endpoint, String, bool)> {
+    if let Some(host) = ctx.env.get("DOCKER_HOST") {
+        let endpoint = match host.strip_prefix("unix://") {
+            Some(socket) => Endpoint::Socket(socket.into()),
+            None => Endpoint::Client,
+        };
+        return Ok((endpoint, format!("DOCKER_HOST={host}"), true));
+    }
+    match context(ctx)? {
+        Some(name) if name != "default" => Ok((Endpoint::Client, format!("docker context `{name}`"), true)),
+        _ => Ok((Endpoint::Socket(DEFAULT_SOCKET.into()), format!("unix://{DEFAULT_SOCKET}"), false)),
+    }
+}
+
+fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
+    if let Some(name) = ctx.env.get("DOCKER_CONTEXT") {
+        return Ok(Some(name.to_owned()));
+    }
+    let dir = match (ctx.env.get("DOCKER_CONFIG"), ctx.env.get("HOME")) {
+        (Some(dir), _) => Utf8PathBuf::from(dir),
+        (None, Some(home)) => Utf8PathBuf::from(home).join(".docker"),
+        (None, None) => return Ok(None),
+    };
+    let file = dir.join("config.json");
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(_) => return Ok(None),
+    };
+    let config: Value = serde_json::from_str(&text).with_context(|| format!("{file} is not JSON"))?;
+    Ok(config["currentContext"].as_str().map(str::to_owned))
+}

@@ -1,0 +1,107 @@
+//! The one error that people read: what is wrong, and what to type next.
+//!
+//! Everything else travels as `anyhow::Error`; a `Fault` anywhere in the chain
+//! decides the exit code and adds the help line.
+
+use std::fmt;
+
+/// What the process ends with when this error reaches `main`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Something that was tried did not work.
+    Failed = 1,
+    /// The command line or the configuration is wrong: nothing was tried.
+    Usage = 2,
+    /// Ctrl-C, SIGTERM or SIGHUP, after everything was cleaned up.
+    Interrupted = 130,
+}
+
+/// An error with an exit code and, mostly, a way out.
+#[derive(Debug)]
+pub struct Fault {
+    /// The exit code.
+    pub code: Code,
+    what: String,
+    help: Option<String>,
+    said: String,
+}
+
+/// A wrong command line or configuration.
+pub fn usage(what: impl Into<String>) -> Fault {
+    Fault { code: Code::Usage, what: what.into(), help: None, said: String::new() }
+}
+
+/// Something that did not work.
+pub fn failed(what: impl Into<String>) -> Fault {
+    Fault { code: Code::Failed, what: what.into(), help: None, said: String::new() }
+}
+
+/// The person, or the runner, asked us to stop.
+pub fn interrupted() -> Fault {
+    Fault { code: Code::Interrupted, what: "interrupted".into(), help: None, said: String::new() }
+}
+
+impl Fault {
+    /// Adds what to type next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Keeps what a failed command printed, so that a caller who knows the tool
+    /// can tell why it failed. Not part of the message.
+    #[must_use]
+    pub fn said(mut self, words: &str) -> Self {
+        self.said = words.into();
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The exit code of an error: that of the first `Fault` in its chain.
+pub fn code(error: &anyhow::Error) -> Code {
+    first(error).map_or(Code::Failed, |fault| fault.code)
+}
+
+/// What the command that failed had printed, if one did.
+pub fn said(error: &anyhow::Error) -> &str {
+    first(error).map_or("", |fault| &fault.said)
+}
+
+/// `error: …`, its causes, then `help: …`, as printed on stderr.
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  because: {cause}"));
+    }
+    if let Some(help) = first(error).and_then(|fault| fault.help.as_deref()) {
+        text.push_str(&format!("\nhelp: {help}"));
+    }
+    text
+}
+
+fn first(error: &anyhow::Error) -> Option<&Fault> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_fault_below_a_context_still_decides_code_and_help() {
+        let error =
+            Err::<(), _>(usage("no such service `x`").help("one of: web")).context("in services.toml").unwrap_err();
+        assert_eq!(code(&error), Code::Usage);
+        assert_eq!(render(&error), "error: in services.toml\n  because: no such service `x`\nhelp: one of: web");
+    }
+}

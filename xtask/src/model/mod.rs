@@ -1,0 +1,8 @@
+//! What there is: services, references, platforms, patterns. Pure: text in,
+//! checked values or a fault out.
+
+pub mod bytes;
+pub mod config;
+pub mod pattern;
+pub mod platform;
+pub mod reference;

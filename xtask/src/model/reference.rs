@@ -1,0 +1,169 @@
+//! Image references, by the grammar of the OCI distribution specification.
+//! A name that is wrong is refused here, before a build of minutes ends in a
+//! registry's 400.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! text_newtype {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_newtype!(
+    /// A tag: up to 128 letters, digits, `_`, `.` and `-`, not starting with
+    /// `.` or `-`.
+    Tag,
+    check_tag
+);
+text_newtype!(
+    /// A repository name without a registry: `owner/name`.
+    Name,
+    check_name
+);
+text_newtype!(
+    /// `HOST[:PORT][/PATH]`.
+    Registry,
+    check_registry
+);
+text_newtype!(
+    /// A whole reference with a tag: `ghcr.io/owner/name:tag`.
+    Reference,
+    check_reference
+);
+
+fn check_tag(text: &str) -> Result<(), String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.starts_with(word) && text.len() <= 128 && text.chars().all(|c| word(c) || c == '.' || c == '-') {
+        return Ok(());
+    }
+    Err(format!(
+        "`{text}` is not a tag: 1 to 128 letters, digits, `_`, `.`, `-`, starting with a letter, a digit or `_`"
+    ))
+}
+
+fn check_name(text: &str) -> Result<(), String> {
+    if !text.is_empty() && text.len() <= 255 && text.split('/').all(is_component) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{text}` is not an image name: lower-case letters and digits, joined by single `.`, `_`, `__` or `-`; parts joined by `/`"
+    ))
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(text: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(alphanumeric)
+        && text.ends_with(alphanumeric)
+        && text
+            .split(alphanumeric)
+            .filter(|run| !run.is_empty())
+            .all(|run| matches!(run, "." | "_" | "__") || run.chars().all(|c| c == '-'))
+}
+
+fn check_registry(text: &str) -> Result<(), String> {
+    let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
+    let (name, port) = host.rsplit_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let host_is_right = !name.is_empty()
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        // A host without a dot or a port would be read as part of the name.
+        && (name.contains('.') || port.is_some() || name == "localhost");
+    if host_is_right && path.is_none_or(|path| check_name(path).is_ok()) {
+        return Ok(());
+    }
+    Err(format!("`{text}` is not a registry: HOST[:PORT][/PATH], as in `ghcr.io/owner` or `127.0.0.1:5000`"))
+}
+
+fn check_reference(text: &str) -> Result<(), String> {
+    let wrong = || format!("`{text}` is not an image reference with a tag, such as `ghcr.io/owner/name:tag`");
+    let (repository, tag) = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).ok_or_else(wrong)?;
+    check_tag(tag)?;
+    match repository.split_once('/') {
+        Some((host, name)) if check_registry(host).is_ok() => check_name(name),
+        _ => check_name(repository),
+    }
+}
+
+/// `[registry/]name:tag`.
+pub fn reference(registry: Option<&Registry>, name: &Name, tag: &Tag) -> Reference {
+    Reference(match registry {
+        Some(registry) => format!("{registry}/{name}:{tag}"),
+        None => format!("{name}:{tag}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_follow_the_oci_grammar() {
+        for tag in ["local", "v1.2.3", "_x", "A-b", &"a".repeat(128)] {
+            assert!(tag.parse::<Tag>().is_ok(), "{tag}");
+        }
+        for tag in ["", "-x", ".x", "a b", "a/b", "a:b", "ü", &"a".repeat(129)] {
+            assert!(tag.parse::<Tag>().is_err(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn names_follow_the_oci_grammar() {
+        for name in ["a", "a/b", "infinite-scribe", "a__b", "a---b", "a.b_c"] {
+            assert!(name.parse::<Name>().is_ok(), "{name}");
+        }
+        for name in ["", "A", "a//b", "/a", "a/", "a___b", "a..b", "-a", "a-", "a b", "a:b"] {
+            assert!(name.parse::<Name>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_registry_has_a_dot_a_port_or_is_localhost() {
+        for registry in ["ghcr.io", "ghcr.io/owner", "127.0.0.1:5000", "localhost", "r:5000/a/b"] {
+            assert!(registry.parse::<Registry>().is_ok(), "{registry}");
+        }
+        for registry in ["", "owner", "ghcr.io/", "ghcr.io/Owner", "https://ghcr.io", "a.b:99999", "a..b"] {
+            assert!(registry.parse::<Registry>().is_err(), "{registry}");
+        }
+    }
+
+    #[test]
+    fn whole_references_need_a_tag() {
+        for reference in ["a:b", "ghcr.io/o/n:v1", "127.0.0.1:5000/n:1"] {
+            assert!(reference.parse::<Reference>().is_ok(), "{reference}");
+        }
+        for reference in ["a", "127.0.0.1:5000/n", "ghcr.io/O/n:1", "a:"] {
+            assert!(reference.parse::<Reference>().is_err(), "{reference}");
+        }
+    }
+}

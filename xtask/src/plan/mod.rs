@@ -1,0 +1,3 @@
+//! What will be run, as plain data, before anything is.
+
+pub mod step;
