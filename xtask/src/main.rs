@@ -1,2 +1,33 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: read the command line, do the verb, tell how it ended.
+
+use std::process::ExitCode;
+
+use xtask::cli::Verb;
+use xtask::{cmd, exec, fault, start};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", fault::render(&error));
+            ExitCode::from(fault::code(&error) as u8)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    exec::interrupt::install()?;
+    let start::Start { ctx, project, verb } = start::read()?;
+    match verb {
+        Verb::Build(names, args) => cmd::build::run(&ctx, &project?, &names, &args),
+        Verb::Prove(args) => cmd::prove::run(&ctx, &project?, &args),
+        Verb::Clean(args) => cmd::clean::run(&ctx, &project?, &args),
+        Verb::Up(args) => cmd::up::up(&ctx, &project?, &args),
+        Verb::Down => cmd::up::down(&ctx, &project?),
+        Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::all_images(&ctx, &project?)?),
+        Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
+        Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),
+        Verb::Lint => cmd::lint::run(&ctx),
+        Verb::Bench(args) => cmd::bench::run(&ctx, &project?, &args),
+    }
+}

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::fault::{self, Fault};
+use crate::plan::step::quote;
 
 /// The default socket of a Docker Engine.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -86,8 +87,8 @@ impl Engine {
 pub fn exports(ctx: &Ctx) -> String {
     let pairs = ctx.exports.iter().map(|(name, value)| match name.as_str() {
         // Ours goes in front of whatever the shell has.
-        "PATH" => format!("PATH={}:\"$PATH\"", shell_words::quote(value.split(':').next().unwrap_or_default())),
-        _ => format!("{name}={}", shell_words::quote(value)),
+        "PATH" => format!("PATH={}:\"$PATH\"", quote(value.split(':').next().unwrap_or_default())),
+        _ => format!("{name}={}", quote(value)),
     });
     format!("export {}", pairs.collect::<Vec<_>>().join(" "))
 }

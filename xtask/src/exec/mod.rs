@@ -1,7 +1,12 @@
 //! The edge: everything that touches a process, a socket or a file.
 
 pub mod api;
+pub mod bases;
+pub mod board;
 pub mod engine;
+pub mod files;
 pub mod http;
 pub mod interrupt;
+pub mod private;
 pub mod run;
+pub mod scene;

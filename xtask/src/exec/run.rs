@@ -5,6 +5,8 @@
 //! |---------|-------|--------------|---------------------------------|
 //! | `read`  | with -v | returned   | error with the command's stderr |
 //! | `probe` | with -v | returned   | `None`                          |
+//! | `output`| with -v | returned with stderr | what there is  |
+//! | `tidy`  | with -v | dropped    | ignored; runs after Ctrl-C too  |
 //! | `run`   | yes   | to stderr    | error; its last lines came with it |
 
 use std::collections::VecDeque;
@@ -20,7 +22,7 @@ use nix::unistd::Pid;
 use crate::ctx::Ctx;
 use crate::exec::interrupt;
 use crate::fault;
-use crate::plan::step::Step;
+use crate::plan::step::{Plan, Step};
 
 /// How many of a command's last lines are kept to tell why it failed.
 const TAIL: usize = 200;
@@ -52,6 +54,23 @@ pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// Runs a quick command that may well fail.
 pub fn probe(ctx: &Ctx, step: &Step) -> Option<String> {
     read(ctx, step).ok()
+}
+
+/// Runs a command for what it prints on both streams, for people; also after
+/// an interrupt.
+pub fn output(ctx: &Ctx, step: &Step) -> String {
+    if ctx.verbose {
+        ctx.show(step);
+    }
+    let output = expression(ctx, step).stderr_to_stdout().stdout_capture().run();
+    output
+        .map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Cleans up: nothing that goes wrong here may hide what went wrong before,
+/// and an interrupt does not stop it.
+pub fn tidy(ctx: &Ctx, step: &Step) {
+    let _ = output(ctx, step);
 }
 
 /// Where the lines of a running command go.
@@ -113,6 +132,14 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Sink) -> anyhow::Result<()> {
         Ok(output.status)
     })?;
     finish(step, status, Vec::from(tail).join("\n").trim())
+}
+
+/// Runs a plan's steps by `act` until one fails, then `finally` by `clean`,
+/// whatever happened.
+pub fn plan(plan: &Plan, act: impl Fn(&Step) -> anyhow::Result<()>, clean: impl Fn(&Step)) -> anyhow::Result<()> {
+    let result = plan.steps.iter().try_for_each(act);
+    plan.finally.iter().for_each(clean);
+    result
 }
 
 fn expression(ctx: &Ctx, step: &Step) -> duct::Expression {

@@ -79,6 +79,10 @@ pub struct Run {
     pub env: BTreeMap<String, String>,
     /// Its environment in `docker up` only: how it finds other services.
     pub up_env: BTreeMap<String, String>,
+    /// Variables that `docker up` passes on from its own environment.
+    pub pass_env: Vec<String>,
+    /// How long it may take to answer.
+    pub ready_seconds: u64,
 }
 
 /// A stage whose command runs the application's tests.
@@ -168,6 +172,14 @@ struct RawRun {
     env: BTreeMap<String, String>,
     #[serde(default)]
     up_env: BTreeMap<String, String>,
+    #[serde(default)]
+    pass_env: Vec<String>,
+    #[serde(default = "half_a_minute")]
+    ready_seconds: u64,
+}
+
+fn half_a_minute() -> u64 {
+    30
 }
 
 #[derive(Deserialize)]
@@ -334,14 +346,14 @@ impl Checker<'_> {
     }
 
     fn run(&self, key: &str, raw: RawRun) -> Result<Run, Fault> {
-        let RawRun { port, health, roles, needs, env, up_env } = raw;
+        let RawRun { port, health, roles, needs, env, up_env, pass_env, ready_seconds } = raw;
         if !health.get_ref().starts_with('/') {
             return Err(self
                 .at
                 .fault(health.span().start, format!("`{key}.health`: expected a path such as `/health`")));
         }
         let needs = self.needs(&format!("{key}.needs"), needs)?;
-        Ok(Run { port, health: health.into_inner(), roles, needs, env, up_env })
+        Ok(Run { port, health: health.into_inner(), roles, needs, env, up_env, pass_env, ready_seconds })
     }
 
     fn needs(&self, key: &str, names: Vec<Spanned<String>>) -> Result<Vec<String>, Fault> {

@@ -1,8 +1,11 @@
 //! What there is: services, references, platforms, patterns. Pure: text in,
 //! checked values or a fault out.
 
+pub mod base;
 pub mod bytes;
 pub mod config;
+pub mod dockerfile;
 pub mod pattern;
 pub mod platform;
 pub mod reference;
+pub mod tally;

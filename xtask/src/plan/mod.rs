@@ -1,3 +1,5 @@
 //! What will be run, as plain data, before anything is.
 
+pub mod build;
+pub mod container;
 pub mod step;

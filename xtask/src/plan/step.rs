@@ -1,6 +1,7 @@
 //! A plan is plain data: it can be printed, compared and tested, and it is
 //! complete before the first process starts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// One command.
@@ -73,17 +74,24 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.env {
-            write!(f, "{name}={} ", shell_words::quote(value))?;
+            write!(f, "{name}={} ", quote(value))?;
         }
-        write!(f, "{}", shell_words::quote(&self.tool))?;
+        write!(f, "{}", quote(&self.tool))?;
         for arg in &self.args {
-            write!(f, " {}", shell_words::quote(arg))?;
+            write!(f, " {}", quote(arg))?;
         }
         match &self.stdin {
-            Some(text) => write!(f, " <<< {}", shell_words::quote(text)),
+            Some(text) => write!(f, " <<< {}", quote(text)),
             None => Ok(()),
         }
     }
+}
+
+/// Quotes a word for a shell, and only where it must be: `K=V` as an argument
+/// is read as it stands.
+pub fn quote(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { Cow::Borrowed(word) } else { shell_words::quote(word) }
 }
 
 /// Commands in order, and those that run at the end whatever happened.

@@ -1,0 +1,100 @@
+# One Dockerfile, four targets: `backend` and `web` are published, `backend-test`
+# and `web-test` run the applications' own tests (`cargo xtask test`).
+#
+# No `# syntax=` line: the engine's own frontend is enough, and fetching another
+# would make every build depend on a registry.
+#
+# The secret `ca-bundle` is this machine's CA bundle. Behind a proxy with its own
+# CA the package registries are trusted by it alone; elsewhere it is absent. It
+# is mounted for one command and is in no layer.
+
+# ── backend ──────────────────────────────────────────────────────────────────
+FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
+
+FROM python:3.11-slim-bookworm AS backend-base
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /app
+
+FROM backend-base AS backend-builder
+COPY --link --from=uv /uv /usr/local/bin/uv
+# The lock file decides; a cache mount never ends in a layer. Bytecode is
+# compiled here because the running container can't write any, and unchecked:
+# the files beside it never change.
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,source=apps/backend/pyproject.toml,target=pyproject.toml \
+    --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
+    --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
+    uv sync --frozen --no-dev --no-install-project \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM backend-base AS backend-source
+COPY apps/backend/docker-entrypoint.sh ./
+COPY apps/backend/src src
+RUN chmod 0755 docker-entrypoint.sh && python -m compileall -q --invalidation-mode unchecked-hash src
+
+FROM backend-builder AS backend-test
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,source=apps/backend/pyproject.toml,target=pyproject.toml \
+    --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
+    --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
+    uv sync --frozen --no-install-project
+COPY apps/backend ./
+ENV PYTHONPATH=/app/src
+CMD ["sh", "-ec", "ruff check .; ruff format --check .; mypy; exec pytest"]
+
+FROM backend-base AS backend
+ENV HOME=/app PYTHONPATH=/app/src PYTHONDONTWRITEBYTECODE=1
+# A user by number needs no useradd layer and no name service; the name is for
+# people who look.
+RUN echo 'appuser:x:10001:10001::/app:/usr/sbin/nologin' >> /etc/passwd && echo 'appuser:x:10001:' >> /etc/group
+COPY --link --from=backend-builder --chown=10001:10001 /opt/venv /opt/venv
+# Source last: a changed line ships this layer alone.
+COPY --link --from=backend-source --chown=10001:10001 /app /app
+USER appuser
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s \
+    CMD ["python", "-S", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('PORT', 8000)), timeout=4); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
+ENTRYPOINT ["/app/docker-entrypoint.sh"]
+CMD ["api-gateway"]
+
+# ── web ──────────────────────────────────────────────────────────────────────
+FROM node:24-bookworm-slim AS web-builder
+WORKDIR /workspace
+ENV CI=1
+COPY package.json ./
+# pnpm of the version that package.json pins, from the package registry.
+RUN --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca-bundle; fi; \
+    npm install --global --no-fund --no-audit --no-update-notifier \
+    "$(node -p "require('./package.json').packageManager")"
+COPY pnpm-workspace.yaml pnpm-lock.yaml ./
+COPY apps/frontend/package.json apps/frontend/
+RUN --mount=type=cache,id=pnpm-store,target=/pnpm \
+    --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca-bundle; fi; \
+    pnpm install --frozen-lockfile --ignore-scripts --store-dir /pnpm
+COPY apps/frontend apps/frontend
+WORKDIR /workspace/apps/frontend
+
+FROM web-builder AS web-test
+CMD ["sh", "-ec", "pnpm lint; pnpm typecheck; exec pnpm test"]
+
+FROM web-builder AS web-dist
+# A .gz twin beside each file, for gzip_static; equal bytes give equal layers.
+RUN pnpm build \
+    && find dist -type f -size +1k \( -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.svg' \) -exec gzip -9nk {} + \
+    && find dist -exec touch -hd @0 {} +
+
+FROM nginx:1.28-alpine AS web
+COPY --link apps/frontend/nginx /etc/nginx/infinite-scribe
+COPY --link --from=web-dist /workspace/apps/frontend/dist /srv
+USER 101:101
+EXPOSE 8080
+STOPSIGNAL SIGQUIT
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
+    CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/health"]
+ENTRYPOINT ["/etc/nginx/infinite-scribe/docker-entrypoint.sh"]

@@ -1,0 +1,402 @@
+//! `docker test`: proves the image, not the code.
+//!
+//! A container is started as strictly as production may run it, and asked what
+//! a load balancer and an orchestrator would ask: does it answer, does it say
+//! what it misses, does it end when told to.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::ProveArgs;
+use crate::cmd;
+use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
+use crate::exec::scene::Stage;
+use crate::exec::{http, interrupt};
+use crate::fault;
+use crate::model::bytes::Bytes;
+use crate::model::config::{Project, Run, Service};
+use crate::model::reference::{Reference, Tag, reference};
+use crate::plan::container::{self, Container, Scene};
+use crate::plan::step::{Plan, Step};
+
+/// How long a container may take to end after SIGTERM.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many containers are proved at a time.
+const WORKERS: usize = 2;
+
+#[derive(Clone, Debug, Serialize)]
+struct Check {
+    name: String,
+    passed: bool,
+    detail: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct Proof {
+    service: String,
+    role: Option<String>,
+    checks: Vec<Check>,
+    seconds_to_ready: Option<f64>,
+    passed: bool,
+    /// What a failed container wrote.
+    #[serde(skip)]
+    log: String,
+}
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()> {
+    let services = chosen(project, args)?;
+    if ctx.dry_run {
+        return cmd::print(ctx, &dry_plan(project, &services, args)?);
+    }
+    let engine = cmd::engine(ctx, project, args.setup)?;
+    prove(&engine, project, &services, args)
+}
+
+/// Proves services on an engine that is there; prints the result.
+pub fn prove(engine: &Engine, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<()> {
+    let mut jobs = Vec::new();
+    for service in services {
+        let Some(run) = &service.run else { continue };
+        let image = image(engine, project, service, args)?;
+        let size = size(engine, service, &image)?;
+        for role in roles(run, args) {
+            jobs.push((*service, run, role, image.clone(), size.clone()));
+        }
+    }
+    let stage = Stage::new(engine, project, args.keep);
+    if args.with_deps {
+        let mut needs: Vec<String> = jobs.iter().flat_map(|(_, run, ..)| run.needs.clone()).collect();
+        needs.sort();
+        needs.dedup();
+        stage.provide(&needs, args.bases, false)?;
+    }
+    let next = AtomicUsize::new(0);
+    let proofs = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some((service, run, role, image, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let proof = one(&stage, service, run, *role, image.as_str(), size.clone(), args.with_deps);
+                    if let Ok(proof) = &proof {
+                        engine.ctx.say(proof.line());
+                    }
+                    if let Ok(mut proofs) = proofs.lock() {
+                        proofs.push(proof);
+                    }
+                }
+            });
+        }
+    });
+    drop(stage);
+    interrupt::check()?;
+    let mut proofs: Vec<Proof> = proofs.into_inner().unwrap_or_default().into_iter().collect::<anyhow::Result<_>>()?;
+    proofs.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
+    let failed = proofs.iter().filter(|proof| !proof.passed).count();
+    let total = proofs.len();
+    engine.ctx.result(&json!({ "results": proofs, "passed": failed == 0 }), || {
+        format!("{} passed, {failed} failed", total - failed)
+    })?;
+    match failed {
+        0 => Ok(()),
+        _ => Err(fault::failed(format!("{failed} of {total} containers did not prove their image"))
+            .help("what was expected and what came is above; `--keep` leaves the container for a look")
+            .into()),
+    }
+}
+
+fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a Service>> {
+    let named = project.select(&args.services)?;
+    let services: Vec<&Service> = named.into_iter().filter(|service| service.run.is_some()).collect();
+    if services.is_empty() {
+        return Err(fault::usage("no `run` table says how to prove this")
+            .help("write one: `[services.NAME.run]` with `port` and `health` (docs/services-toml.md)")
+            .into());
+    }
+    if let Some(role) = &args.role {
+        let known: Vec<&str> = services
+            .iter()
+            .filter_map(|service| service.run.as_ref())
+            .flat_map(|run| &run.roles)
+            .map(String::as_str)
+            .collect();
+        if !known.contains(&role.as_str()) {
+            return Err(fault::usage(format!("no role `{role}`"))
+                .help(format!("the roles are: {}", known.join(", ")))
+                .into());
+        }
+    }
+    Ok(services)
+}
+
+fn roles<'a>(run: &'a Run, args: &'a ProveArgs) -> Vec<Option<&'a str>> {
+    match &args.role {
+        Some(role) => run.roles.iter().filter(|known| *known == role).map(|role| Some(role.as_str())).collect(),
+        None if run.roles.is_empty() => vec![None],
+        None => run.roles.iter().map(|role| Some(role.as_str())).collect(),
+    }
+}
+
+fn tag(args: &ProveArgs) -> anyhow::Result<Tag> {
+    match &args.tag {
+        Some(tag) => Ok(tag.clone()),
+        None => Ok("local".parse().map_err(fault::usage)?),
+    }
+}
+
+fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Reference> {
+    let tag = tag(args)?;
+    if !args.no_build {
+        return cmd::build::image(engine, project, service, None, &tag, args.bases);
+    }
+    let name = reference(None, &service.image, &tag);
+    match engine.image(name.as_str())? {
+        Some(_) => Ok(name),
+        None => Err(fault::failed(format!("the engine has no image {name}"))
+            .help(format!("`cargo xtask docker {} --tag {tag}` builds it", service.name))
+            .into()),
+    }
+}
+
+/// The size against its budget, once a service.
+fn size(engine: &Engine, service: &Service, image: &Reference) -> anyhow::Result<Option<Check>> {
+    let Some(budget) = service.size_budget else { return Ok(None) };
+    let bytes = Bytes(engine.image_bytes(image.as_str())?);
+    Ok(Some(Check { name: "size".into(), passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn one(
+    stage: &Stage<'_>,
+    service: &Service,
+    run: &Run,
+    role: Option<&str>,
+    image: &str,
+    size: Option<Check>,
+    with_deps: bool,
+) -> anyhow::Result<Proof> {
+    let mut proof = Proof { service: service.name.clone(), role: role.map(str::to_owned), ..Proof::default() };
+    proof.checks.extend(size);
+    let rounds: &[bool] = match (run.needs.is_empty(), with_deps) {
+        (true, _) => &[false],
+        (false, false) => &[false],
+        (false, true) => &[false, true],
+    };
+    for with_needs in rounds {
+        let container = Container {
+            service,
+            run,
+            role,
+            image: image.to_owned(),
+            with_needs: *with_needs,
+            env: Vec::new(),
+            pass: Vec::new(),
+        };
+        let what = role.unwrap_or(&service.name);
+        let result = round(stage, &container, what, &mut proof);
+        if proof.checks.iter().any(|check| !check.passed) && proof.log.is_empty() {
+            proof.log = stage.log(what);
+        }
+        stage.remove(what);
+        result?;
+    }
+    proof.passed = !proof.checks.is_empty() && proof.checks.iter().all(|check| check.passed);
+    Ok(proof)
+}
+
+/// One container from start to end.
+fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
+    let (run, with_needs) = (container.run, container.with_needs);
+    let suffix = match (run.needs.is_empty(), with_needs) {
+        (true, _) => "",
+        (_, true) => " with dependencies",
+        (_, false) => " without dependencies",
+    };
+    let mut check = |name: &str, passed: bool, detail: String| {
+        proof.checks.push(Check { name: format!("{name}{suffix}"), passed, detail });
+        passed
+    };
+    let started = Instant::now();
+    if let Err(error) = stage.run(&stage.scene.start(container)) {
+        interrupt::check()?;
+        check("start", false, format!("{error:#}"));
+        return Ok(());
+    }
+    // With all that it needs, or with no needs at all, it must come to 200.
+    let healthy = with_needs || run.needs.is_empty();
+    let answer = match wait(stage, container, what, healthy)? {
+        Ok(answer) => answer,
+        Err(why) => {
+            check("ready", false, why);
+            return Ok(());
+        }
+    };
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    check("ready", true, format!("in {seconds:.2} s"));
+    let expected = if healthy { 200 } else { 503 };
+    check(
+        "health",
+        answer.status == expected,
+        format!("expected {expected} from {}, got {} {}", run.health, answer.status, answer.text()),
+    );
+    if !healthy {
+        let text = answer.text();
+        let unnamed: Vec<&str> = run.needs.iter().map(String::as_str).filter(|need| !text.contains(need)).collect();
+        check(
+            "names what is missing",
+            unnamed.is_empty(),
+            match unnamed.as_slice() {
+                [] => run.needs.join(", "),
+                unnamed => format!("expected {} in the answer, got {text}", unnamed.join(", ")),
+            },
+        );
+    }
+    let inspected = stage.inspect(what)?.context("the container is gone")?;
+    let user = inspected["Config"]["User"].as_str().unwrap_or_default();
+    let is_root = matches!(user.split(':').next().unwrap_or_default(), "" | "0" | "root");
+    check("not root", !is_root, format!("user `{user}`"));
+    check("read-only", inspected["HostConfig"]["ReadonlyRootfs"] == true, "root file system, /tmp apart".into());
+    let (passed, detail) = stop(stage, what)?;
+    check("stops", passed, detail);
+    proof.seconds_to_ready = Some(seconds);
+    Ok(())
+}
+
+/// Polls until the service answers as it must; ends the moment it is dead.
+fn wait(
+    stage: &Stage<'_>,
+    container: &Container<'_>,
+    what: &str,
+    healthy: bool,
+) -> anyhow::Result<Result<http::Response, String>> {
+    let run = container.run;
+    let patience = Duration::from_secs(run.ready_seconds);
+    let started = Instant::now();
+    let mut last: Result<http::Response, String> = Err("nothing was asked yet".into());
+    loop {
+        interrupt::check()?;
+        let Some(state) = stage.state(what)? else { return Ok(Err("the container is gone".into())) };
+        if state["Running"] != true {
+            return Ok(Err(format!("the container ended with exit code {}{}", state["ExitCode"], oom(&state))));
+        }
+        if let Some(port) = stage.port(what, run.port)? {
+            last = ask(port, &run.health).map_err(|error| error.to_string());
+            match &last {
+                Ok(answer) if !healthy || answer.status == 200 => return Ok(last),
+                _ => {}
+            }
+        }
+        if started.elapsed() > patience {
+            let seconds = patience.as_secs();
+            return Ok(Err(match last {
+                Ok(answer) => format!(
+                    "expected 200 from {} within {seconds} s, got {} {}",
+                    run.health,
+                    answer.status,
+                    answer.text()
+                ),
+                Err(why) => format!("expected an answer on port {} within {seconds} s, got none: {why}", run.port),
+            }));
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+fn oom(state: &Value) -> &'static str {
+    if state["OOMKilled"] == true { " (out of memory)" } else { "" }
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<http::Response> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    http::get(stream, "localhost", path)
+}
+
+/// SIGTERM, and how long it took.
+fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
+    let started = Instant::now();
+    stage.run(&stage.scene.terminate(what))?;
+    loop {
+        let state = stage.state(what)?.context("the container is gone")?;
+        let seconds = started.elapsed().as_secs_f64();
+        if state["Running"] != true {
+            let code = &state["ExitCode"];
+            return Ok((*code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
+        }
+        if started.elapsed() > STOP_PATIENCE {
+            return Ok((false, format!("expected an end after SIGTERM, still running after {seconds:.0} s")));
+        }
+        interrupt::check()?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Proof {
+    /// One line when all is well; otherwise every failed check and the log.
+    fn line(&self) -> String {
+        let name = format!("{} {}", self.service, self.role.as_deref().unwrap_or_default());
+        if self.passed {
+            let seconds = self.seconds_to_ready.unwrap_or_default();
+            return format!("✓ {}: {} checks, ready in {seconds:.2} s", name.trim(), self.checks.len());
+        }
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        let lines: Vec<String> = failed.map(|check| format!("  {}: {}", check.name, check.detail)).collect();
+        let log = self.log.lines().map(|line| format!("  │ {line}")).collect::<Vec<_>>().join("\n");
+        let log = if log.is_empty() { "  the container wrote nothing".into() } else { format!("  its log:\n{log}") };
+        format!("✗ {}\n{}\n{log}", name.trim(), lines.join("\n"))
+    }
+}
+
+/// The lines that can be known beforehand; what is asked in between is not one.
+fn dry_plan(project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
+    let scene = Scene { project, id: "test".into() };
+    let mut plan = Plan::default();
+    let tag = tag(args)?;
+    if args.setup {
+        plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    }
+    if !args.no_build {
+        let build =
+            |service: &&Service| Step::new("cargo").args(["xtask", "docker", &service.name, "--tag", tag.as_str()]);
+        plan.steps.extend(services.iter().map(build));
+    }
+    if args.with_deps {
+        plan.steps.push(scene.create_network());
+        plan.finally.push(container::remove_networks([scene.network()]));
+        for (name, need) in &project.needs {
+            plan.steps.push(scene.start_need(name, need, &need.image, false));
+            plan.finally.insert(0, container::remove_containers([scene.name(name)]));
+        }
+    }
+    for service in services {
+        let Some(run) = &service.run else { continue };
+        let image = reference(None, &service.image, &tag);
+        for role in roles(run, args) {
+            let container = Container {
+                service,
+                run,
+                role,
+                image: image.to_string(),
+                with_needs: args.with_deps && !run.needs.is_empty(),
+                env: Vec::new(),
+                pass: Vec::new(),
+            };
+            let what = role.unwrap_or(&service.name);
+            plan.steps.extend([
+                scene.start(&container),
+                scene.terminate(what),
+                container::remove_containers([scene.name(what)]),
+            ]);
+        }
+    }
+    Ok(plan)
+}

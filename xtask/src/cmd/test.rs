@@ -1,0 +1,190 @@
+//! `test`: every test of the repository, counted in one line.
+//!
+//! The applications' tests run in stages of the one Dockerfile, with real
+//! servers beside them: what a bare machine needs is the engine, not uv, Node
+//! and pnpm. Tests on the engine are `#[ignore]`d for `cargo test` alone, and
+//! run here.
+
+use std::sync::Mutex;
+
+use crate::cli::{Part, TestArgs};
+use crate::cmd;
+use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
+use crate::exec::scene::Stage;
+use crate::exec::{interrupt, private, run};
+use crate::fault;
+use crate::model::base::Bases;
+use crate::model::config::{Project, Service, Test};
+use crate::model::tally::{Tally, tally};
+use crate::plan::container::Scene;
+use crate::plan::step::{Plan, Step};
+
+const ALL: [Part; 4] = [Part::Rust, Part::Backend, Part::Frontend, Part::Images];
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
+    let parts = if args.parts.is_empty() { &ALL[..] } else { &args.parts };
+    if ctx.dry_run {
+        return cmd::print(ctx, &plan(project, parts, args.setup));
+    }
+    // What started an engine for a test run stops it at the end.
+    let _engine = match args.setup && needs_engine(parts) {
+        true if cmd::setup::ensure(ctx, &cmd::all_images(ctx, project)?)? => Some(Started(ctx)),
+        _ => None,
+    };
+    let mut sum = Tally::default();
+    let mut failed = Vec::new();
+    for part in parts {
+        ctx.say(format!("── {part:?}"));
+        let (counted, result) = match part {
+            Part::Rust => rust(ctx),
+            Part::Backend => staged(ctx, project, "backend"),
+            Part::Frontend => staged(ctx, project, "web"),
+            Part::Images => counted(ctx, &on_engine()),
+        };
+        interrupt::check()?;
+        sum += counted;
+        if let Err(error) = result {
+            // A part that fails before its runner counts has failed once.
+            sum.failed += u64::from(counted.failed == 0);
+            ctx.say(fault::render(&error));
+            failed.push(format!("{part:?}").to_lowercase());
+        }
+    }
+    let Tally { passed, failed: not } = sum;
+    ctx.result(&serde_json::json!({ "passed": passed, "failed": not, "parts_failed": failed }), || {
+        format!("{passed} passed, {not} failed")
+    })?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(fault::failed(format!("failed: {}", failed.join(", ")))
+        .help(format!("`cargo xtask test {}` runs that alone", failed.join(" ")))
+        .into())
+}
+
+fn needs_engine(parts: &[Part]) -> bool {
+    parts.iter().any(|part| *part != Part::Rust)
+}
+
+/// Stops the private engine at the end, unless a person had it running.
+struct Started<'a>(&'a Ctx);
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = private::down(self.0, false) {
+            self.0.say(fault::render(&error));
+        }
+    }
+}
+
+fn unit() -> Step {
+    Step::new("cargo").args(["test", "--quiet", "--workspace"])
+}
+
+fn on_engine() -> Step {
+    Step::new("cargo").args([
+        "test",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--test",
+        "engine",
+        "--",
+        "--ignored",
+        "--test-threads=2",
+    ])
+}
+
+fn rust(ctx: &Ctx) -> (Tally, anyhow::Result<()>) {
+    for step in cmd::lint::plan().steps {
+        // rustup's minimal profile has neither; what is missing is said.
+        let verb = step.args.first().cloned().unwrap_or_default();
+        if run::probe(ctx, &Step::new("cargo").args([verb.as_str(), "--version"])).is_none() {
+            ctx.say(format!("note: `cargo {verb}` is not installed: left out (`rustup component add clippy rustfmt`)"));
+            continue;
+        }
+        if let Err(error) = run::run(ctx, &step) {
+            return (Tally::default(), Err(error));
+        }
+    }
+    counted(ctx, &unit())
+}
+
+/// Runs a command and counts; a success that counts nothing is a failure.
+fn counted(ctx: &Ctx, step: &Step) -> (Tally, anyhow::Result<()>) {
+    let output = Mutex::new(String::new());
+    ctx.show(step);
+    let result = run::stream(ctx, step, |line| {
+        eprintln!("{line}");
+        if let Ok(mut output) = output.lock() {
+            output.push_str(line);
+            output.push('\n');
+        }
+    });
+    let output = output.into_inner().unwrap_or_default();
+    match tally(&output) {
+        Some(tally) if tally.passed + tally.failed > 0 => (tally, result),
+        _ => {
+            let none = || fault::failed("the run counted no test").into();
+            (Tally::default(), result.and_then(|()| Err(none())))
+        }
+    }
+}
+
+/// A service's own tests, in its stage.
+fn staged(ctx: &Ctx, project: &Project, name: &str) -> (Tally, anyhow::Result<()>) {
+    let attempt = || -> anyhow::Result<(Tally, anyhow::Result<()>)> {
+        let (service, test) = tested(project, name)?;
+        let engine = Engine::connect(ctx)?;
+        let tag = "local".parse().map_err(fault::usage)?;
+        let image = cmd::build::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
+        let stage = Stage::new(&engine, project, false);
+        stage.provide(&test.needs, Bases::Auto, false)?;
+        Ok(counted(&engine.ctx, &stage.scene.run_tests(service, test, image.as_str())))
+    };
+    attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
+}
+
+fn tested<'a>(project: &'a Project, name: &str) -> anyhow::Result<(&'a Service, &'a Test)> {
+    let service = project.service(name)?;
+    match &service.test {
+        Some(test) => Ok((service, test)),
+        None => Err(fault::usage(format!("`services.{name}` has no `test` table")).into()),
+    }
+}
+
+fn plan(project: &Project, parts: &[Part], with_setup: bool) -> Plan {
+    let mut plan = Plan::default();
+    if with_setup && needs_engine(parts) {
+        plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    }
+    let scene = Scene { project, id: "test".into() };
+    for part in parts {
+        match part {
+            Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
+            Part::Images => plan.steps.push(on_engine()),
+            Part::Backend | Part::Frontend => {
+                let name = if *part == Part::Backend { "backend" } else { "web" };
+                let Ok((service, test)) = tested(project, name) else { continue };
+                let image = format!("{}-test:local", service.image);
+                plan.steps.push(
+                    Step::new("docker").args(["buildx", "build", "--file", service.dockerfile.as_str()]).args([
+                        "--target",
+                        &test.target,
+                        "--tag",
+                        &image,
+                        "--load",
+                        service.context.as_str(),
+                    ]),
+                );
+                plan.steps.push(scene.create_network());
+                let needs = test.needs.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
+                plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, &need.image, false)));
+                plan.steps.push(scene.run_tests(service, test, &image));
+            }
+        }
+    }
+    plan
+}

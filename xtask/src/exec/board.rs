@@ -1,0 +1,83 @@
+//! Several builds, one view: on a terminal a line each that is drawn anew,
+//! elsewhere plain lines with the name in front.
+
+use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::ctx::Ctx;
+
+/// The view.
+pub struct Board {
+    terminal: bool,
+    width: usize,
+    started: Instant,
+    rows: Mutex<Vec<Row>>,
+}
+
+struct Row {
+    name: String,
+    text: String,
+    done: bool,
+}
+
+impl Board {
+    /// One row a name.
+    pub fn new(ctx: &Ctx, names: &[&str]) -> Self {
+        let rows = names.iter().map(|name| Row { name: (*name).into(), text: String::new(), done: false }).collect();
+        let board = Self {
+            terminal: ctx.terminal && !ctx.verbose,
+            width: names.iter().map(|name| name.len()).max().unwrap_or(0),
+            started: Instant::now(),
+            rows: Mutex::new(rows),
+        };
+        if board.terminal {
+            eprint!("{}", "\n".repeat(names.len()));
+        }
+        board
+    }
+
+    /// A line of one of them.
+    pub fn line(&self, name: &str, line: &str) {
+        self.show(name, line, false);
+    }
+
+    /// Its last word.
+    pub fn done(&self, name: &str, line: String) {
+        self.show(name, &line, true);
+    }
+
+    fn show(&self, name: &str, line: &str, done: bool) {
+        let mut rows = self.rows();
+        if !self.terminal {
+            eprintln!("{name:width$} │ {line}", width = self.width);
+            return;
+        }
+        let Some(row) = rows.iter_mut().find(|row| row.name == name) else { return };
+        if line.trim().is_empty() {
+            return;
+        }
+        row.text = line.trim().to_owned();
+        row.done = done;
+        self.draw(&rows);
+    }
+
+    fn draw(&self, rows: &[Row]) {
+        // Up to the first row, then each row over what stood there. 100
+        // columns fit nearly every terminal; a wrapped row would break the view.
+        let mut out = format!("\x1b[{}A", rows.len());
+        for row in rows {
+            let mark = if row.done { '■' } else { '▸' };
+            let seconds = self.started.elapsed().as_secs();
+            let text: String = row.text.chars().filter(|c| !c.is_control()).take(78 - self.width.min(40)).collect();
+            out.push_str(&format!("\r\x1b[2K{mark} {:width$} {seconds:>4} s  {text}\n", row.name, width = self.width));
+        }
+        let mut stderr = std::io::stderr().lock();
+        let _ = stderr.write_all(out.as_bytes());
+        let _ = stderr.flush();
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Vec<Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! The two daemons: started in a session of their own, found again by what
+//! they run, stopped by steps.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use camino::Utf8Path;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::network::Network;
+use super::{Folder, mounts};
+use crate::ctx::Ctx;
+use crate::exec::api::{self, Endpoint};
+use crate::exec::{interrupt, run};
+use crate::fault;
+use crate::plan::step::Step;
+
+/// No daemon takes longer to come up, short of a broken machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BEAT: Duration = Duration::from_millis(20);
+
+/// Starts containerd and dockerd and waits until the engine answers.
+pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()> {
+    for name in ["data", "exec", "ctd-root", "ctd-state", "log", "etc", "cli"] {
+        let dir = folder.dir.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("could not make {dir}"))?;
+    }
+    configure(folder, network)?;
+    logins(ctx, &folder.dir)?;
+
+    let mut containerd = spawn(ctx, folder, &folder.containerd())?;
+    fs::write(folder.pid_file("containerd"), containerd.id().to_string())?;
+    let socket = folder.dir.join("ctd.sock");
+    wait(folder, "containerd", &mut containerd, || socket.exists())?;
+    let mut dockerd = spawn(ctx, folder, &folder.dockerd(network))?;
+    let endpoint = Endpoint::Socket(folder.socket());
+    wait(folder, "dockerd", &mut dockerd, || api::ping(ctx, &endpoint).is_ok())
+}
+
+fn configure(folder: &Folder, network: &Network) -> anyhow::Result<()> {
+    let dir = &folder.dir;
+    let containerd = format!(
+        "version = 2\nroot = \"{dir}/ctd-root\"\nstate = \"{dir}/ctd-state\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\n  address = \"{dir}/ctd.sock\"\n[ttrpc]\n  address = \"{dir}/ctd.sock.ttrpc\"\n"
+    );
+    fs::write(dir.join("etc/containerd.toml"), containerd)?;
+    let dockerd = serde_json::json!({
+        // Several platforms, attestations and all exporters without a second builder.
+        "features": { "containerd-snapshotter": true },
+        // A registry on loopback has no certificate.
+        "insecure-registries": ["127.0.0.0/8"],
+        "builder": { "gc": { "enabled": true, "defaultKeepStorage": "10GB" } },
+        "log-driver": "json-file",
+        "log-opts": { "max-size": "10m", "max-file": "2" },
+        "default-address-pools": [{ "base": network.pool(), "size": 24 }],
+        "shutdown-timeout": 5,
+    });
+    fs::write(dir.join("etc/daemon.json"), serde_json::to_string_pretty(&dockerd)?)?;
+    Ok(())
+}
+
+/// The client's configuration folder is ours, for its plugin; the logins are
+/// the user's.
+fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
+    let link = dir.join("cli/config.json");
+    let home = ctx.env.get("HOME").unwrap_or("/root");
+    let target = match ctx.env.get("DOCKER_CONFIG") {
+        // From within `engine env` this is our own folder.
+        Some(config) if Utf8Path::new(config) != dir.join("cli") => format!("{config}/config.json"),
+        _ => format!("{home}/.docker/config.json"),
+    };
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(target, &link).with_context(|| format!("could not link {link}"))
+}
+
+/// Detached: its own session, its own log, and none of our open files, since
+/// whoever reads our output would wait for the daemon's end.
+fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
+    let name = Utf8Path::new(&step.tool).file_name().unwrap_or("daemon").to_owned();
+    let log = folder.log(&name);
+    if log.exists() {
+        let _ = fs::rename(&log, folder.dir.join(format!("log/{name}.log.1")));
+    }
+    if ctx.verbose {
+        ctx.show(step);
+    }
+    let out = File::create(&log).with_context(|| format!("could not write {log}"))?;
+    let close = (3..10).map(|fd| format!(" {fd}>&-")).collect::<String>();
+    Command::new("sh")
+        .args(["-c", &format!("exec setsid \"$0\" \"$@\"{close}")])
+        .arg(&step.tool)
+        .args(&step.args)
+        .envs(folder.env(ctx))
+        // These would send dockerd somewhere else.
+        .env_remove("DOCKER_HOST")
+        .env_remove("NOTIFY_SOCKET")
+        .current_dir(&folder.dir)
+        .stdin(Stdio::null())
+        .stdout(out.try_clone()?)
+        .stderr(out)
+        .spawn()
+        .with_context(|| format!("could not start {name}"))
+}
+
+fn wait(folder: &Folder, name: &str, child: &mut Child, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+    let since = Instant::now();
+    loop {
+        if ready() {
+            return Ok(());
+        }
+        interrupt::check()?;
+        let why = match child.try_wait()? {
+            Some(status) => format!("{name} did not start: {status}"),
+            None if since.elapsed() > PATIENCE => format!("{name} did not answer within {PATIENCE:?}"),
+            None => {
+                sleep(BEAT);
+                continue;
+            }
+        };
+        let log = folder.log(name);
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let mut lines: Vec<_> = text.lines().rev().take(8).collect();
+        lines.reverse();
+        return Err(fault::failed(format!("{why}\n{}", lines.join("\n")))
+            .help(format!("the whole log is in {log}"))
+            .into());
+    }
+}
+
+/// The daemon's process, if it runs: a pid file may name a process that ended,
+/// a zombie, or by now somebody else's.
+pub fn running(folder: &Folder, name: &str) -> Option<i32> {
+    let text = fs::read_to_string(folder.pid_file(name)).ok()?;
+    let pid: i32 = text.trim().parse().ok()?;
+    (pid > 1 && is(pid, folder, name)).then_some(pid)
+}
+
+fn is(pid: i32, folder: &Folder, name: &str) -> bool {
+    let exe = fs::read_link(format!("/proc/{pid}/exe"));
+    let ours = fs::canonicalize(folder.bin().join(name));
+    let same = matches!((exe, ours), (Ok(exe), Ok(ours)) if exe == ours);
+    same && alive(pid)
+}
+
+fn alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name is in parentheses and may hold anything.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Ends both daemons: asks, waits, kills.
+pub fn stop(folder: &Folder) {
+    for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
+        if let Some(pid) = running(folder, name) {
+            end(&[pid], Signal::SIGTERM, Duration::from_secs(patience));
+            end(&[pid], Signal::SIGKILL, Duration::from_secs(5));
+        }
+    }
+}
+
+/// Clears what an engine left that did not end by itself: shims, containers,
+/// mounts, sockets. The state folders live in memory on other systems; nothing
+/// in them outlives a reboot, so nothing in them outlives this.
+pub fn sweep(ctx: &Ctx, folder: &Folder) {
+    let left = leftovers(folder);
+    end(&left, Signal::SIGKILL, Duration::from_secs(5));
+    mounts::release(ctx, &folder.dir);
+    for name in ["dockerd.pid", "containerd.pid", "docker.sock", "ctd.sock", "ctd.sock.ttrpc"] {
+        let _ = fs::remove_file(folder.dir.join(name));
+    }
+    for name in ["exec", "ctd-state"] {
+        let _ = fs::remove_dir_all(folder.dir.join(name));
+    }
+}
+
+fn end(pids: &[i32], signal: Signal, patience: Duration) {
+    for pid in pids.iter().filter(|pid| alive(**pid)) {
+        let _ = kill(Pid::from_raw(*pid), signal);
+    }
+    let since = Instant::now();
+    // An interrupt does not shorten this: half a stop helps nobody.
+    while pids.iter().any(|pid| alive(*pid)) && since.elapsed() < patience {
+        sleep(BEAT);
+    }
+}
+
+/// Processes that run a program of ours, or live in a container of ours.
+fn leftovers(folder: &Folder) -> Vec<i32> {
+    let tree = folder.dir.join("tree");
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let table = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        *pid != own && *pid > 1 && (exe.starts_with(&tree) || mounts::rooted_below(&table(), &folder.dir))
+    })
+    .collect()
+}
+
+/// How many bytes the folder takes, without what is mounted in it.
+pub fn disk(ctx: &Ctx, dir: &Utf8Path) -> u64 {
+    let step = Step::new("du").args(["--summarize", "--one-file-system", "--block-size=1", dir.as_str()]);
+    let text = run::probe(ctx, &step).unwrap_or_default();
+    text.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,6 @@
+//! stub
+use crate::ctx::Ctx;
+/// stub
+pub fn down(_: &Ctx, _: bool) -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! Gets the engine's programs: Debian packages, unpacked into one folder.
+//!
+//! Debian 12's own engine is too old (no containerd image store, no named
+//! build contexts), Debian 13's is not; its programs run on Debian 12's C
+//! library, except runc. So on Debian 12 the engine comes from 13 and runc
+//! from 12. Nothing is installed: apt works with lists and a cache of its own,
+//! and `dpkg-deb -x` only unpacks.
+
+use std::fs;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::unistd::Uid;
+
+use super::{Folder, apt};
+use crate::ctx::Ctx;
+use crate::exec::run;
+use crate::fault::{self, Fault};
+use crate::plan::step::Step;
+
+/// The release whose engine is new enough and whose programs Debian 12 runs.
+const ENGINE_RELEASE: &str = "trixie";
+/// What the engine is made of.
+const ENGINE: [&str; 4] = ["docker.io", "docker-cli", "docker-buildx", "containerd"];
+/// What it needs of the host's own release.
+const BESIDE: [&str; 4] = ["runc", "tini", "mmdebstrap", "debian-archive-keyring"];
+/// Host tools that may be missing, and their packages.
+const TOOLS: [(&str, &str); 2] = [("iptables", "iptables"), ("ip", "iproute2")];
+/// What makes a `<folder>/bin` complete.
+const PROGRAMS: [&str; 4] = ["docker", "dockerd", "containerd", "runc"];
+
+/// What of Debian this machine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// `bookworm`.
+    pub codename: String,
+    /// Whether its own engine is too old.
+    pub old: bool,
+}
+
+/// The host's release, or what to do where there can be no private engine.
+pub fn release() -> Result<Release, Fault> {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if std::env::consts::OS != "linux" {
+        return Err(fault::failed("the private engine is for Debian only")
+            .help("install Docker Desktop, or `brew install colima docker docker-buildx && colima start`"));
+    }
+    of_os_release(&text, Uid::effective().is_root())
+}
+
+fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
+    let field = |name: &str| {
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let (id, like, codename) = (field("ID"), field("ID_LIKE"), field("VERSION_CODENAME"));
+    let number: u32 = field("VERSION_ID").parse().unwrap_or(u32::MAX);
+    let debian = id == "debian" && !codename.is_empty();
+    let packages = "sudo apt-get install docker.io docker-buildx";
+    if !debian {
+        let pretty = field("PRETTY_NAME");
+        let fault = fault::failed(format!(
+            "the private engine is made of Debian's packages, and this is {}",
+            if pretty.is_empty() { "another system" } else { &pretty }
+        ));
+        return Err(if id == "ubuntu" || like.split(' ').any(|id| id == "ubuntu") {
+            fault.help(packages)
+        } else if id == "fedora" || like.contains("fedora") {
+            fault.help("sudo dnf install moby-engine docker-buildx && sudo systemctl start docker")
+        } else {
+            fault.help("install Docker Engine 23 or newer with buildx, and start it")
+        });
+    }
+    match (number, root) {
+        (..12, _) => Err(fault::failed(format!("Debian {number} is too old for a private engine"))
+            .help("install Docker Engine 23 or newer with buildx, and start it")),
+        (12, false) => Err(fault::failed("setting up a private engine needs root")
+            .help("sudo -E env \"PATH=$PATH\" cargo xtask setup --yes")),
+        (_, false) => Err(fault::failed("setting up a private engine needs root")
+            .help(format!("sudo apt-get install docker.io docker-cli docker-buildx && {join}",
+                join = "sudo usermod -aG docker $USER"))),
+        (_, true) => Ok(Release { codename, old: number == 12 }),
+    }
+}
+
+/// Whether all programs are there.
+pub fn installed(folder: &Folder) -> bool {
+    PROGRAMS.iter().all(|name| folder.bin().join(name).exists())
+}
+
+/// The Debian archive of this machine, its own release.
+pub fn sources(release: &Release) -> anyhow::Result<Vec<apt::Source>> {
+    let mut files = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
+        let mut more: Vec<_> = entries.flatten().map(|entry| entry.into_path()).collect();
+        more.retain(|path| matches!(path.extension(), Some("list" | "sources")));
+        more.sort();
+        files.extend(more);
+    }
+    let texts: Vec<_> = files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), fs::read_to_string(path).ok()?)))
+        .collect();
+    let texts = texts.iter().map(|(path, text)| (*path, text.as_str()));
+    let sources = apt::debian(texts, &release.codename);
+    if sources.first().is_none_or(|first| first.suite != release.codename) {
+        return Err(fault::failed(format!(
+            "no entry of Debian's own archive for `{}` in /etc/apt/sources.list or sources.list.d",
+            release.codename
+        ))
+        .help("add the `deb … main` line of a Debian mirror that this machine reaches")
+        .into());
+    }
+    Ok(sources)
+}
+
+/// One apt that touches nothing of the host's but reads what is installed.
+struct Apt {
+    home: Utf8PathBuf,
+    sources: Vec<apt::Source>,
+}
+
+impl Apt {
+    fn prepare(&self) -> anyhow::Result<()> {
+        fs::create_dir_all(self.home.join("lists/partial"))?;
+        fs::create_dir_all(self.home.join("archives/partial"))?;
+        let lines: Vec<_> = self.sources.iter().map(apt::Source::line).collect();
+        fs::write(self.home.join("sources.list"), lines.join("\n") + "\n")?;
+        let home = &self.home;
+        // NoLocking: the host's lock guards the host's state, which is only
+        // read. Error-Mode: a list that did not come is an error now, not a
+        // missing package later.
+        let conf = format!(
+            "Dir::State \"{home}\";\nDir::State::lists \"{home}/lists\";\n\
+             Dir::State::status \"/var/lib/dpkg/status\";\nDir::Cache \"{home}\";\n\
+             Dir::Etc::sourcelist \"{home}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+             Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
+             APT::Sandbox::User \"root\";\nAPT::Update::Error-Mode \"any\";\n\
+             Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nDebug::NoLocking \"1\";\n\
+             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
+        );
+        fs::write(home.join("apt.conf"), conf)?;
+        Ok(())
+    }
+
+    fn step(&self) -> Step {
+        Step::new("apt-get").env("APT_CONFIG", self.home.join("apt.conf"))
+    }
+
+    fn update(&self) -> Step {
+        self.step().args(["-qq", "update"])
+    }
+
+    /// What of these and of what they depend on this machine lacks.
+    fn missing(&self, names: &[&str]) -> Step {
+        self.step()
+            .args(["-qq", "install", "--yes", "--no-install-recommends"])
+            .args(["--no-upgrade", "--no-remove", "--download-only"])
+            .args(names.iter().copied())
+            .hint("`sudo apt-get --fix-broken install`, if apt says that packages are broken")
+    }
+
+    /// These, whether installed or not.
+    fn these(&self, names: &[&str]) -> Step {
+        let archives = self.home.join("archives");
+        Step::new("sh")
+            .args(["-c", "cd \"$0\" && exec apt-get -qq download \"$@\"", archives.as_str()])
+            .args(names.iter().copied())
+            .env("APT_CONFIG", self.home.join("apt.conf"))
+    }
+
+    fn unpack(&self, tree: &Utf8Path) -> Step {
+        let script = "for deb in \"$0\"/*.deb; do dpkg-deb -x \"$deb\" \"$1\" || exit 1; done";
+        let archives = self.home.join("archives");
+        Step::new("sh").args(["-c", script, archives.as_str(), tree.as_str()])
+    }
+
+    fn names(&self) -> anyhow::Result<Vec<String>> {
+        let entries = self.home.join("archives").read_dir_utf8()?.flatten();
+        let names = entries.map(|entry| entry.file_name().to_owned());
+        Ok(names.filter(|name| name.ends_with(".deb")).collect())
+    }
+}
+
+/// Downloads and unpacks everything, unless it is there. The caller holds the
+/// folder's lock.
+pub fn install(ctx: &Ctx, folder: &Folder) -> anyhow::Result<()> {
+    if installed(folder) {
+        return Ok(());
+    }
+    let release = release()?;
+    let sources = sources(&release)?;
+    ctx.say(format!("A private engine from Debian's packages, in {}", folder.dir));
+    let work = folder.dir.join("install.new");
+    remove(&work)?;
+    let tree = work.join("tree");
+    fs::create_dir_all(&tree).with_context(|| format!("could not make {tree}"))?;
+
+    let own = Apt { home: work.join("own"), sources: sources.clone() };
+    let mut wanted: Vec<&str> = BESIDE.to_vec();
+    for (tool, package) in TOOLS {
+        if !on_path(ctx, tool) {
+            wanted.push(package);
+        }
+    }
+    if !release.old {
+        wanted.extend(ENGINE);
+    }
+    own.prepare()?;
+    show(ctx, &own.update())?;
+    show(ctx, &own.missing(&wanted))?;
+    show(ctx, &own.these(&wanted))?;
+    show(ctx, &own.unpack(&tree))?;
+    let mut names = own.names()?;
+
+    if release.old {
+        // The keyring that came with the host's own, checked packages knows
+        // the newer release; the one that is installed may be older than that.
+        let keyring = tree.join("usr/share/keyrings/debian-archive-keyring.gpg");
+        let newer = sources.iter().filter(|source| !source.suite.ends_with("-updates"));
+        let newer = newer.map(|source| source.of_release(&release.codename, ENGINE_RELEASE, Some(&keyring)));
+        let newer = Apt { home: work.join("newer"), sources: newer.collect() };
+        newer.prepare()?;
+        show(ctx, &newer.update())?;
+        show(ctx, &newer.these(&ENGINE))?;
+        show(ctx, &newer.unpack(&tree))?;
+        names.extend(newer.names()?);
+    }
+    names.sort();
+    names.dedup();
+    fs::write(tree.join("packages"), names.join("\n") + "\n")?;
+    place(ctx, folder, &work, &tree)?;
+    remove(&work)
+}
+
+/// Puts a complete tree where the engine is looked for.
+fn place(ctx: &Ctx, folder: &Folder, work: &Utf8Path, tree: &Utf8Path) -> anyhow::Result<()> {
+    let plugin = "usr/libexec/docker/cli-plugins/docker-buildx";
+    // A program that can't even tell its version would fail as a daemon with
+    // less to go by: a C library too old, a library not there.
+    run::read(ctx, &Step::new(tree.join("usr/sbin/dockerd")).arg("--version"))
+        .context("the engine's programs do not run on this machine")?;
+    for (to, dirs) in [("bin", &["usr/bin", "usr/sbin"]), ("sbin", &["usr/sbin", "sbin"])] {
+        fs::create_dir_all(work.join(to))?;
+        for dir in dirs {
+            let Ok(entries) = tree.join(dir).read_dir_utf8() else { continue };
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                // These need libraries out of the tree, so they are for the
+                // daemons alone and not on the PATH of the client.
+                let network = name.starts_with("xtables-") || ["ip", "bridge"].contains(&name);
+                let known = !name.contains("tables") && name != "nfnl_osf" && !network;
+                if (to == "bin") == known && (to == "bin" || network) {
+                    link(&format!("../tree/{dir}/{name}"), &work.join(to).join(name))?;
+                }
+            }
+        }
+    }
+    remove(&folder.dir.join("tree"))?;
+    fs::rename(tree, folder.dir.join("tree"))?;
+    for to in ["sbin", "bin"] {
+        remove(&folder.dir.join(to))?;
+        fs::rename(work.join(to), folder.dir.join(to))?;
+    }
+    let plugins = folder.dir.join("cli/cli-plugins");
+    fs::create_dir_all(&plugins)?;
+    link(&format!("../../tree/{plugin}"), &plugins.join("docker-buildx"))
+}
+
+/// Unpacks single packages of the newest usable release into `into`.
+pub fn fetch(ctx: &Ctx, folder: &Folder, names: &[&str], newer: bool, into: &str) -> anyhow::Result<()> {
+    let release = release()?;
+    let mut sources = sources(&release)?;
+    if newer && release.old {
+        sources = sources
+            .iter()
+            .filter(|source| !source.suite.ends_with("-updates"))
+            .map(|source| source.of_release(&release.codename, ENGINE_RELEASE, None))
+            .collect();
+    }
+    let work = folder.dir.join("fetch.new");
+    remove(&work)?;
+    let tree = work.join("tree");
+    fs::create_dir_all(&tree)?;
+    let apt = Apt { home: work.join("apt"), sources };
+    apt.prepare()?;
+    show(ctx, &apt.update())?;
+    show(ctx, &apt.these(names))?;
+    show(ctx, &apt.unpack(&tree))?;
+    let target = folder.dir.join(into);
+    remove(&target)?;
+    fs::rename(&tree, &target)?;
+    remove(&work)
+}
+
+fn show(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
+    ctx.show(step);
+    run::stream(ctx, step, |line| eprintln!("{line}")).map_err(|error| {
+        let said = fault::said(&error);
+        if ["NO_PUBKEY", "EXPKEYSIG", "is not signed"].iter().any(|sign| said.contains(sign)) {
+            return anyhow::Error::from(
+                fault::failed("this machine's keyring does not know the signature of Debian's archive")
+                    .help("sudo apt-get update && sudo apt-get install --only-upgrade debian-archive-keyring"),
+            );
+        }
+        error
+    })
+}
+
+/// Whether a tool is on the host's PATH.
+pub fn on_path(ctx: &Ctx, tool: &str) -> bool {
+    let path = ctx.env.get("PATH").unwrap_or_default();
+    // The folders of the administrator's tools may be missing from a PATH.
+    let path = format!("{path}:/usr/sbin:/sbin");
+    which::which_in(tool, Some(path), &ctx.root).is_ok()
+}
+
+/// Removes a folder or a link, if there is one.
+pub fn remove(path: &Utf8Path) -> anyhow::Result<()> {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    let removed = if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.with_context(|| format!("could not remove {path}"))
+}
+
+fn link(to: &str, at: &Utf8Path) -> anyhow::Result<()> {
+    remove(at)?;
+    std::os::unix::fs::symlink(to, at).with_context(|| format!("could not link {at}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(text: &str, root: bool) -> String {
+        fault::render(&of_os_release(text, root).unwrap_err().into())
+    }
+
+    #[test]
+    fn each_system_gets_its_own_line() {
+        let twelve = "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n";
+        let thirteen = "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n";
+        let sid = "ID=debian\nVERSION_CODENAME=forky\n";
+        assert!(of_os_release(twelve, true).unwrap().old);
+        assert!(!of_os_release(thirteen, true).unwrap().old);
+        assert!(!of_os_release(sid, true).unwrap().old);
+        assert!(help(twelve, false).contains("sudo -E env"));
+        assert!(help(thirteen, false).contains("sudo apt-get install docker.io"));
+        assert!(help("ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye", true).contains("too old"));
+        assert!(help("ID=ubuntu\nID_LIKE=debian\nPRETTY_NAME=\"Ubuntu 24.04\"", true).contains("docker-buildx"));
+        assert!(help("ID=fedora", true).contains("dnf"));
+        assert!(help("", true).contains("another system"));
+    }
+}

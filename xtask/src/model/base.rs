@@ -1,0 +1,286 @@
+//! Stand-ins: what replaces an upstream base image where no container registry
+//! answers. Which reference can be replaced, by what, and under which name.
+//!
+//! A stand-in is made of Debian's, PyPI's and npm's packages, is good enough
+//! to build and prove the project's images with, and never carries an
+//! upstream's name: whoever sees it in a list of images sees what it is.
+
+use std::fmt;
+
+/// Names below this can't be anyone's: a registry on a port of loopback that
+/// nothing listens on, so that a question for it is answered at once.
+pub const DOMAIN: &str = "xtask.local/stand-in";
+
+/// Where base images come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bases {
+    /// Upstream, unless `cargo xtask setup` found that no registry answers.
+    #[default]
+    Auto,
+    /// By their own names, from their registries.
+    Upstream,
+    /// Stand-ins made on this machine.
+    Local,
+}
+
+/// What a stand-in is made as: a target of `bases/Dockerfile`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `debian:bookworm-slim`.
+    Debian,
+    /// `python:3.11`.
+    Python,
+    /// `node:20`.
+    Node,
+    /// `nginx`, as root on port 80.
+    Nginx,
+    /// `nginxinc/nginx-unprivileged`, on port 8080.
+    NginxUnprivileged,
+    /// `ghcr.io/astral-sh/uv`: two binaries and nothing else.
+    Uv,
+    /// `ghcr.io/astral-sh/uv:python3.11-…`: Python with uv.
+    UvPython,
+    /// `postgres:15`.
+    Postgres,
+    /// `redis:7`.
+    Redis,
+}
+
+impl Kind {
+    /// The target's name.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Nginx => "nginx",
+            Self::NginxUnprivileged => "nginx-unprivileged",
+            Self::Uv => "uv",
+            Self::UvPython => "uv-python",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.target())
+    }
+}
+
+/// What replaces one reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The reference as it is written in the Dockerfile.
+    pub reference: String,
+    /// What it is made as.
+    pub kind: Kind,
+    /// The version of the program in it, for those that come in several: a
+    /// whole one or its beginning; empty for the newest.
+    pub version: String,
+    /// Its name in the engine.
+    pub image: String,
+    /// Where it differs from what the reference promises.
+    pub note: Option<String>,
+}
+
+/// What there are stand-ins for.
+pub const AVAILABLE: &str = "debian:bookworm or 12, python:3.11, node:18, 20, 22 or 24, nginx, \
+nginxinc/nginx-unprivileged, ghcr.io/astral-sh/uv, postgres:15, redis:7";
+
+/// The stand-in of a reference, or why there is none.
+pub fn stand_in(reference: &str) -> Result<StandIn, String> {
+    let none = |why: &str| Err(format!("there is no stand-in for `{reference}`{why}; there are: {AVAILABLE}"));
+    let (name, digest) = match reference.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (reference, None),
+    };
+    let (path, tag) = match name.rsplit_once(':') {
+        // A colon before a slash belongs to a registry's port.
+        Some((path, tag)) if !tag.contains('/') => (path, tag),
+        _ => (name, "latest"),
+    };
+    if digest.is_some() && path == name {
+        return none(" (a digest alone does not tell its version)");
+    }
+    let Some((name, project)) = project(path) else {
+        return none("");
+    };
+    let words: Vec<&str> = tag.split('-').collect();
+    let first = words.first().copied().unwrap_or_default();
+    let number = first.starts_with(|c: char| c.is_ascii_digit());
+    let within = |version: &str| first == version || first.strip_prefix(version).is_some_and(|r| r.starts_with('.'));
+    let (kind, version) = match project {
+        Project::Debian if within("12") || ["bookworm", "latest", "stable", "slim"].contains(&first) => {
+            (Kind::Debian, "")
+        }
+        Project::Debian => return none(" (Debian 12 is the one there is)"),
+        Project::Python if within("3.11") || !number || first == "3" => (Kind::Python, ""),
+        Project::Python => return none(" (Python 3.11 is the one there is)"),
+        Project::Node => match first {
+            _ if ["18", "20", "22", "24"].into_iter().any(within) => (Kind::Node, first),
+            "latest" | "current" | "alpine" | "slim" | "bookworm" => (Kind::Node, "24"),
+            "lts" => (Kind::Node, "22"),
+            _ => return none(" (Node 18, 20, 22 and 24 are those there are)"),
+        },
+        Project::Nginx => (Kind::Nginx, ""),
+        Project::NginxUnprivileged => (Kind::NginxUnprivileged, ""),
+        Project::Uv => match words.iter().find_map(|word| word.strip_prefix("python")) {
+            Some("3.11" | "3") => (Kind::UvPython, if number { first } else { "" }),
+            Some(_) => return none(" (Python 3.11 is the one there is)"),
+            None if number => (Kind::Uv, first),
+            None if words.len() == 1 && first == "latest" => (Kind::Uv, ""),
+            None => return none(" (a uv image of another base)"),
+        },
+        Project::Postgres if within("15") || !number => (Kind::Postgres, ""),
+        Project::Postgres => return none(" (Postgres 15 is the one there is)"),
+        Project::Redis if within("7") || !number => (Kind::Redis, ""),
+        Project::Redis => return none(" (Redis 7 is the one there is)"),
+    };
+    let plain = version.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !plain {
+        return none(" (its version is no number)");
+    }
+    let mut notes = Vec::new();
+    if words.iter().any(|word| word.starts_with("alpine")) {
+        notes.push("Debian instead of Alpine: no apk");
+    }
+    if digest.is_some() {
+        notes.push("not the image of that digest");
+    }
+    Ok(StandIn {
+        reference: reference.to_owned(),
+        kind,
+        version: version.to_owned(),
+        image: format!("{DOMAIN}/{name}:{tag}"),
+        note: (!notes.is_empty()).then(|| notes.join("; ")),
+    })
+}
+
+enum Project {
+    Debian,
+    Python,
+    Node,
+    Nginx,
+    NginxUnprivileged,
+    Uv,
+    Postgres,
+    Redis,
+}
+
+/// Which well-known image a path names, whatever mirror it is on. The part
+/// that is the project's own stays in the name.
+fn project(path: &str) -> Option<(&'static str, Project)> {
+    let mirrored = path.rsplit_once("library/").filter(|(host, _)| host.is_empty() || host.ends_with('/'));
+    let short = match mirrored {
+        Some((_, name)) => name,
+        None => path.strip_prefix("docker.io/").unwrap_or(path),
+    };
+    Some(match short {
+        "debian" => ("debian", Project::Debian),
+        "python" => ("python", Project::Python),
+        "node" => ("node", Project::Node),
+        "nginx" => ("nginx", Project::Nginx),
+        "postgres" => ("postgres", Project::Postgres),
+        "redis" => ("redis", Project::Redis),
+        _ if short.ends_with("nginxinc/nginx-unprivileged") => ("nginx-unprivileged", Project::NginxUnprivileged),
+        _ if short.ends_with("astral-sh/uv") => ("uv", Project::Uv),
+        _ => return None,
+    })
+}
+
+/// A hash that is the same on every machine and in every version of Rust
+/// (FNV-1a): names a bridge, tells whether a stand-in is of this recipe. Not
+/// for anything that someone could want to forge.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(reference: &str) -> String {
+        match stand_in(reference) {
+            Ok(it) => format!("{} {:?} {} {}", it.kind, it.version, it.image, it.note.unwrap_or_default()),
+            Err(why) => format!("- {}", why.split(';').next().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn each_reference_has_its_stand_in_or_its_reason() {
+        for (reference, expected) in [
+            ("debian:bookworm-slim", "debian \"\" xtask.local/stand-in/debian:bookworm-slim "),
+            ("debian:12.9", "debian \"\" xtask.local/stand-in/debian:12.9 "),
+            ("debian:trixie", "- there is no stand-in for `debian:trixie` (Debian 12 is the one there is)"),
+            ("debian:120", "- there is no stand-in for `debian:120` (Debian 12 is the one there is)"),
+            ("python:3.11-slim-bookworm", "python \"\" xtask.local/stand-in/python:3.11-slim-bookworm "),
+            (
+                "docker.io/library/python:3.11.9-alpine",
+                "python \"\" xtask.local/stand-in/python:3.11.9-alpine Debian instead of Alpine: no apk",
+            ),
+            ("python:3.12", "- there is no stand-in for `python:3.12` (Python 3.11 is the one there is)"),
+            ("python:3.110", "- there is no stand-in for `python:3.110` (Python 3.11 is the one there is)"),
+            ("python", "python \"\" xtask.local/stand-in/python:latest "),
+            (
+                "node:20-alpine3.20",
+                "node \"20\" xtask.local/stand-in/node:20-alpine3.20 Debian instead of Alpine: no apk",
+            ),
+            ("node:20.20.2-slim", "node \"20.20.2\" xtask.local/stand-in/node:20.20.2-slim "),
+            ("node:21", "- there is no stand-in for `node:21` (Node 18, 20, 22 and 24 are those there are)"),
+            ("mirror.example:5000/library/node:22", "node \"22\" xtask.local/stand-in/node:22 "),
+            (
+                "nginx:1.27-alpine@sha256:00",
+                "nginx \"\" xtask.local/stand-in/nginx:1.27-alpine Debian instead of Alpine: no apk; not the image of that digest",
+            ),
+            (
+                "nginx@sha256:00",
+                "- there is no stand-in for `nginx@sha256:00` (a digest alone does not tell its version)",
+            ),
+            (
+                "nginxinc/nginx-unprivileged:stable",
+                "nginx-unprivileged \"\" xtask.local/stand-in/nginx-unprivileged:stable ",
+            ),
+            ("ghcr.io/astral-sh/uv:0.13.9", "uv \"0.13.9\" xtask.local/stand-in/uv:0.13.9 "),
+            ("ghcr.io/astral-sh/uv", "uv \"\" xtask.local/stand-in/uv:latest "),
+            (
+                "ghcr.io/astral-sh/uv:0.13-python3.11-bookworm",
+                "uv-python \"0.13\" xtask.local/stand-in/uv:0.13-python3.11-bookworm ",
+            ),
+            (
+                "ghcr.io/astral-sh/uv:alpine",
+                "- there is no stand-in for `ghcr.io/astral-sh/uv:alpine` (a uv image of another base)",
+            ),
+            (
+                "postgres:15-alpine",
+                "postgres \"\" xtask.local/stand-in/postgres:15-alpine Debian instead of Alpine: no apk",
+            ),
+            ("postgres:16", "- there is no stand-in for `postgres:16` (Postgres 15 is the one there is)"),
+            ("redis", "redis \"\" xtask.local/stand-in/redis:latest "),
+            ("localhost:5000/mine", "- there is no stand-in for `localhost:5000/mine`"),
+            ("notlibrary/node:20", "- there is no stand-in for `notlibrary/node:20`"),
+            ("", "- there is no stand-in for ``"),
+        ] {
+            assert_eq!(row(reference), expected);
+        }
+    }
+
+    #[test]
+    fn a_stand_in_never_has_an_upstreams_name_and_rubbish_no_panic() {
+        arbtest::arbtest(|u| {
+            let text: String = u.arbitrary()?;
+            if let Ok(it) = stand_in(&text) {
+                assert!(it.image.starts_with(DOMAIN));
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}

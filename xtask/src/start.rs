@@ -1,0 +1,100 @@
+//! From the process's arguments to a verb, its surroundings and the project.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::FromArgMatches as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::{self, Global, Verb};
+use crate::ctx::{Ctx, Env};
+use crate::fault;
+use crate::model::config::{self, Project};
+
+/// What `main` dispatches on.
+pub struct Start {
+    /// The surroundings.
+    pub ctx: Ctx,
+    /// The project, for the verbs that need one; its fault otherwise.
+    pub project: anyhow::Result<Project>,
+    /// What to do.
+    pub verb: Verb,
+}
+
+/// Reads everything. Help and wrong command lines end the process here, as
+/// clap has it: help on stdout with 0, errors on stderr with 2.
+pub fn read() -> anyhow::Result<Start> {
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.into_string().map_err(|arg| fault::usage(format!("the argument {arg:?} is not UTF-8"))))
+        .collect::<Result<_, _>>()?;
+    let env = Env::of_process();
+    let given = cli::root(&args).or_else(|| env.get("XTASK_ROOT").map(Utf8PathBuf::from));
+    let root = match given {
+        Some(root) => root.canonicalize_utf8().map_err(|error| fault::usage(format!("--root {root}: {error}")))?,
+        None => nearest(&here()?),
+    };
+    let project = load(&root);
+    let services = project.as_ref().ok().map(services);
+    let command = cli::command(services.as_deref());
+    let matches = command.try_get_matches_from(&args).unwrap_or_else(|error| {
+        let of_docker = services.filter(|_| args.iter().any(|arg| arg == "docker"));
+        end(&error, of_docker.as_deref())
+    });
+    let verb = cli::verb(&matches).unwrap_or_else(|error| error.exit());
+    let global = Global::from_arg_matches(&matches)?;
+    let Some(verb) = verb else {
+        // A service was named, and why nobody knows it is in the project's fault.
+        project?;
+        return Err(fault::usage("no such command").help("`cargo xtask --help` lists them").into());
+    };
+    let ctx = Ctx {
+        root,
+        format: global.format,
+        dry_run: global.dry_run,
+        verbose: global.verbose,
+        terminal: std::io::stderr().is_terminal() && env.get("CI").is_none(),
+        exports: Vec::new(),
+        env,
+    };
+    Ok(Start { ctx, project, verb })
+}
+
+fn services(project: &Project) -> Vec<(String, String)> {
+    project.services.values().map(|service| (service.name.clone(), service.title.clone())).collect()
+}
+
+fn here() -> anyhow::Result<Utf8PathBuf> {
+    let dir = std::env::current_dir().context("the current folder is gone")?;
+    Ok(Utf8PathBuf::from_path_buf(dir).map_err(|dir| fault::usage(format!("the path {dir:?} is not UTF-8")))?)
+}
+
+/// The next folder from `dir` upwards that has a services.toml, else `dir`.
+fn nearest(dir: &Utf8Path) -> Utf8PathBuf {
+    dir.ancestors().find(|dir| dir.join(config::FILE).exists()).unwrap_or(dir).to_owned()
+}
+
+fn load(root: &Utf8Path) -> anyhow::Result<Project> {
+    let file = root.join(config::FILE);
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        fault::usage(format!("{file}: {error}"))
+            .help("run in a checkout that has a services.toml, or name it: --root DIR (docs/services-toml.md)")
+    })?;
+    // Errors name the file as a person at the root would type it.
+    Ok(Project::parse(config::FILE.into(), &text)?)
+}
+
+/// clap's own message, and for an unknown service the list of those there are.
+fn end(error: &clap::Error, services: Option<&[(String, String)]>) -> ! {
+    let wrong = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(_)) => error.kind() == ErrorKind::InvalidSubcommand,
+        _ => false,
+    };
+    if let (true, Some(services)) = (wrong, services) {
+        let names = services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let _ = error.print();
+        eprintln!("help: the services of {} are: {names}", config::FILE);
+        std::process::exit(2);
+    }
+    error.exit()
+}
