@@ -266,9 +266,9 @@ pub struct BenchArgs {
     /// How many runs a median is taken of
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
-    /// The Dockerfile of the old images, for the figures beside ours
-    #[arg(long, value_name = "DIR")]
-    pub old: Option<Utf8PathBuf>,
+    /// Where base images come from
+    #[arg(long, value_enum, default_value = "auto")]
+    pub bases: Bases,
 }
 
 /// The whole command, with the services that there are: (name, title).

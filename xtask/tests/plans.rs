@@ -3,6 +3,8 @@
 //! `plans.txt` holds the lines and what they print; a line is added there, its
 //! output by `UPDATE_EXPECT=1 cargo test`. So there are no orphans.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use expect_test::expect_file;

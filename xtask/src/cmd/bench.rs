@@ -1,6 +1,305 @@
-//! stub
-use crate::{cli::BenchArgs, ctx::Ctx, model::config::Project};
-/// stub
-pub fn run(_: &Ctx, _: &Project, _: &BenchArgs) -> anyhow::Result<()> {
-    Ok(())
+//! `bench`: our figures, each beside the raw tool in the same run.
+//!
+//! A time on a shared machine says little; the ratio of two medians, taken in
+//! turns, says what xtask costs. Everything happens in a copy of the checkout,
+//! so that the line that is changed is nobody's work.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::BenchArgs;
+use crate::cmd;
+use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
+use crate::exec::scene::Stage;
+use crate::exec::{bases, files, interrupt, run};
+use crate::fault;
+use crate::model::bytes::Bytes;
+use crate::model::config::{Project, Service};
+use crate::plan::build::{Output, Request, buildx};
+use crate::plan::container::Container;
+use crate::plan::step::Step;
+
+#[derive(Serialize)]
+struct Figure {
+    name: String,
+    ours: f64,
+    raw: Option<f64>,
+    ratio: Option<f64>,
+    unit: &'static str,
+}
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()> {
+    if ctx.dry_run {
+        return Err(fault::usage("`bench` measures; it has no plan to show").into());
+    }
+    let engine = Engine::connect(ctx)?;
+    let copy = files::Temporary::new("checkout")?;
+    let mut bench = Bench { engine: &engine, project, args, root: copy.path().to_owned(), changes: 0 };
+    bench.copy()?;
+    let mut figures = Vec::new();
+    for service in project.services.values() {
+        bench.builds(service, &mut figures)?;
+        bench.bytes(service, &mut figures)?;
+        bench.containers(service, &mut figures)?;
+    }
+    ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
+        figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+impl Figure {
+    fn line(&self) -> String {
+        let value = |value: f64| match self.unit {
+            "bytes" => Bytes(value as u64).to_string(),
+            unit => format!("{value:.3} {unit}"),
+        };
+        let raw = self.raw.map_or(String::new(), |raw| format!("raw {:<12}", value(raw)));
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}×"));
+        format!("{:<56} {:<12} {raw} {ratio}", self.name, value(self.ours)).trim_end().to_owned()
+    }
+}
+
+struct Bench<'a> {
+    engine: &'a Engine,
+    project: &'a Project,
+    args: &'a BenchArgs,
+    root: Utf8PathBuf,
+    changes: u32,
+}
+
+impl Bench<'_> {
+    /// The checkout as it stands, without what git ignores.
+    fn copy(&self) -> anyhow::Result<()> {
+        let ctx = &self.engine.ctx;
+        let list = Step::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        for file in run::read(ctx, &list)?.split('\0').filter(|file| !file.is_empty()) {
+            let to = self.root.join(file);
+            std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
+            // A file that is deleted but not yet in the index is no file.
+            if ctx.root.join(file).is_file() {
+                std::fs::copy(ctx.root.join(file), to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let ours = self.ours(service)?;
+        let raw = buildx(&self.request(service, Output::Load)?);
+        self.time(&raw)?;
+        let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
+        figures.push(timed(format!("{}: nothing changed (--force)", service.name), pairs));
+        if let Some(file) = self.source(service) {
+            let pairs = self.in_turns(&ours, &raw, |bench| bench.change(&file))?;
+            figures.push(timed(format!("{}: one line changed, to a loaded image", service.name), pairs));
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let before = self.layers(service)?;
+        let base = self.base_layers(service)?;
+        let ours: u64 = before.layers.iter().skip(base).map(|(_, size)| size).sum();
+        figures.push(plain(format!("{}: on top of the base, compressed", service.name), ours as f64, "bytes"));
+        if let Some(file) = self.source(service) {
+            self.change(&file)?;
+            let after = self.layers(service)?;
+            let new: u64 =
+                after.layers.iter().filter(|layer| !before.layers.contains(layer)).map(|(_, size)| size).sum();
+            figures.push(plain(
+                format!("{}: pushed after one changed line", service.name),
+                (new + after.config) as f64,
+                "bytes",
+            ));
+        }
+        Ok(())
+    }
+
+    fn containers(&self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let Some(run) = &service.run else { return Ok(()) };
+        let (mut to_health, mut to_exit) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.runs {
+            let stage = Stage::new(self.engine, self.project, false);
+            let container = Container {
+                service,
+                run,
+                role: run.roles.first().map(String::as_str),
+                image: format!("{}:local", service.image),
+                with_needs: false,
+                env: Vec::new(),
+                pass: Vec::new(),
+            };
+            let what = container.role.unwrap_or(&service.name).to_owned();
+            let started = Instant::now();
+            stage.run(&stage.scene.start(&container))?;
+            cmd::prove::first_answer(&stage, &container)?;
+            to_health.push(started.elapsed().as_secs_f64());
+            to_exit.push(cmd::prove::seconds_to_exit(&stage, &what)?);
+        }
+        figures.push(plain(
+            format!("{}: docker run to the first answer of {}", service.name, run.health),
+            median(to_health),
+            "s",
+        ));
+        figures.push(plain(format!("{}: SIGTERM to exit", service.name), median(to_exit), "s"));
+        Ok(())
+    }
+
+    /// Our command, as CI calls it: the binary itself.
+    fn ours(&self, service: &Service) -> anyhow::Result<Step> {
+        let binary = Utf8PathBuf::from_path_buf(std::env::current_exe()?)
+            .map_err(|_| fault::failed("our own path is not UTF-8"))?;
+        let bases = clap::ValueEnum::to_possible_value(&self.args.bases)
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        Ok(Step::new(binary).args([
+            "--root",
+            self.root.as_str(),
+            "docker",
+            &service.name,
+            "--force",
+            "--bases",
+            &bases,
+        ]))
+    }
+
+    /// The same build without us.
+    fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
+        let ctx = self.at_copy();
+        let images = cmd::base_images(&ctx, service, service.target.as_deref(), &[])?;
+        let mut request = cmd::build::plain(&ctx, self.project, service)?;
+        request.contexts = bases::contexts(&self.engine.ctx, self.engine, self.args.bases, &images)?;
+        request.output = output;
+        Ok(request)
+    }
+
+    fn at_copy(&self) -> Ctx {
+        Ctx { root: self.root.clone(), ..self.engine.ctx.clone() }
+    }
+
+    fn time(&self, step: &Step) -> anyhow::Result<f64> {
+        interrupt::check()?;
+        let started = Instant::now();
+        run::read(&self.at_copy(), step)?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// Ours and the raw tool in turns, each after the same preparation.
+    fn in_turns(
+        &mut self,
+        ours: &Step,
+        raw: &Step,
+        mut prepare: impl FnMut(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(f64, f64)> {
+        let (mut of_ours, mut of_raw) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.runs {
+            for (step, times) in [(ours, &mut of_ours), (raw, &mut of_raw)] {
+                prepare(self)?;
+                times.push(self.time(step)?);
+            }
+        }
+        Ok((median(of_ours), median(of_raw)))
+    }
+
+    /// A source file that the image is made of.
+    fn source(&self, service: &Service) -> Option<Utf8PathBuf> {
+        let list = Step::new("git").args(["ls-files", "-z"]);
+        let files = run::read(&self.engine.ctx, &list).ok()?;
+        let is_source = |file: &&str| {
+            [".py", ".tsx"].iter().any(|end| file.ends_with(end))
+                && file.contains("/src/")
+                && !file.contains("test")
+                && service.paths.includes(file)
+        };
+        files
+            .split('\0')
+            .filter(is_source)
+            .max_by_key(|file| self.root.join(file).metadata().map_or(0, |data| data.len()))
+            .map(|file| self.root.join(file))
+    }
+
+    fn change(&mut self, file: &Utf8Path) -> anyhow::Result<()> {
+        self.changes += 1;
+        let text = std::fs::read_to_string(file)?;
+        let line = match file.extension() {
+            Some("py") => format!("CHANGED = {}\n", self.changes),
+            _ => format!("export const changed{} = {};\n", std::process::id(), self.changes),
+        };
+        let kept: String = text
+            .lines()
+            .filter(|line| !line.starts_with("CHANGED = ") && !line.starts_with("export const changed"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        Ok(std::fs::write(file, kept + &line)?)
+    }
+
+    /// The image's layers as a registry would get them.
+    fn layers(&self, service: &Service) -> anyhow::Result<Manifest> {
+        let folder = files::Temporary::new("image.tar")?;
+        let mut request = self.request(service, Output::Load)?;
+        request.metadata_file = None;
+        let mut step = buildx(&request);
+        let load = step.args.iter().position(|arg| arg == "--load").context("no --load")?;
+        let layout = folder.path().with_extension("d");
+        step.args[load] = format!("--output=type=oci,tar=false,dest={layout}");
+        run::read(&self.at_copy(), &step.arg("--provenance=false"))?;
+        let read = |digest: &str| -> anyhow::Result<Value> {
+            let file = layout.join("blobs").join(digest.replace(':', "/"));
+            Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?)
+        };
+        let index: Value = serde_json::from_str(&std::fs::read_to_string(layout.join("index.json"))?)?;
+        let manifest = read(index["manifests"][0]["digest"].as_str().context("no manifest")?)?;
+        let size = |value: &Value| value["size"].as_u64().unwrap_or(0);
+        let layers = manifest["layers"].as_array().context("no layers")?;
+        Ok(Manifest {
+            layers: layers.iter().map(|layer| (layer["digest"].to_string(), size(layer))).collect(),
+            config: size(&manifest["config"]) + size(&index["manifests"][0]),
+        })
+    }
+
+    /// How many of an image's layers are its base's: those of the image that
+    /// its last stage begins with.
+    fn base_layers(&self, service: &Service) -> anyhow::Result<usize> {
+        let ctx = self.at_copy();
+        let ours = self.layer_ids(&format!("{}:local", service.image))?;
+        let mut most = 0;
+        for image in cmd::base_images(&ctx, service, service.target.as_deref(), &[])? {
+            let image = bases::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
+            let base = self.layer_ids(&image).unwrap_or_default();
+            if ours.starts_with(&base) {
+                most = most.max(base.len());
+            }
+        }
+        Ok(most)
+    }
+
+    fn layer_ids(&self, image: &str) -> anyhow::Result<Vec<String>> {
+        let image = self.engine.image(image)?.with_context(|| format!("the engine has no image {image}"))?;
+        let layers = image["RootFS"]["Layers"].as_array().context("no layers")?;
+        Ok(layers.iter().map(Value::to_string).collect())
+    }
+}
+
+/// What a registry gets: layers by digest and size, the rest as one size.
+struct Manifest {
+    layers: Vec<(String, u64)>,
+    config: u64,
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn timed(name: String, (ours, raw): (f64, f64)) -> Figure {
+    Figure { name, ours, raw: Some(raw), ratio: Some(ours / raw), unit: "s" }
+}
+
+fn plain(name: String, ours: f64, unit: &'static str) -> Figure {
+    Figure { name, ours, raw: None, ratio: None, unit }
 }

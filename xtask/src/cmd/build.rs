@@ -85,6 +85,11 @@ pub fn image(
     request.tags.into_iter().next().context("the image has no tag")
 }
 
+/// The request of `docker SERVICE` without options.
+pub fn plain(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<Request> {
+    request(ctx, project, service, &BuildArgs::default())
+}
+
 fn after_build(args: &BuildArgs) -> crate::cli::ProveArgs {
     crate::cli::ProveArgs { tag: args.tags.first().cloned(), no_build: true, bases: args.bases, ..Default::default() }
 }

@@ -32,6 +32,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How many containers are proved at a time.
 const WORKERS: usize = 2;
 
+/// The one check that has nothing to do with the container's log.
+const SIZE: &str = "size";
+
 #[derive(Clone, Debug, Serialize)]
 struct Check {
     name: String,
@@ -67,9 +70,10 @@ pub fn prove(engine: &Engine, project: &Project, services: &[&Service], args: &P
     for service in services {
         let Some(run) = &service.run else { continue };
         let image = image(engine, project, service, args)?;
-        let size = size(engine, service, &image)?;
+        // The size is the image's: it is proved with its first role.
+        let mut size = size(engine, service, &image)?;
         for role in roles(run, args) {
-            jobs.push((*service, run, role, image.clone(), size.clone()));
+            jobs.push((*service, run, role, image.clone(), size.take()));
         }
     }
     let stage = Stage::new(engine, project, args.keep);
@@ -170,7 +174,7 @@ fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs
 fn size(engine: &Engine, service: &Service, image: &Reference) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
     let bytes = Bytes(engine.image_bytes(image.as_str())?);
-    Ok(Some(Check { name: "size".into(), passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
+    Ok(Some(Check { name: SIZE.into(), passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -202,8 +206,11 @@ fn one(
         };
         let what = role.unwrap_or(&service.name);
         let result = round(stage, &container, what, &mut proof);
-        if proof.checks.iter().any(|check| !check.passed) && proof.log.is_empty() {
-            proof.log = stage.log(what);
+        if proof.checks.iter().any(|check| !check.passed && check.name != SIZE) && proof.log.is_empty() {
+            proof.log = match stage.log(what) {
+                log if log.is_empty() => "(the container wrote nothing)".into(),
+                log => log,
+            };
         }
         stage.remove(what);
         result?;
@@ -321,6 +328,21 @@ fn ask(port: u16, path: &str) -> std::io::Result<http::Response> {
     http::get(stream, "localhost", path)
 }
 
+/// Waits for the first answer, whatever its status, for `bench`.
+pub fn first_answer(stage: &Stage<'_>, container: &Container<'_>) -> anyhow::Result<()> {
+    let what = container.role.unwrap_or(&container.service.name);
+    wait(stage, container, what, false)?.map(drop).map_err(|why| fault::failed(why).into())
+}
+
+/// Ends a container and says how long that took, for `bench`.
+pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    match stop(stage, what)? {
+        (true, _) => Ok(started.elapsed().as_secs_f64()),
+        (false, why) => Err(fault::failed(why).into()),
+    }
+}
+
 /// SIGTERM, and how long it took.
 fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
     let started = Instant::now();
@@ -350,9 +372,8 @@ impl Proof {
         }
         let failed = self.checks.iter().filter(|check| !check.passed);
         let lines: Vec<String> = failed.map(|check| format!("  {}: {}", check.name, check.detail)).collect();
-        let log = self.log.lines().map(|line| format!("  │ {line}")).collect::<Vec<_>>().join("\n");
-        let log = if log.is_empty() { "  the container wrote nothing".into() } else { format!("  its log:\n{log}") };
-        format!("✗ {}\n{}\n{log}", name.trim(), lines.join("\n"))
+        let log: String = self.log.lines().map(|line| format!("\n  │ {line}")).collect();
+        format!("✗ {}\n{}{log}", name.trim(), lines.join("\n"))
     }
 }
 

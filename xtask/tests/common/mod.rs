@@ -1,5 +1,7 @@
 //! What the tests share: the binary, in surroundings that are pinned.
 
+#![allow(clippy::unwrap_used, dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -38,10 +38,7 @@ impl Source {
 
 /// The sources of Debian's own archive for release `codename` in the texts of
 /// `/etc/apt/sources.list` and of its `.d` folder, each with its file name.
-pub fn debian<'a>(
-    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-    codename: &str,
-) -> Vec<Source> {
+pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for (name, text) in texts {
         let found = if name.ends_with(".sources") {
@@ -63,8 +60,7 @@ pub fn debian<'a>(
 fn ours(source: &Source, codename: &str) -> bool {
     let folder = source.uri.trim_end_matches('/').rsplit('/').next();
     let rest = source.suite.strip_prefix(codename);
-    folder.is_some_and(|name| name.starts_with("debian"))
-        && matches!(rest, Some("" | "-updates" | "-security"))
+    folder.is_some_and(|name| name.starts_with("debian")) && matches!(rest, Some("" | "-updates" | "-security"))
 }
 
 /// `deb [options] URI SUITE COMPONENT…`
@@ -77,10 +73,7 @@ fn one_line(line: &str) -> Option<Source> {
     let mut signed_by = None;
     if let Some(options) = rest.strip_prefix('[') {
         let (options, after) = options.split_once(']')?;
-        signed_by = options
-            .split_whitespace()
-            .find_map(|option| option.strip_prefix("signed-by="))
-            .map(str::to_owned);
+        signed_by = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by=")).map(str::to_owned);
         rest = after;
     }
     let mut words = rest.split_whitespace();
@@ -120,15 +113,9 @@ fn stanza(text: &str) -> Vec<Source> {
     // A key may stand in the file itself; then the host's trusted keys decide.
     let signed_by = Some(field("Signed-By")).filter(|path| path.starts_with('/'));
     let (uris, suites) = (field("URIs"), field("Suites"));
-    let pairs = uris
-        .split_whitespace()
-        .flat_map(|uri| suites.split_whitespace().map(move |suite| (uri, suite)));
+    let pairs = uris.split_whitespace().flat_map(|uri| suites.split_whitespace().map(move |suite| (uri, suite)));
     pairs
-        .map(|(uri, suite)| Source {
-            uri: uri.to_owned(),
-            suite: suite.to_owned(),
-            signed_by: signed_by.clone(),
-        })
+        .map(|(uri, suite)| Source { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: signed_by.clone() })
         .collect()
 }
 
@@ -203,14 +190,9 @@ Signed-By:
 
     #[test]
     fn another_release_keeps_the_mirror() {
-        let [_, security] = &debian([("x.list", ONE_LINE)], "bookworm")[..] else {
-            panic!("two entries")
-        };
+        let [_, security] = &debian([("x.list", ONE_LINE)], "bookworm")[..] else { panic!("two entries") };
         let other = security.of_release("bookworm", "trixie", Some("/r.gpg".into()));
-        assert_eq!(
-            other.line(),
-            "deb [signed-by=/r.gpg] http://a.example/debian-security/ trixie-security main"
-        );
+        assert_eq!(other.line(), "deb [signed-by=/r.gpg] http://a.example/debian-security/ trixie-security main");
     }
 
     #[test]

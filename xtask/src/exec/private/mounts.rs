@@ -41,9 +41,7 @@ pub fn rooted_below(mountinfo: &str, dir: &Utf8Path) -> bool {
     let root = mountinfo.lines().find(|line| line.split(' ').nth(4) == Some("/"));
     root.is_some_and(|line| {
         let line = unescape(line);
-        ["lowerdir=", "upperdir="]
-            .iter()
-            .any(|key| line.contains(&format!("{key}{dir}/")))
+        ["lowerdir=", "upperdir="].iter().any(|key| line.contains(&format!("{key}{dir}/")))
     })
 }
 

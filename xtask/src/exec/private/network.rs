@@ -118,7 +118,9 @@ pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
         // Without it the kernel drops what a bridge sends to the world.
         let _ = fs::write(FORWARD, "1");
     } else {
-        ctx.say("note: iptables does not work here: containers don't reach the internet, and builds need `--network=host`");
+        ctx.say(
+            "note: iptables does not work here: containers don't reach the internet, and builds need `--network=host`",
+        );
     }
     fs::write(file(folder), serde_json::to_string(&network)?)?;
     Ok(network)

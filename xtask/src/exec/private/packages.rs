@@ -50,9 +50,7 @@ pub fn release() -> Result<Release, Fault> {
 
 fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
     let field = |name: &str| {
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.unwrap_or_default().trim_matches('"').to_owned()
     };
     let (id, like, codename) = (field("ID"), field("ID_LIKE"), field("VERSION_CODENAME"));
@@ -78,9 +76,10 @@ fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
             .help("install Docker Engine 23 or newer with buildx, and start it")),
         (12, false) => Err(fault::failed("setting up a private engine needs root")
             .help("sudo -E env \"PATH=$PATH\" cargo xtask setup --yes")),
-        (_, false) => Err(fault::failed("setting up a private engine needs root")
-            .help(format!("sudo apt-get install docker.io docker-cli docker-buildx && {join}",
-                join = "sudo usermod -aG docker $USER"))),
+        (_, false) => Err(fault::failed("setting up a private engine needs root").help(format!(
+            "sudo apt-get install docker.io docker-cli docker-buildx && {join}",
+            join = "sudo usermod -aG docker $USER"
+        ))),
         (_, true) => Ok(Release { codename, old: number == 12 }),
     }
 }
@@ -99,10 +98,7 @@ pub fn sources(release: &Release) -> anyhow::Result<Vec<apt::Source>> {
         more.sort();
         files.extend(more);
     }
-    let texts: Vec<_> = files
-        .iter()
-        .filter_map(|path| Some((path.as_str(), fs::read_to_string(path).ok()?)))
-        .collect();
+    let texts: Vec<_> = files.iter().filter_map(|path| Some((path.as_str(), fs::read_to_string(path).ok()?))).collect();
     let texts = texts.iter().map(|(path, text)| (*path, text.as_str()));
     let sources = apt::debian(texts, &release.codename);
     if sources.first().is_none_or(|first| first.suite != release.codename) {

@@ -1,0 +1,417 @@
+//! End to end, on the real engine: `cargo xtask test images`.
+//!
+//! Ignored for `cargo test` alone, which says so and passes without Docker. The
+//! wrong images come from `fixtures/demo`, each test in a copy of its own with a
+//! project name of its own, below a folder with a space and a letter outside
+//! ASCII: a checkout may stand anywhere.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::ctx::{Ctx, Env, Format};
+use xtask::exec::engine::Engine;
+
+/// A copy of the demo project that cleans up after itself.
+struct Demo {
+    dir: PathBuf,
+    name: String,
+}
+
+impl Demo {
+    fn new(name: &str) -> Self {
+        let name = format!("demo-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join("xtask tëst").join(&name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/demo");
+        for file in ["Dockerfile", "services.toml", "server.py"] {
+            let text = std::fs::read_to_string(fixture.join(file)).unwrap();
+            let text = text.replace("\"demo-", &format!("\"{name}-")).replace("\"demo\"", &format!("\"{name}\""));
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+        Self { dir, name }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = common::xtask(args);
+        command.current_dir(&self.dir);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// What the engine holds of this project.
+    fn left(&self) -> Vec<String> {
+        [["ps", "--all"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]]
+            .iter()
+            .flat_map(|list| docker(list).lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.contains(&self.name))
+            .collect()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.run(&["docker", "clean", "--all", "app", "rooted", "fails", "slow", "nowhere", "registry"]);
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn docker(args: &[&str]) -> String {
+    let ctx = Ctx {
+        root: ".".into(),
+        env: Env::of_process(),
+        format: Format::Text,
+        dry_run: false,
+        verbose: false,
+        terminal: false,
+        exports: Vec::new(),
+    };
+    let engine = Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes");
+    let output = Command::new("docker").args(args).envs(engine.ctx.exports).output().unwrap();
+    assert!(output.status.success(), "docker {args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: stdout {:?}, stderr {}", String::from_utf8_lossy(&output.stdout), stderr(output))
+    })
+}
+
+fn exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
+}
+
+/// Waits for a line that contains `words`, then goes on reading in the back.
+fn until_it_says(child: &mut std::process::Child, words: &str) {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let found = lines.by_ref().map_while(Result::ok).any(|line| line.contains(words));
+    assert!(found, "it ended without saying {words:?}");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+}
+
+fn interrupt(child: &std::process::Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn both_images_are_built_and_every_role_proves_them() {
+    let built = common::xtask(&["docker", "all", "--format", "json"]).output().unwrap();
+    exit(&built, 0);
+    let built = json(&built);
+    let services: Vec<&str> =
+        built["results"].as_array().unwrap().iter().map(|one| one["service"].as_str().unwrap()).collect();
+    assert_eq!(services, ["backend", "web"]);
+    for one in built["results"].as_array().unwrap() {
+        assert!(one["digest"].as_str().unwrap().starts_with("sha256:"), "{one}");
+        assert!(one["size_bytes"].as_u64().unwrap() > 10_000_000, "{one}");
+    }
+
+    let proved = common::xtask(&["docker", "test", "--no-build", "--with-deps", "--format", "json"]).output().unwrap();
+    exit(&proved, 0);
+    let proved = json(&proved);
+    assert_eq!(proved["passed"], true);
+    let results = proved["results"].as_array().unwrap();
+    let roles: BTreeSet<&str> = results.iter().filter_map(|one| one["role"].as_str()).collect();
+    assert_eq!((results.len(), roles.len()), (12, 11), "{proved}");
+    for one in results.iter().filter(|one| one["service"] == "backend") {
+        let names: Vec<&str> =
+            one["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
+        for name in [
+            "health with dependencies",
+            "names what is missing without dependencies",
+            "stops with dependencies",
+            "size",
+        ] {
+            assert!(names.contains(&name), "{name} is not among {names:?}");
+        }
+    }
+    assert!(!docker(&["ps", "--all"]).contains("infinite-scribe-"), "containers were left behind");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn the_web_image_serves_without_a_gateway_and_with_its_headers() {
+    let ours = "demo-web-headers";
+    exit(&common::xtask(&["docker", "web", "--tag", ours]).output().unwrap(), 0);
+    let image = format!("infinite-scribe-web:{ours}");
+    docker(&[
+        "run",
+        "--detach",
+        "--name",
+        ours,
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--publish",
+        "127.0.0.1::8080",
+        &image,
+    ]);
+    let at = docker(&["port", ours, "8080"]).trim().to_owned();
+    let get = |path: &str| {
+        let started = Instant::now();
+        loop {
+            let answer = std::net::TcpStream::connect(&at).and_then(|mut stream| {
+                use std::io::{Read as _, Write as _};
+                write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")?;
+                let mut text = String::new();
+                stream.read_to_string(&mut text).map(|_| text.to_lowercase())
+            });
+            match answer {
+                Ok(answer) if !answer.is_empty() => return answer,
+                answer => assert!(started.elapsed() < Duration::from_secs(20), "{answer:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let page = get("/");
+    let asset = page.split("/assets/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let answers = [
+        ("/", page.clone()),
+        ("asset", get(&format!("/assets/{asset}"))),
+        ("/nope.js", get("/assets/nope.js")),
+        ("/api", get("/api/v1/novels")),
+    ];
+    docker(&["rm", "--force", ours]);
+    docker(&["image", "rm", &image]);
+    for (what, answer) in &answers {
+        for header in ["content-security-policy:", "x-content-type-options: nosniff", "referrer-policy:"] {
+            assert!(answer.contains(header), "{what} has no {header}: {answer}");
+        }
+    }
+    let status = |at: usize| answers[at].1.split(' ').nth(1).unwrap().to_owned();
+    assert_eq!([status(0), status(1), status(2), status(3)], ["200", "200", "404", "503"]);
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_wrong_container_is_told_by_what_is_wrong_and_is_gone() {
+    let demo = Demo::new("wrong");
+    exit(&demo.run(&["docker", "app"]), 0);
+    for (role, expected) in [
+        ("good", ""),
+        ("dies", "ended with exit code 1"),
+        ("deaf", "expected an answer on port 8000 within 3 s"),
+        ("sick", "expected 200 from /health within 3 s, got 500 sick"),
+        ("stubborn", "still running after 10 s"),
+    ] {
+        let output = demo.run(&["docker", "test", "app", "--no-build", "--role", role, "--format", "json"]);
+        exit(&output, i32::from(role != "good"));
+        let text = json(&output).to_string();
+        assert!(text.contains(expected), "{role}: {text}");
+        if role == "dies" {
+            assert!(stderr(&output).contains("the flux capacitor is missing"), "no log: {}", stderr(&output));
+        }
+    }
+    let rooted = demo.run(&["docker", "test", "rooted", "--format", "json"]);
+    exit(&rooted, 1);
+    let result = &json(&rooted)["results"][0];
+    let failed: Vec<&str> = result["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["passed"] == false)
+        .map(|check| check["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(failed, ["size", "not root"], "{result}");
+    assert!(!docker(&["ps", "--all"]).contains(&demo.name), "containers were left behind");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_failing_build_shows_the_step_and_does_not_lose_the_others() {
+    let demo = Demo::new("fails");
+    let output = demo.run(&["docker", "fails"]);
+    exit(&output, 1);
+    for words in ["the last words of the step", "exit code: 7", "error: the build of `fails` failed", "help: "] {
+        assert!(stderr(&output).contains(words), "no {words:?} in {}", stderr(&output));
+    }
+    let output = demo.run(&["docker", "nowhere"]);
+    exit(&output, 1);
+    assert!(stderr(&output).contains("a base image can't be had"), "{}", stderr(&output));
+
+    // Without the slow one: `all` of a project with one good and one bad image.
+    let services = std::fs::read_to_string(demo.dir.join("services.toml")).unwrap();
+    let cut = services.split("[services.slow]").next().unwrap();
+    std::fs::write(demo.dir.join("services.toml"), cut).unwrap();
+    let output = demo.run(&["docker", "all", "--format", "json"]);
+    std::fs::write(demo.dir.join("services.toml"), &services).unwrap();
+    exit(&output, 1);
+    let outcomes: Vec<String> = json(&output)["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["service"], one["outcome"]))
+        .collect();
+    assert_eq!(outcomes, ["\"app\" \"built\"", "\"fails\" \"failed\"", "\"rooted\" \"built\""]);
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn ctrl_c_ends_a_build_and_a_test_with_130_and_leaves_nothing() {
+    let demo = Demo::new("stop");
+    let when = format!("WHEN={}", std::process::id());
+    let mut build = demo.command(&["docker", "slow", "--build-arg", &when]).stderr(Stdio::piped()).spawn().unwrap();
+    until_it_says(&mut build, "the slow step began");
+    interrupt(&build);
+    let started = Instant::now();
+    assert_eq!(build.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(9), "the build was not ended but killed");
+
+    exit(&demo.run(&["docker", "app"]), 0);
+    let mut test = demo
+        .command(&["docker", "test", "app", "--no-build", "--role", "deaf", "--verbose"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until_it_says(&mut test, "docker run");
+    while !docker(&["ps", "--format", "{{.Names}}"]).contains(&demo.name) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    interrupt(&test);
+    assert_eq!(test.wait().unwrap().code(), Some(130));
+    let left: Vec<String> = demo.left().into_iter().filter(|line| !line.contains("-app")).collect();
+    assert_eq!(left, Vec::<String>::new());
+    let images = demo.left();
+    assert_eq!(images.len(), 1, "the image and nothing else: {images:?}");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_killed_test_is_swept_by_the_next_and_clean_leaves_nothing_of_ours() {
+    let demo = Demo::new("swept");
+    exit(&demo.run(&["docker", "app"]), 0);
+    let mut test =
+        demo.command(&["docker", "test", "app", "--no-build", "--role", "deaf"]).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while !docker(&["ps", "--format", "{{.Names}}"]).contains(&demo.name) {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    test.kill().unwrap();
+    test.wait().unwrap();
+    assert!(docker(&["ps"]).contains(&demo.name), "SIGKILL leaves the container");
+    exit(&demo.run(&["docker", "test", "app", "--no-build", "--role", "good"]), 0);
+    assert!(!docker(&["ps", "--all"]).contains(&demo.name), "the next run sweeps it away");
+
+    let others: BTreeSet<String> = docker(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"])
+        .lines()
+        .filter(|line| !line.contains("demo-"))
+        .map(str::to_owned)
+        .collect();
+    let listed = demo.run(&["docker", "clean", "--dry-run", "--format", "json", "app"]);
+    exit(&listed, 0);
+    assert_eq!(json(&listed)["removed"].as_array().unwrap().len(), 1);
+    assert_eq!(demo.left().len(), 1, "a dry run removes nothing");
+    let cleaned = demo.run(&["docker", "clean", "--format", "json", "app"]);
+    exit(&cleaned, 0);
+    assert_eq!(json(&cleaned)["removed"], json(&listed)["removed"], "what was listed is what went");
+    assert_eq!(demo.left(), Vec::<String>::new());
+    let after: BTreeSet<String> =
+        docker(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"]).lines().map(str::to_owned).collect();
+    assert!(others.is_subset(&after), "others' images are gone: {:?}", others.difference(&after));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn two_runs_at_once_in_one_checkout_both_succeed() {
+    let demo = Demo::new("twice");
+    exit(&demo.run(&["docker", "app"]), 0);
+    let start = || {
+        demo.command(&["docker", "test", "app", "--role", "good"])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut runs = [start(), start()];
+    for run in &mut runs {
+        assert_eq!(run.wait().unwrap().code(), Some(0));
+    }
+    assert!(!docker(&["ps", "--all"]).contains(&demo.name));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn an_archive_is_whole_or_not_there_and_the_local_cache_is_rotated() {
+    let demo = Demo::new("files");
+    let file = demo.dir.join("out.tar");
+    exit(&demo.run(&["docker", "app", "--output", "oci=out.tar"]), 0);
+    assert!(file.metadata().unwrap().len() > 1_000_000);
+
+    for _ in 0..2 {
+        exit(&demo.run(&["docker", "app", "--cache", "local", "--cache-dir", "cache"]), 0);
+    }
+    let folders: Vec<String> = std::fs::read_dir(demo.dir.join("cache"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".lock"))
+        .collect();
+    assert_eq!(folders.len(), 1, "one folder, nothing half-made: {folders:?}");
+
+    // A disk that is full, for real: a file system of one megabyte.
+    let small = demo.dir.join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&small).status().unwrap();
+    assert!(mounted.success(), "mounting needs root, as the private engine does");
+    let output = demo.run(&["docker", "app", "--output", "oci=small/out.tar"]);
+    let left = std::fs::read_dir(&small).unwrap().count();
+    assert!(Command::new("umount").arg(&small).status().unwrap().success());
+    exit(&output, 1);
+    assert!(stderr(&output).contains("the disk is full"), "{}", stderr(&output));
+    assert_eq!(left, 0, "half an archive was left");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn an_image_is_pushed_to_a_plain_registry() {
+    let demo = Demo::new("push");
+    exit(&demo.run(&["docker", "registry"]), 0);
+    let name = format!("{}-server", demo.name);
+    let label = format!("{}.run=up", demo.name);
+    docker(&[
+        "run",
+        "--detach",
+        "--name",
+        &name,
+        "--label",
+        &label,
+        "--publish",
+        "127.0.0.1::5000",
+        &format!("{}-registry:local", demo.name),
+    ]);
+    let at = docker(&["port", &name, "5000"]).trim().to_owned();
+    let started = Instant::now();
+    while std::net::TcpStream::connect(&at).is_err() {
+        assert!(started.elapsed() < Duration::from_secs(10), "{}", docker(&["logs", &name]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pushed =
+        demo.run(&["docker", "app", "--registry", &at, "--tag", "v1", "--tag", "v2", "--push", "--format", "json"]);
+    exit(&pushed, 0);
+    let digest = json(&pushed)["digest"].as_str().unwrap().to_owned();
+    for tag in ["v1", "v2"] {
+        let inspected = docker(&["buildx", "imagetools", "inspect", &format!("{at}/{}-app:{tag}", demo.name)]);
+        assert!(inspected.contains(&digest), "{tag}: {inspected}");
+    }
+    docker(&["rm", "--force", "--volumes", &name]);
+    for tag in ["v1", "v2"] {
+        docker(&["image", "rm", &format!("{at}/{}-app:{tag}", demo.name)]);
+    }
+}

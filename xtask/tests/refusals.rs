@@ -1,0 +1,141 @@
+//! What can be wrong before an engine is needed: each has one clear error. No
+//! Docker is needed here.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder that is gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn in_dir(dir: &Path, args: &[&str]) -> Command {
+    let mut command = common::pinned(args);
+    command.current_dir(dir).env("HOME", dir);
+    command
+}
+
+fn refused(command: &mut Command, code: i32, expected: &[&str]) {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(output.stdout.is_empty(), "stdout is for results");
+    for words in expected {
+        assert!(stderr.contains(words), "no {words:?} in {stderr}");
+    }
+}
+
+#[test]
+fn without_services_toml_it_says_where_it_looked() {
+    let folder = Folder::new("none");
+    refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &["services.toml: No such file", "--root DIR"]);
+    refused(&mut in_dir(&folder.0, &["docker", "test"]), 2, &["services.toml: No such file"]);
+}
+
+#[test]
+fn a_wrong_services_toml_is_told_before_an_unknown_service() {
+    let folder = Folder::new("wrong");
+    std::fs::write(folder.0.join("services.toml"), "[project]\nname = \"x\"\nnope = 1\n").unwrap();
+    refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &["services.toml:3: unknown field `nope`"]);
+}
+
+#[test]
+fn a_dockerfile_that_is_not_there_or_has_no_such_stage_is_named() {
+    let folder = Folder::new("stage");
+    let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"x\"\n[services.api]\nimage = \"x\"\ntarget = \"api\"\npaths = [\"**\"]\n";
+    std::fs::write(folder.0.join("services.toml"), text).unwrap();
+    let engine = FakeEngine::new(&folder.0);
+    refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile: No such file", "`services.api.dockerfile`"]);
+    std::fs::write(folder.0.join("Dockerfile"), "FROM scratch AS app\n").unwrap();
+    refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile: no stage `api`; the stages are: app"]);
+    std::fs::write(folder.0.join("Dockerfile"), "FROM scratch AS api\nCOPY x\n").unwrap();
+    refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile:2: "]);
+}
+
+#[test]
+fn a_client_without_an_engine_is_not_enough() {
+    let folder = Folder::new("client");
+    let engine = FakeEngine::new(&folder.0);
+    let mut command = common::pinned(&["docker", "backend"]);
+    command.env("PATH", folder.0.join("bin")).env("DOCKER_HOST", "unix:///nowhere.sock").env("HOME", &folder.0);
+    refused(&mut command, 1, &["no Docker Engine answers at DOCKER_HOST=unix:///nowhere.sock", "cargo xtask setup"]);
+    // An engine without a client is no better.
+    let mut command = engine.xtask(&["docker", "backend"]);
+    command.current_dir(common::root()).env("PATH", "/nowhere");
+    refused(&mut command, 1, &["there is no `docker` client on the PATH", "cargo xtask setup"]);
+}
+
+#[test]
+fn an_engine_that_can_not_hold_two_platforms_is_told_before_anything_runs() {
+    let folder = Folder::new("platforms");
+    let engine = FakeEngine::new(&folder.0);
+    let mut command = engine.xtask(&["docker", "backend", "--multi-arch", "--bases", "upstream"]);
+    command.current_dir(common::root());
+    refused(&mut command, 2, &["holds one platform a name", "--push", "containerd image store"]);
+}
+
+#[test]
+fn a_missing_buildx_is_told_as_that() {
+    let folder = Folder::new("buildx");
+    let engine = FakeEngine::new(&folder.0);
+    let mut command = engine.xtask(&["docker", "backend", "--bases", "upstream"]);
+    command.current_dir(common::root());
+    refused(&mut command, 1, &["`docker buildx` is missing", "cargo xtask setup --yes"]);
+}
+
+/// What the real engine can't be made to say: an old image store, and a client
+/// that has no buildx. Only for errors.
+struct FakeEngine {
+    dir: PathBuf,
+    socket: PathBuf,
+}
+
+impl FakeEngine {
+    fn new(dir: &Path) -> Self {
+        let socket = dir.join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request);
+                let body =
+                    "{\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"]],\"Os\":\"linux\",\"Arch\":\"amd64\"}";
+                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}");
+            }
+        });
+        let bin = dir.join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let client = bin.join("docker");
+        std::fs::write(&client, "#!/bin/sh\necho \"docker: 'buildx' is not a docker command.\" >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { dir: dir.to_owned(), socket }
+    }
+
+    fn xtask(&self, args: &[&str]) -> Command {
+        let mut command = in_dir(&self.dir, args);
+        command
+            .env("PATH", format!("{}:/usr/bin:/bin", self.dir.join("bin").display()))
+            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
+        command
+    }
+}
