@@ -1,6 +1,71 @@
-//! stub
-use crate::{cli::EngineVerb, ctx::Ctx};
-/// stub
-pub fn run(_: &Ctx, _: &EngineVerb) -> anyhow::Result<()> {
-    Ok(())
+//! `engine up|down|status|env`: the private engine, for a person.
+
+use crate::cli::EngineVerb;
+use crate::ctx::Ctx;
+use crate::exec::{engine, private};
+use crate::model::bytes::Bytes;
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
+    match verb {
+        EngineVerb::Up if ctx.dry_run => planned(ctx, "cargo xtask engine up"),
+        EngineVerb::Down { purge: true } if ctx.dry_run => planned(ctx, "cargo xtask engine down --purge"),
+        EngineVerb::Down { .. } if ctx.dry_run => planned(ctx, "cargo xtask engine down"),
+        EngineVerb::Up => {
+            let started = private::up(ctx)?;
+            let status = private::status(ctx)?;
+            ctx.result(&serde_json::json!({ "started": started, "engine": status }), || {
+                let how = if started { "started" } else { "is running" };
+                format!("the private engine {how} at unix://{}", status.socket)
+            })
+        }
+        EngineVerb::Down { purge } => {
+            let freed = private::down(ctx, *purge)?;
+            ctx.result(&serde_json::json!({ "purged": purge, "freed_bytes": freed }), || {
+                if *purge {
+                    format!("the private engine is gone; freed {}", Bytes(freed))
+                } else {
+                    "the private engine is down; its images and programs stay (--purge deletes them)".to_owned()
+                }
+            })
+        }
+        EngineVerb::Status => status(ctx),
+        EngineVerb::Env => {
+            let dir = private::Folder::of(ctx)?.dir;
+            let exports = engine::exports(&engine::within_private(ctx, &dir));
+            ctx.result(&serde_json::json!({ "export": exports }), || exports.clone())
+        }
+    }
+}
+
+/// What would be done is one thing as far as a shell goes.
+fn planned(ctx: &Ctx, line: &str) -> anyhow::Result<()> {
+    ctx.result(&serde_json::json!({ "plan": [line] }), || line.to_owned())
+}
+
+fn status(ctx: &Ctx) -> anyhow::Result<()> {
+    let status = private::status(ctx)?;
+    let used = engine::find(ctx)?.ok().map(|engine| engine.origin);
+    ctx.result(&serde_json::json!({ "used": used, "private": status }), || {
+        let yes = |it: bool| if it { "yes" } else { "no" };
+        let mut lines = vec![
+            format!("engine in use    {}", used.as_deref().unwrap_or("none")),
+            format!("private engine   {}", status.folder),
+            format!("  installed      {}", yes(status.installed)),
+            format!("  running        {}", yes(status.running)),
+            format!("  disk           {}", Bytes(status.bytes)),
+        ];
+        if status.running {
+            lines.push(format!("  socket         {}", status.socket));
+            let range = status.range.as_deref().unwrap_or("none");
+            lines.push(format!(
+                "  addresses      {range}, network {}",
+                if status.connected { "bridged" } else { "host only" }
+            ));
+        }
+        for package in &status.packages {
+            lines.push(format!("  package        {package}"));
+        }
+        lines.join("\n")
+    })
 }

@@ -1,10 +1,155 @@
-//! stub
-use crate::{cli::SetupArgs, ctx::Ctx};
-/// stub
-pub fn run(_: &Ctx, _: &SetupArgs, _: &[String]) -> anyhow::Result<()> {
+//! `setup`: what the commands need of a machine, what is missing, and the one
+//! line that gets it; `--yes` does it.
+//!
+//! What is there is used as it is. Only for what is missing does something
+//! happen, and then in one folder: see `exec::private`.
+
+mod look;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use self::look::Item;
+use crate::cli::SetupArgs;
+use crate::ctx::Ctx;
+use crate::exec::bases;
+use crate::exec::engine::{self, Engine};
+use crate::exec::private::{self, packages};
+use crate::fault;
+use crate::model::base::Bases;
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    items: Vec<Item>,
+}
+
+/// Runs the verb for the images that the project takes from elsewhere.
+pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result<()> {
+    if ctx.dry_run {
+        let lines = look::plan(ctx, references)?;
+        return ctx.result(&serde_json::json!({ "plan": lines }), || lines.join("\n"));
+    }
+    if args.yes {
+        ensure(ctx, references)?;
+        return print(ctx, references).and_then(|report| verdict(&report, true));
+    }
+    let report = print(ctx, references)?;
+    if report.ready || args.check {
+        return verdict(&report, args.check);
+    }
+    if ctx.terminal && std::io::stdin().is_terminal() {
+        eprint!("Get what is missing now? [y/N] ");
+        std::io::stderr().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if answer.trim().eq_ignore_ascii_case("y") {
+            ensure(ctx, references)?;
+            return print(ctx, references).and_then(|report| verdict(&report, true));
+        }
+    } else {
+        ctx.say("`cargo xtask setup --yes` gets what is missing");
+    }
     Ok(())
 }
-/// stub
-pub fn ensure(_: &Ctx, _: &[String]) -> anyhow::Result<bool> {
-    Ok(false)
+
+fn print(ctx: &Ctx, references: &[String]) -> anyhow::Result<Report> {
+    let items = look::items(ctx, references)?;
+    let ready = items.iter().all(|item| item.found || !item.needed);
+    let report = Report { ready, items };
+    ctx.result(&report, || look::table(&report.items))?;
+    Ok(report)
+}
+
+fn verdict(report: &Report, strict: bool) -> anyhow::Result<()> {
+    if report.ready || !strict {
+        return Ok(());
+    }
+    let missing: Vec<_> = report.items.iter().filter(|item| item.needed && !item.found).collect();
+    let names: Vec<_> = missing.iter().map(|item| item.name.as_str()).collect();
+    let fix = missing.first().and_then(|item| item.fix.clone()).unwrap_or_default();
+    Err(fault::failed(format!("not ready: {}", names.join(", "))).help(fix).into())
+}
+
+/// Gets whatever is missing, and says nothing where nothing is. Whether the
+/// private engine was started now.
+pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<bool> {
+    let (engine, started) = engine(ctx)?;
+    let done = finish(ctx, &engine, references);
+    if done.is_err() && started {
+        ctx.say("note: the private engine was started and goes on running; `cargo xtask engine down` stops it");
+    }
+    done.map(|()| started)
+}
+
+fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<()> {
+    if look::buildx(&engine.ctx).is_none() {
+        buildx(ctx)?;
+    }
+    if let Some(why) = look::too_old(engine)? {
+        return Err(fault::failed(why).help(look::BESIDE).into());
+    }
+    let local = match bases::fresh(ctx) {
+        Some(record) => record.mode == Bases::Local,
+        None => match bases::probe_registry(&engine.ctx, references) {
+            Ok(()) => {
+                bases::remember(ctx, Bases::Upstream, "the registries answered")?;
+                false
+            }
+            Err(why) => {
+                ctx.say(format!("note: no registry answered ({why}): stand-ins are made instead of upstream images"));
+                bases::remember(ctx, Bases::Local, &why)?;
+                true
+            }
+        },
+    };
+    if local {
+        bases::provide(ctx, engine, &bases::stand_ins(references)?)?;
+    }
+    Ok(())
+}
+
+/// The engine that answers; else the private one, installed and started.
+fn engine(ctx: &Ctx) -> anyhow::Result<(Engine, bool)> {
+    let missing = match engine::find(ctx)? {
+        Ok(engine) => return Ok((engine, false)),
+        Err(fault) => fault,
+    };
+    // Somebody names an engine, or may not open the one that is there: another
+    // engine is not what they want.
+    let chosen = ["DOCKER_HOST", "DOCKER_CONTEXT"].iter().any(|name| ctx.env.get(name).is_some());
+    if chosen || (Utf8PathBuf::from("/var/run/docker.sock").exists() && packages::release().is_err()) {
+        return Err(missing.into());
+    }
+    let started = private::up(ctx)?;
+    match engine::find(ctx)? {
+        Ok(engine) => Ok((engine, started)),
+        Err(fault) => {
+            if started {
+                private::down(ctx, false)?;
+            }
+            Err(fault.into())
+        }
+    }
+}
+
+/// Unpacks buildx and makes it a plugin of the user's own client.
+fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
+    let folder = private::Folder::of(ctx)?;
+    let _lock = folder.lock(ctx, "engine")?;
+    packages::fetch(ctx, &folder, &["docker-buildx"], true, "buildx")?;
+    let home = ctx.env.get("HOME").unwrap_or("/root");
+    let config = match ctx.env.get("DOCKER_CONFIG") {
+        Some(config) => Utf8PathBuf::from(config),
+        None => Utf8PathBuf::from(home).join(".docker"),
+    };
+    let plugin = config.join("cli-plugins/docker-buildx");
+    std::fs::create_dir_all(config.join("cli-plugins"))?;
+    packages::remove(&plugin)?;
+    let target = folder.dir.join("buildx/usr/libexec/docker/cli-plugins/docker-buildx");
+    std::os::unix::fs::symlink(&target, &plugin)?;
+    ctx.say(format!("buildx is now a plugin of docker: {plugin}"));
+    Ok(())
 }

@@ -7,9 +7,12 @@
 
 use std::fmt;
 
-/// Names below this can't be anyone's: a registry on a port of loopback that
-/// nothing listens on, so that a question for it is answered at once.
-pub const DOMAIN: &str = "xtask.local/stand-in";
+/// The registry in a stand-in's name: a port of loopback where nothing listens.
+/// BuildKit asks a name's registry even for what the engine holds. This answer
+/// is immediate: it needs no DNS (which takes its time to fail on a machine
+/// that is cut off, or lies), and no proxy is asked for loopback. And nobody
+/// can push it anywhere.
+pub const DOMAIN: &str = "127.0.0.1:1/stand-in";
 
 /// Where base images come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -212,28 +215,28 @@ mod tests {
     #[test]
     fn each_reference_has_its_stand_in_or_its_reason() {
         for (reference, expected) in [
-            ("debian:bookworm-slim", "debian \"\" xtask.local/stand-in/debian:bookworm-slim "),
-            ("debian:12.9", "debian \"\" xtask.local/stand-in/debian:12.9 "),
+            ("debian:bookworm-slim", "debian \"\" 127.0.0.1:1/stand-in/debian:bookworm-slim "),
+            ("debian:12.9", "debian \"\" 127.0.0.1:1/stand-in/debian:12.9 "),
             ("debian:trixie", "- there is no stand-in for `debian:trixie` (Debian 12 is the one there is)"),
             ("debian:120", "- there is no stand-in for `debian:120` (Debian 12 is the one there is)"),
-            ("python:3.11-slim-bookworm", "python \"\" xtask.local/stand-in/python:3.11-slim-bookworm "),
+            ("python:3.11-slim-bookworm", "python \"\" 127.0.0.1:1/stand-in/python:3.11-slim-bookworm "),
             (
                 "docker.io/library/python:3.11.9-alpine",
-                "python \"\" xtask.local/stand-in/python:3.11.9-alpine Debian instead of Alpine: no apk",
+                "python \"\" 127.0.0.1:1/stand-in/python:3.11.9-alpine Debian instead of Alpine: no apk",
             ),
             ("python:3.12", "- there is no stand-in for `python:3.12` (Python 3.11 is the one there is)"),
             ("python:3.110", "- there is no stand-in for `python:3.110` (Python 3.11 is the one there is)"),
-            ("python", "python \"\" xtask.local/stand-in/python:latest "),
+            ("python", "python \"\" 127.0.0.1:1/stand-in/python:latest "),
             (
                 "node:20-alpine3.20",
-                "node \"20\" xtask.local/stand-in/node:20-alpine3.20 Debian instead of Alpine: no apk",
+                "node \"20\" 127.0.0.1:1/stand-in/node:20-alpine3.20 Debian instead of Alpine: no apk",
             ),
-            ("node:20.20.2-slim", "node \"20.20.2\" xtask.local/stand-in/node:20.20.2-slim "),
+            ("node:20.20.2-slim", "node \"20.20.2\" 127.0.0.1:1/stand-in/node:20.20.2-slim "),
             ("node:21", "- there is no stand-in for `node:21` (Node 18, 20, 22 and 24 are those there are)"),
-            ("mirror.example:5000/library/node:22", "node \"22\" xtask.local/stand-in/node:22 "),
+            ("mirror.example:5000/library/node:22", "node \"22\" 127.0.0.1:1/stand-in/node:22 "),
             (
                 "nginx:1.27-alpine@sha256:00",
-                "nginx \"\" xtask.local/stand-in/nginx:1.27-alpine Debian instead of Alpine: no apk; not the image of that digest",
+                "nginx \"\" 127.0.0.1:1/stand-in/nginx:1.27-alpine Debian instead of Alpine: no apk; not the image of that digest",
             ),
             (
                 "nginx@sha256:00",
@@ -241,13 +244,13 @@ mod tests {
             ),
             (
                 "nginxinc/nginx-unprivileged:stable",
-                "nginx-unprivileged \"\" xtask.local/stand-in/nginx-unprivileged:stable ",
+                "nginx-unprivileged \"\" 127.0.0.1:1/stand-in/nginx-unprivileged:stable ",
             ),
-            ("ghcr.io/astral-sh/uv:0.13.9", "uv \"0.13.9\" xtask.local/stand-in/uv:0.13.9 "),
-            ("ghcr.io/astral-sh/uv", "uv \"\" xtask.local/stand-in/uv:latest "),
+            ("ghcr.io/astral-sh/uv:0.13.9", "uv \"0.13.9\" 127.0.0.1:1/stand-in/uv:0.13.9 "),
+            ("ghcr.io/astral-sh/uv", "uv \"\" 127.0.0.1:1/stand-in/uv:latest "),
             (
                 "ghcr.io/astral-sh/uv:0.13-python3.11-bookworm",
-                "uv-python \"0.13\" xtask.local/stand-in/uv:0.13-python3.11-bookworm ",
+                "uv-python \"0.13\" 127.0.0.1:1/stand-in/uv:0.13-python3.11-bookworm ",
             ),
             (
                 "ghcr.io/astral-sh/uv:alpine",
@@ -255,10 +258,10 @@ mod tests {
             ),
             (
                 "postgres:15-alpine",
-                "postgres \"\" xtask.local/stand-in/postgres:15-alpine Debian instead of Alpine: no apk",
+                "postgres \"\" 127.0.0.1:1/stand-in/postgres:15-alpine Debian instead of Alpine: no apk",
             ),
             ("postgres:16", "- there is no stand-in for `postgres:16` (Postgres 15 is the one there is)"),
-            ("redis", "redis \"\" xtask.local/stand-in/redis:latest "),
+            ("redis", "redis \"\" 127.0.0.1:1/stand-in/redis:latest "),
             ("localhost:5000/mine", "- there is no stand-in for `localhost:5000/mine`"),
             ("notlibrary/node:20", "- there is no stand-in for `notlibrary/node:20`"),
             ("", "- there is no stand-in for ``"),

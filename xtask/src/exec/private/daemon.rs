@@ -33,7 +33,7 @@ pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()
     logins(ctx, &folder.dir)?;
 
     let mut containerd = spawn(ctx, folder, &folder.containerd())?;
-    fs::write(folder.pid_file("containerd"), containerd.id().to_string())?;
+    fs::write(folder.pid_file("containerd"), format!("{}\n", containerd.id()))?;
     let socket = folder.dir.join("ctd.sock");
     wait(folder, "containerd", &mut containerd, || socket.exists())?;
     let mut dockerd = spawn(ctx, folder, &folder.dockerd(network))?;
@@ -206,7 +206,9 @@ fn leftovers(folder: &Folder) -> Vec<i32> {
 
 /// How many bytes the folder takes, without what is mounted in it.
 pub fn disk(ctx: &Ctx, dir: &Utf8Path) -> u64 {
-    let step = Step::new("du").args(["--summarize", "--one-file-system", "--block-size=1", dir.as_str()]);
+    // It ends badly when a file goes away under it; what it counted is right.
+    let script = "du --summarize --one-file-system --block-size=1 \"$0\" 2>/dev/null || true";
+    let step = Step::new("sh").args(["-c", script, dir.as_str()]);
     let text = run::probe(ctx, &step).unwrap_or_default();
     text.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }

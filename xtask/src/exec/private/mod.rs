@@ -153,8 +153,10 @@ impl Folder {
         Ok(file)
     }
 
+    /// Both daemons: dockerd answers a ping without its containerd, and
+    /// nothing else.
     fn answers(&self, ctx: &Ctx) -> bool {
-        api::ping(ctx, &Endpoint::Socket(self.socket())).is_ok()
+        daemon::running(self, "containerd").is_some() && api::ping(ctx, &Endpoint::Socket(self.socket())).is_ok()
     }
 }
 

@@ -92,12 +92,15 @@ fn has(line: &str, octet: u8) -> bool {
 
 /// Makes the bridge and the rules. Again: changes nothing.
 pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
-    if let Some(old) = remembered(folder) {
-        undo(ctx, folder, &old);
+    let old = remembered(folder);
+    if let Some(old) = &old {
+        undo(ctx, folder, old);
     }
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let name = folder.dir.as_str();
-    let forwarded = fs::read_to_string(FORWARD).is_ok_and(|text| text.trim() == "1");
+    // What an engine that was killed has set is not what was there before it.
+    let forwards = || fs::read_to_string(FORWARD).is_ok_and(|text| text.trim() == "1");
+    let forwarded = old.map_or_else(forwards, |old| old.forwarded);
     let mut network = Network { bridge: bridge(name), octet: octet(name, &routes), iptables: None, forwarded };
     network.iptables = choose(ctx, folder);
     fs::write(file(folder), serde_json::to_string(&network)?)?;

@@ -1,0 +1,1 @@
+"""Infinite Scribe's backend: one API gateway and ten writing agents, one process per role."""

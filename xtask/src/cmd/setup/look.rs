@@ -1,0 +1,324 @@
+//! Looks at the machine: every thing that the commands need, and whether it is
+//! there. Changes nothing.
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use crate::ctx::Ctx;
+use crate::exec::bases::{self, Record};
+use crate::exec::engine::{self, Engine};
+use crate::exec::private::packages;
+use crate::exec::run;
+use crate::fault::{self, Fault};
+use crate::model::base::{self, Bases};
+use crate::model::bytes::Bytes;
+use crate::plan::step::Step;
+
+/// The first engine with named build contexts and all that we build with.
+const ENGINE: u32 = 23;
+/// A build of both images with its caches takes about this much.
+const DISK: u64 = 5_000_000_000;
+const SETUP: &str = "cargo xtask setup --yes";
+/// For who has an engine that can't be used.
+pub const BESIDE: &str = "cargo xtask engine up && eval \"$(cargo xtask engine env)\"";
+
+/// One thing that is needed or good to have.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Item {
+    /// What it is.
+    pub name: String,
+    /// Whether it is there.
+    pub found: bool,
+    /// Its version, or what there is to say.
+    pub version: Option<String>,
+    /// Where it is.
+    pub place: Option<String>,
+    /// Whether commands fail without it.
+    pub needed: bool,
+    /// The line that gets it.
+    pub fix: Option<String>,
+}
+
+impl Item {
+    fn needed(name: &str) -> Self {
+        Self { name: name.to_owned(), needed: true, ..Self::default() }
+    }
+
+    fn extra(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    fn found(mut self, version: impl Into<String>, place: impl Into<String>) -> Self {
+        (self.found, self.version, self.place) = (true, Some(version.into()), Some(place.into()));
+        self
+    }
+
+    fn missing(mut self, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        (self.found, self.version, self.fix) = (false, Some(why.into()), Some(fix.into()));
+        self
+    }
+}
+
+/// All items, in the order in which they build on each other.
+pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<Item>> {
+    let found = engine::find(ctx)?;
+    let engine = found.as_ref().ok();
+    let ctx = engine.map_or(ctx, |engine| &engine.ctx);
+    let mut items = vec![git(ctx)];
+    match &found {
+        Ok(engine) => items.extend([client(ctx), server(engine)?]),
+        Err(fault) => {
+            // What `--yes` can't do here is said as what can be.
+            let fix = match packages::release() {
+                Ok(_) => SETUP.to_owned(),
+                Err(other) => way_out(other),
+            };
+            items.push(Item::needed("engine").missing(fault.to_string(), fix));
+        }
+    }
+    items.push(match buildx(ctx) {
+        Some((version, place)) => Item::needed("buildx").found(version, place),
+        None if engine.is_some() => Item::needed("buildx").missing("no plugin of docker", SETUP),
+        None => Item::needed("buildx").missing("comes with the engine", SETUP),
+    });
+    items.push(emulator());
+    items.extend(images(ctx, engine, references)?);
+    items.extend(engine.map(|engine| disk(ctx, engine)).transpose()?.flatten());
+    Ok(items)
+}
+
+/// The line that a fault tells to type.
+fn way_out(fault: Fault) -> String {
+    let text = fault::render(&fault.into());
+    text.rsplit_once("help: ").map_or(SETUP, |(_, help)| help).to_owned()
+}
+
+fn git(ctx: &Ctx) -> Item {
+    let item = Item::needed("git");
+    match (run::probe(ctx, &Step::new("git").arg("--version")), which(ctx, "git")) {
+        (Some(text), Some(place)) => item.found(text.trim_start_matches("git version "), place),
+        _ => item.missing("", "sudo apt-get install git"),
+    }
+}
+
+fn client(ctx: &Ctx) -> Item {
+    let item = Item::needed("docker client");
+    let step = Step::new("docker").args(["version", "--format", "{{.Client.Version}}"]);
+    match (run::probe(ctx, &step), which(ctx, "docker")) {
+        (Some(text), Some(place)) => item.found(text, place),
+        _ => item.missing("", "sudo apt-get install docker-cli"),
+    }
+}
+
+fn server(engine: &Engine) -> anyhow::Result<Item> {
+    let item = Item::needed("engine");
+    if let Some(why) = too_old(engine)? {
+        return Ok(item.missing(why, BESIDE));
+    }
+    let store = if engine.holds_platforms()? { "containerd image store" } else { "classic image store" };
+    Ok(item.found(format!("{} ({store})", version(engine)?), &engine.origin))
+}
+
+fn version(engine: &Engine) -> anyhow::Result<String> {
+    let answer = engine.get("/version")?.unwrap_or_default();
+    Ok(answer["Version"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Why an engine can't be used, if it can't.
+pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
+    let version = version(engine)?;
+    let major: Option<u32> = version.split('.').next().and_then(|number| number.parse().ok());
+    Ok(major
+        .filter(|major| *major < ENGINE)
+        .map(|_| format!("the engine at {} is {version}; {ENGINE} is the oldest that will do", engine.origin)))
+}
+
+/// The version of buildx and where it is, if there is one.
+pub fn buildx(ctx: &Ctx) -> Option<(String, String)> {
+    let text = run::probe(ctx, &Step::new("docker").args(["buildx", "version"]))?;
+    let version = text.split_whitespace().nth(1)?.to_owned();
+    let config = ctx.exports.iter().find(|(name, _)| name == "DOCKER_CONFIG").map(|(_, dir)| dir.as_str());
+    let config = config
+        .or(ctx.env.get("DOCKER_CONFIG"))
+        .map_or_else(|| format!("{}/.docker", ctx.env.get("HOME").unwrap_or_default()), str::to_owned);
+    let folders = [
+        config.as_str(),
+        "/usr/libexec/docker",
+        "/usr/local/libexec/docker",
+        "/usr/lib/docker",
+        "/usr/local/lib/docker",
+    ];
+    let plugins = folders.iter().map(|dir| format!("{dir}/cli-plugins/docker-buildx"));
+    let place = plugins.into_iter().find(|file| Utf8Path::new(file).exists());
+    Some((version, place.unwrap_or_else(|| "a plugin of docker".to_owned())))
+}
+
+fn emulator() -> Item {
+    let (name, foreign) = match std::env::consts::ARCH {
+        "aarch64" => ("qemu-x86_64", "amd64"),
+        _ => ("qemu-aarch64", "arm64"),
+    };
+    let item = Item::extra(&format!("emulator for {foreign}"));
+    let file = format!("/proc/sys/fs/binfmt_misc/{name}");
+    if Utf8Path::new(&file).exists() {
+        return item.found("registered", file);
+    }
+    item.missing("only for other platforms than this machine's", "sudo apt-get install qemu-user-static binfmt-support")
+}
+
+fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::Result<Vec<Item>> {
+    let Some(engine) = engine else {
+        return Ok(references
+            .iter()
+            .map(|name| Item::needed(name).missing("not looked for: no engine", SETUP))
+            .collect());
+    };
+    let record = bases::fresh(ctx);
+    let mode = match (&record, buildx(ctx)) {
+        (Some(record), _) => record.mode,
+        (None, None) => Bases::Auto,
+        (None, Some(_)) if bases::probe_registry(ctx, references).is_ok() => Bases::Upstream,
+        (None, Some(_)) => Bases::Local,
+    };
+    let when = record.map_or_else(|| "now".to_owned(), |Record { when, .. }| when);
+    let image = |reference: &String| -> anyhow::Result<Item> {
+        let item = Item::needed(reference);
+        Ok(match (mode, base::stand_in(reference)) {
+            (Bases::Upstream, _) => item.found("upstream", format!("its registry answered ({when})")),
+            (Bases::Auto, _) => item.missing("not looked for: no buildx", SETUP),
+            (Bases::Local, Err(_)) => item.missing(
+                "no registry answers, and there is no stand-in",
+                "cargo xtask docker SERVICE --bases upstream",
+            ),
+            (Bases::Local, Ok(it)) if bases::missing(ctx, engine, std::slice::from_ref(&it))?.is_empty() => {
+                item.found("stand-in", it.image)
+            }
+            (Bases::Local, Ok(_)) => item.missing("no registry answers; the stand-in is not made", SETUP),
+        })
+    };
+    references.iter().map(image).collect()
+}
+
+fn disk(ctx: &Ctx, engine: &Engine) -> anyhow::Result<Option<Item>> {
+    let info = engine.get("/info")?.unwrap_or_default();
+    let dir = info["DockerRootDir"].as_str().unwrap_or_default();
+    // An engine elsewhere (a VM, another machine) has no folder here.
+    if dir.is_empty() || !Utf8Path::new(dir).exists() {
+        return Ok(None);
+    }
+    let text = run::probe(ctx, &Step::new("df").args(["-Pk", dir])).unwrap_or_default();
+    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    Ok(free.map(|kib| {
+        let bytes = kib.saturating_mul(1024);
+        let item = Item::extra("disk space");
+        if bytes < DISK {
+            let why = format!("{} free in {dir}, and builds take about {}", Bytes(bytes), Bytes(DISK));
+            return item.missing(why, "cargo xtask docker clean --all");
+        }
+        item.found(format!("{} free", Bytes(bytes)), dir)
+    }))
+}
+
+fn which(ctx: &Ctx, tool: &str) -> Option<String> {
+    let exported = ctx.exports.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
+    let path = exported.or(ctx.env.get("PATH"))?;
+    let found = which::which_in(tool, Some(path), &ctx.root).ok()?;
+    Some(found.to_string_lossy().into_owned())
+}
+
+/// What `--yes` would do, as lines for a shell.
+pub fn plan(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let found = engine::find(ctx)?;
+    match &found {
+        Err(_) => lines.push("cargo xtask engine up".to_owned()),
+        Ok(engine) if buildx(&engine.ctx).is_none() => lines.push(SETUP.to_owned()),
+        Ok(_) => {}
+    }
+    // Without an engine nothing is known of images; with one, the record tells.
+    let local = bases::record(ctx).is_some_and(|record| record.mode == Bases::Local);
+    if local {
+        let wanted = bases::stand_ins(references)?;
+        let missing = match &found {
+            Ok(engine) => bases::missing(ctx, engine, &wanted)?,
+            Err(_) => wanted,
+        };
+        lines.extend(bases::steps(ctx, &missing)?.iter().map(ToString::to_string));
+    }
+    Ok(lines)
+}
+
+/// The table, and below it the lines that get what is missing.
+pub fn table(items: &[Item]) -> String {
+    let rows: Vec<[&str; 4]> = items
+        .iter()
+        .map(|item| {
+            let found = if item.found {
+                "yes"
+            } else if item.needed {
+                "MISSING"
+            } else {
+                "no"
+            };
+            [&item.name, found, item.version.as_deref().unwrap_or_default(), item.place.as_deref().unwrap_or_default()]
+        })
+        .collect();
+    let head = ["what", "found", "version", "where"];
+    // The last column needs no padding, and a long reason must not stretch the table.
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&head]).filter(|row| column < 2 || !row[3].is_empty());
+        cells.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2)];
+    let mut lines: Vec<String> = [&head]
+        .into_iter()
+        .chain(&rows)
+        .map(|row| {
+            let line = format!(
+                "{:w0$}  {:w1$}  {:w2$}  {}",
+                row[0],
+                row[1],
+                row[2],
+                row[3],
+                w0 = widths[0],
+                w1 = widths[1],
+                w2 = widths[2]
+            );
+            line.trim_end().to_owned()
+        })
+        .collect();
+    let mut fixes: Vec<&str> = items.iter().filter(|item| !item.found).filter_map(|item| item.fix.as_deref()).collect();
+    fixes.dedup();
+    if !fixes.is_empty() {
+        lines.push(String::new());
+        lines.push("what gets it:".to_owned());
+        lines.extend(fixes.iter().map(|fix| format!("  {fix}")));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_an_item_and_a_line_a_fix() {
+        let items = [
+            Item::needed("git").found("2.39.5", "/usr/bin/git"),
+            Item::needed("engine").missing("no Docker Engine answers at unix:///var/run/docker.sock", SETUP),
+            Item::needed("buildx").missing("comes with the engine", SETUP),
+            Item::extra("emulator").missing("", "sudo x"),
+        ];
+        expect_test::expect![[r#"
+            what      found    version  where
+            git       yes      2.39.5   /usr/bin/git
+            engine    MISSING  no Docker Engine answers at unix:///var/run/docker.sock
+            buildx    MISSING  comes with the engine
+            emulator  no
+
+            what gets it:
+              cargo xtask setup --yes
+              sudo x"#]]
+        .assert_eq(&table(&items));
+    }
+}

@@ -1,0 +1,145 @@
+//! What stand-ins are made from: our recipe, and what of the host goes in.
+
+use std::fs;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::ctx::Ctx;
+use crate::exec::private::{Folder, packages};
+use crate::model::base::fnv;
+
+/// What the stand-ins are built from, by path in the build context.
+const FILES: [(&str, &str); 10] = [
+    ("Dockerfile", include_str!("../../../bases/Dockerfile")),
+    ("install", include_str!("../../../bases/install")),
+    ("node-entry.sh", include_str!("../../../bases/node-entry.sh")),
+    ("postgres-entry.sh", include_str!("../../../bases/postgres-entry.sh")),
+    ("redis-entry.sh", include_str!("../../../bases/redis-entry.sh")),
+    ("nginx/nginx.conf", include_str!("../../../bases/nginx/nginx.conf")),
+    ("nginx/default.conf", include_str!("../../../bases/nginx/default.conf")),
+    ("nginx/index.html", include_str!("../../../bases/nginx/index.html")),
+    ("nginx/50x.html", include_str!("../../../bases/nginx/50x.html")),
+    ("nginx/entry.sh", include_str!("../../../bases/nginx/entry.sh")),
+];
+
+/// What of the host goes into stand-ins.
+pub struct Inputs {
+    bundle: Vec<u8>,
+    local: Vec<(String, Vec<u8>)>,
+    etc: Vec<(&'static str, String)>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
+impl Inputs {
+    /// Reads the host's.
+    pub fn of_host(ctx: &Ctx) -> Self {
+        let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| fs::read(file).ok());
+        let bundle = named.or_else(|| fs::read("/etc/ssl/certs/ca-certificates.crt").ok());
+        let mut local = Vec::new();
+        if let Ok(entries) = Utf8Path::new("/usr/local/share/ca-certificates").read_dir_utf8() {
+            for entry in entries.flatten().filter(|entry| entry.file_name().ends_with(".crt")) {
+                if let Ok(bytes) = fs::read(entry.path()) {
+                    local.push((entry.file_name().to_owned(), bytes));
+                }
+            }
+        }
+        local.sort();
+        let mut inputs = Self { bundle: bundle.unwrap_or_default(), local, etc: Vec::new(), notes: Vec::new() };
+        inputs.indexes(ctx);
+        inputs
+    }
+
+    /// The package indexes that the host is told to use, for the stand-ins'
+    /// own tools; what it uses by default they use by default.
+    fn indexes(&mut self, ctx: &Ctx) {
+        let home = ctx.env.get("HOME").unwrap_or("/root");
+        let pip = ctx.env.get("PIP_INDEX_URL").map(str::to_owned).or_else(|| {
+            let files =
+                ["/etc/pip.conf".to_owned(), format!("{home}/.pip/pip.conf"), format!("{home}/.config/pip/pip.conf")];
+            files.iter().rev().find_map(|file| setting(file, "index-url"))
+        });
+        if let Some(url) = pip.and_then(|url| self.public(url)) {
+            self.etc.push(("pip.conf", format!("[global]\nindex-url = {url}\n")));
+        }
+        let uv = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().find_map(|name| ctx.env.get(name));
+        if let Some(url) = uv.map(str::to_owned).and_then(|url| self.public(url)) {
+            self.etc.push(("uv/uv.toml", format!("[[index]]\nurl = {url:?}\ndefault = true\n")));
+        }
+        let npm = ["NPM_CONFIG_REGISTRY", "npm_config_registry"].iter().find_map(|name| ctx.env.get(name));
+        let npm = npm.map(str::to_owned).or_else(|| setting(&format!("{home}/.npmrc"), "registry"));
+        if let Some(url) = npm.and_then(|url| self.public(url)) {
+            self.etc.push(("npmrc", format!("registry={url}\n")));
+        }
+    }
+
+    /// A URL without a password in it: an image would carry that anywhere.
+    fn public(&mut self, url: String) -> Option<String> {
+        let user = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
+        if user.is_some_and(|host| host.contains('@')) {
+            self.notes.push(
+                "note: this machine's package index has a password in its address; stand-ins are made without it"
+                    .to_owned(),
+            );
+            return None;
+        }
+        Some(url)
+    }
+
+    /// The hash of all that stand-ins are made from, versions of packages aside.
+    pub fn recipe(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut add = |name: &str, text: &[u8]| {
+            bytes.extend_from_slice(format!("{name} {}\n", text.len()).as_bytes());
+            bytes.extend_from_slice(text);
+        };
+        for (name, text) in FILES {
+            add(name, text.as_bytes());
+        }
+        add("bundle", &self.bundle);
+        for (name, text) in &self.local {
+            add(name, text);
+        }
+        for (name, text) in &self.etc {
+            add(name, text.as_bytes());
+        }
+        format!("{:016x}", fnv(&bytes))
+    }
+
+    /// Writes the build context, all but the root file system.
+    pub fn write(&self, folder: &Folder) -> anyhow::Result<Utf8PathBuf> {
+        let context = folder.dir.join("bases/context");
+        for name in ["ca", "etc", "nginx"] {
+            packages::remove(&context.join(name))?;
+        }
+        let write = |name: &str, text: &[u8]| -> anyhow::Result<()> {
+            let path = context.join(name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(&path, text).with_context(|| format!("could not write {path}"))
+        };
+        for (name, text) in FILES {
+            write(name, text.as_bytes())?;
+        }
+        fs::create_dir_all(context.join("ca/local"))?;
+        fs::create_dir_all(context.join("etc"))?;
+        write("ca/bundle.crt", &self.bundle)?;
+        for (name, text) in &self.local {
+            write(&format!("ca/local/{name}"), text)?;
+        }
+        for (name, text) in &self.etc {
+            write(&format!("etc/{name}"), text.as_bytes())?;
+        }
+        Ok(context)
+    }
+}
+
+/// `key = value` in a file of a simple kind.
+fn setting(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let mut values = pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
+    values.next().filter(|value| !value.is_empty())
+}
