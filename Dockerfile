@@ -18,21 +18,26 @@ WORKDIR /app
 FROM backend-base AS backend-builder
 COPY --link --from=uv /uv /usr/local/bin/uv
 # The lock file decides; a cache mount never ends in a layer. Bytecode is
-# compiled here because the running container can't write any, and unchecked:
-# the files beside it never change.
+# compiled in a stage because the running container can't write any, and unchecked:
+# the files beside it never change. What extension modules were compiled from is
+# not needed to run them; nothing is removed by the name of a folder.
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=apps/backend/pyproject.toml,target=pyproject.toml \
     --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
-    uv sync --frozen --no-dev --no-install-project \
+    UV_COMPILE_BYTECODE=0 uv sync --frozen --no-dev --no-install-project
+
+FROM backend-builder AS backend-venv
+RUN find /opt/venv -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' \) -delete \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
+# No bytecode of our own: it would triple what a changed line ships, and the
+# start that it saves is a tenth of a second.
 FROM backend-base AS backend-source
 COPY apps/backend/docker-entrypoint.sh ./
 COPY apps/backend/src src
-RUN chmod 0755 docker-entrypoint.sh && python -m compileall -q --invalidation-mode unchecked-hash src
 
 FROM backend-builder AS backend-test
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -50,7 +55,7 @@ ENV HOME=/app PYTHONPATH=/app/src PYTHONDONTWRITEBYTECODE=1
 # A user by number needs no useradd layer and no name service; the name is for
 # people who look.
 RUN echo 'appuser:x:10001:10001::/app:/usr/sbin/nologin' >> /etc/passwd && echo 'appuser:x:10001:' >> /etc/group
-COPY --link --from=backend-builder --chown=10001:10001 /opt/venv /opt/venv
+COPY --link --from=backend-venv --chown=10001:10001 /opt/venv /opt/venv
 # Source last: a changed line ships this layer alone.
 COPY --link --from=backend-source --chown=10001:10001 /app /app
 USER appuser

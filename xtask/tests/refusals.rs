@@ -81,7 +81,7 @@ fn a_client_without_an_engine_is_not_enough() {
     // An engine without a client is no better.
     let mut command = engine.xtask(&["docker", "backend"]);
     command.current_dir(common::root()).env("PATH", "/nowhere");
-    refused(&mut command, 1, &["there is no `docker` client on the PATH", "cargo xtask setup"]);
+    refused(&mut command, 1, &["there is no `docker` client on the PATH", "docker-cli"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::{files, interrupt, run, scene};
 use crate::fault;
+use crate::model::base;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
 use crate::plan::container;
@@ -143,7 +144,8 @@ impl List<'_> {
     fn images(&self) -> anyhow::Result<Vec<Item>> {
         let mut found = self.ask("/images/json?shared-size=1&filters=", &self.project.label("service"))?;
         if self.args.services.is_empty() {
-            found.extend(self.ask("/images/json?shared-size=1&filters=", "xtask.kind=stand-in")?);
+            let labelled = self.ask("/images/json?shared-size=1&filters=", "xtask.kind=stand-in")?;
+            found.extend(labelled.into_iter().filter(is_stand_in));
         }
         let mut items: Vec<Item> = found
             .iter()
@@ -204,6 +206,16 @@ fn caches(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<Vec<
         }
     }
     Ok(items)
+}
+
+/// A label is inherited by what is built on a stand-in, anybody's project
+/// included; the name is not. One that lost its name to a newer one has no
+/// service either.
+fn is_stand_in(image: &Value) -> bool {
+    let tags: Vec<&str> = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let of_a_service =
+        image["Labels"].as_object().is_some_and(|labels| labels.keys().any(|key| key.ends_with(".service")));
+    tags.iter().any(|tag| tag.starts_with(base::DOMAIN)) || (tags.is_empty() && !of_a_service)
 }
 
 fn text(value: &Value) -> String {

@@ -104,7 +104,9 @@ pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
         Ok(()) => {
             let fault =
                 fault::failed(format!("an engine answers at {origin}, but there is no `docker` client on the PATH"));
-            return Ok(Err(fault.help("`cargo xtask setup --yes` gets the client and buildx")));
+            return Ok(Err(
+                fault.help("install one: `sudo apt-get install docker-cli`, or https://docs.docker.com/engine/install")
+            ));
         }
         Err(error) => error,
     };

@@ -25,7 +25,8 @@ impl Response {
 
 /// Sends `GET path` and reads the whole answer.
 pub fn get(mut stream: impl Read + Write, host: &str, path: &str) -> io::Result<Response> {
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    // In one write: a server may answer, and close, after the first it sees.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
     stream.flush()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -186,4 +186,4 @@ class Redis:
     async def ping(self) -> None:
         """Ask for the simplest answer."""
         with self.client() as client:
-            await client.ping()
+            await client.execute_command("PING")
