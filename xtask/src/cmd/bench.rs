@@ -16,7 +16,7 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{bases, files, interrupt, run};
+use crate::exec::{ask, bases, files, interrupt, run};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Service};
@@ -138,9 +138,9 @@ impl Bench<'_> {
             let what = container.role.unwrap_or(&service.name).to_owned();
             let started = Instant::now();
             stage.run(&stage.scene.start(&container))?;
-            cmd::prove::first_answer(&stage, &container)?;
+            ask::first_answer(&stage, &container)?;
             to_health.push(started.elapsed().as_secs_f64());
-            to_exit.push(cmd::prove::seconds_to_exit(&stage, &what)?);
+            to_exit.push(ask::seconds_to_exit(&stage, &what)?);
         }
         figures.push(plain(
             format!("{}: docker run to the first answer of {}", service.name, run.health),

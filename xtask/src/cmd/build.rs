@@ -277,7 +277,7 @@ fn one(
     let request = Request { metadata_file: Some(metadata.path().to_owned()), ..request.clone() };
     run::plan(
         &plan(&request),
-        |step| if step.tool == "docker" { build(step) } else { run::run(ctx, step) },
+        |step| if step.tool == "docker" { steadily(ctx, step, &build) } else { run::run(ctx, step) },
         |step| run::tidy(ctx, step),
     )
     .map_err(|error| explain(engine, service, error))?;
@@ -298,6 +298,19 @@ fn one(
         outcome: "built",
         fingerprint: None,
     })
+}
+
+/// Builds, and once more where the containerd image store collected a layer of
+/// the image that is being replaced while the new one was unpacked on it: a
+/// race inside of the engine, and everything is cached by then.
+fn steadily(ctx: &Ctx, step: &Step, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match build(step) {
+        Err(error) if fault::said(&error).contains("parent snapshot") => {
+            ctx.say("note: the engine lost a layer that it was unpacking on; building once more from its cache");
+            build(step)
+        }
+        result => result,
+    }
 }
 
 impl Built {

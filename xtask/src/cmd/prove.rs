@@ -4,30 +4,26 @@
 //! a load balancer and an orchestrator would ask: does it answer, does it say
 //! what it misses, does it end when told to.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::ProveArgs;
 use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{http, interrupt};
+use crate::exec::{ask, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::{Reference, Tag, reference};
 use crate::plan::container::{self, Container, Scene};
 use crate::plan::step::{Plan, Step};
-
-/// How long a container may take to end after SIGTERM.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many containers are proved at a time.
 const WORKERS: usize = 2;
@@ -239,7 +235,7 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     }
     // With all that it needs, or with no needs at all, it must come to 200.
     let healthy = with_needs || run.needs.is_empty();
-    let answer = match wait(stage, container, what, healthy)? {
+    let answer = match ask::wait(stage, container, what, healthy)? {
         Ok(answer) => answer,
         Err(why) => {
             check("ready", false, why);
@@ -271,95 +267,10 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     let is_root = matches!(user.split(':').next().unwrap_or_default(), "" | "0" | "root");
     check("not root", !is_root, format!("user `{user}`"));
     check("read-only", inspected["HostConfig"]["ReadonlyRootfs"] == true, "root file system, /tmp apart".into());
-    let (passed, detail) = stop(stage, what)?;
+    let (passed, detail) = ask::stop(stage, what)?;
     check("stops", passed, detail);
     proof.seconds_to_ready = Some(seconds);
     Ok(())
-}
-
-/// Polls until the service answers as it must; ends the moment it is dead.
-fn wait(
-    stage: &Stage<'_>,
-    container: &Container<'_>,
-    what: &str,
-    healthy: bool,
-) -> anyhow::Result<Result<http::Response, String>> {
-    let run = container.run;
-    let patience = Duration::from_secs(run.ready_seconds);
-    let started = Instant::now();
-    let mut last: Result<http::Response, String> = Err("nothing was asked yet".into());
-    loop {
-        interrupt::check()?;
-        let Some(state) = stage.state(what)? else { return Ok(Err("the container is gone".into())) };
-        if state["Running"] != true {
-            return Ok(Err(format!("the container ended with exit code {}{}", state["ExitCode"], oom(&state))));
-        }
-        if let Some(port) = stage.port(what, run.port)? {
-            last = ask(port, &run.health).map_err(|error| error.to_string());
-            match &last {
-                Ok(answer) if !healthy || answer.status == 200 => return Ok(last),
-                _ => {}
-            }
-        }
-        if started.elapsed() > patience {
-            let seconds = patience.as_secs();
-            return Ok(Err(match last {
-                Ok(answer) => format!(
-                    "expected 200 from {} within {seconds} s, got {} {}",
-                    run.health,
-                    answer.status,
-                    answer.text()
-                ),
-                Err(why) => format!("expected an answer on port {} within {seconds} s, got none: {why}", run.port),
-            }));
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-}
-
-fn oom(state: &Value) -> &'static str {
-    if state["OOMKilled"] == true { " (out of memory)" } else { "" }
-}
-
-fn ask(port: u16, path: &str) -> std::io::Result<http::Response> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    http::get(stream, "localhost", path)
-}
-
-/// Waits for the first answer, whatever its status, for `bench`.
-pub fn first_answer(stage: &Stage<'_>, container: &Container<'_>) -> anyhow::Result<()> {
-    let what = container.role.unwrap_or(&container.service.name);
-    wait(stage, container, what, false)?.map(drop).map_err(|why| fault::failed(why).into())
-}
-
-/// Ends a container and says how long that took, for `bench`.
-pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    match stop(stage, what)? {
-        (true, _) => Ok(started.elapsed().as_secs_f64()),
-        (false, why) => Err(fault::failed(why).into()),
-    }
-}
-
-/// SIGTERM, and how long it took.
-fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
-    let started = Instant::now();
-    stage.run(&stage.scene.terminate(what))?;
-    loop {
-        let state = stage.state(what)?.context("the container is gone")?;
-        let seconds = started.elapsed().as_secs_f64();
-        if state["Running"] != true {
-            let code = &state["ExitCode"];
-            return Ok((*code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
-        }
-        if started.elapsed() > STOP_PATIENCE {
-            return Ok((false, format!("expected an end after SIGTERM, still running after {seconds:.0} s")));
-        }
-        interrupt::check()?;
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 impl Proof {

@@ -1,6 +1,7 @@
 //! The edge: everything that touches a process, a socket or a file.
 
 pub mod api;
+pub mod ask;
 pub mod bases;
 pub mod board;
 pub mod engine;

@@ -21,7 +21,8 @@ impl std::ops::AddAssign for Tally {
 /// say what it did has not done it.
 pub fn tally(output: &str) -> Option<Tally> {
     let mut sum: Option<Tally> = None;
-    for line in output.lines().map(str::trim) {
+    for line in output.lines().map(plain) {
+        let line = line.trim();
         if is_closing(line) {
             let tally = Tally {
                 passed: before(line, "passed"),
@@ -31,6 +32,13 @@ pub fn tally(output: &str) -> Option<Tally> {
         }
     }
     sum
+}
+
+/// A line without the escape sequences that colour it.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
 fn is_closing(line: &str) -> bool {
@@ -62,6 +70,10 @@ mod tests {
             ("======== 31 passed, 1 warning in 5.12s ========", Some((31, 0))),
             ("1 failed, 30 passed, 2 errors in 5.12s", Some((30, 3))),
             (" Test Files  3 passed (3)\n      Tests  1 failed | 11 passed (12)\n", Some((11, 1))),
+            (
+                "\x1b[2m      Tests \x1b[22m \x1b[1m\x1b[32m46 passed\x1b[39m\x1b[22m\x1b[90m (46)\x1b[39m",
+                Some((46, 0)),
+            ),
             ("compiled 30 files in 2s", None),
             ("", None),
         ] {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
 import asyncpg
 import redis.asyncio
@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from infinite_scribe import schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -186,4 +186,5 @@ class Redis:
     async def ping(self) -> None:
         """Ask for the simplest answer."""
         with self.client() as client:
-            await client.execute_command("PING")
+            # Typed as either client's answer; this is the asynchronous one's.
+            await cast("Awaitable[bool]", client.ping())

@@ -1,0 +1,102 @@
+//! What a load balancer and an orchestrator ask of a container: does it answer,
+//! does it end when told to. Every wait is bounded, and ends early when the
+//! container does.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::exec::scene::Stage;
+use crate::exec::{http, interrupt};
+use crate::fault;
+use crate::plan::container::Container;
+
+/// How long a container may take to end after SIGTERM.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Polls until the service answers as it must; ends the moment it is dead.
+pub fn wait(
+    stage: &Stage<'_>,
+    container: &Container<'_>,
+    what: &str,
+    healthy: bool,
+) -> anyhow::Result<Result<http::Response, String>> {
+    let run = container.run;
+    let patience = Duration::from_secs(run.ready_seconds);
+    let started = Instant::now();
+    let mut last: Result<http::Response, String> = Err("nothing was asked yet".into());
+    loop {
+        interrupt::check()?;
+        let Some(state) = stage.state(what)? else { return Ok(Err("the container is gone".into())) };
+        if state["Running"] != true {
+            return Ok(Err(format!("the container ended with exit code {}{}", state["ExitCode"], oom(&state))));
+        }
+        if let Some(port) = stage.port(what, run.port)? {
+            last = ask(port, &run.health).map_err(|error| error.to_string());
+            match &last {
+                Ok(answer) if !healthy || answer.status == 200 => return Ok(last),
+                _ => {}
+            }
+        }
+        if started.elapsed() > patience {
+            let seconds = patience.as_secs();
+            return Ok(Err(match last {
+                Ok(answer) => format!(
+                    "expected 200 from {} within {seconds} s, got {} {}",
+                    run.health,
+                    answer.status,
+                    answer.text()
+                ),
+                Err(why) => format!("expected an answer on port {} within {seconds} s, got none: {why}", run.port),
+            }));
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+fn oom(state: &Value) -> &'static str {
+    if state["OOMKilled"] == true { " (out of memory)" } else { "" }
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<http::Response> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    http::get(stream, "localhost", path)
+}
+
+/// Waits for the first answer, whatever its status, for `bench`.
+pub fn first_answer(stage: &Stage<'_>, container: &Container<'_>) -> anyhow::Result<()> {
+    let what = container.role.unwrap_or(&container.service.name);
+    wait(stage, container, what, false)?.map(drop).map_err(|why| fault::failed(why).into())
+}
+
+/// Ends a container and says how long that took, for `bench`.
+pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    match stop(stage, what)? {
+        (true, _) => Ok(started.elapsed().as_secs_f64()),
+        (false, why) => Err(fault::failed(why).into()),
+    }
+}
+
+/// SIGTERM, and how long it took.
+pub fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
+    let started = Instant::now();
+    stage.run(&stage.scene.terminate(what))?;
+    loop {
+        let state = stage.state(what)?.context("the container is gone")?;
+        let seconds = started.elapsed().as_secs_f64();
+        if state["Running"] != true {
+            let code = &state["ExitCode"];
+            return Ok((*code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
+        }
+        if started.elapsed() > STOP_PATIENCE {
+            return Ok((false, format!("expected an end after SIGTERM, still running after {seconds:.0} s")));
+        }
+        interrupt::check()?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
