@@ -279,20 +279,20 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .arg_required_else_help(true);
     for (name, title) in services.unwrap_or_default() {
         let about = format!("Build the image of {title}");
-        docker = docker.subcommand(BuildArgs::augment_args(Command::new(name.clone()).about(about)));
+        docker = docker.subcommand(BuildArgs::augment_args(Command::new(name.clone())).about(about));
     }
     docker = docker
-        .subcommand(BuildArgs::augment_args(Command::new("all").about("Build the images of all services side by side")))
-        .subcommand(ProveArgs::augment_args(
-            Command::new("test").about("Prove images: start, health, roles, stop, size"),
-        ))
-        .subcommand(CleanArgs::augment_args(Command::new("clean").about("Remove what is ours, and only that")))
-        .subcommand(UpArgs::augment_args(Command::new("up").about("Start the whole system on loopback, to look at")))
+        .subcommand(BuildArgs::augment_args(Command::new("all")).about("Build the images of all services side by side"))
+        .subcommand(
+            ProveArgs::augment_args(Command::new("test")).about("Prove images: start, health, roles, stop, size"),
+        )
+        .subcommand(CleanArgs::augment_args(Command::new("clean")).about("Remove what is ours, and only that"))
+        .subcommand(UpArgs::augment_args(Command::new("up")).about("Start the whole system on loopback, to look at"))
         .subcommand(Command::new("down").about("Stop what `up` started"))
         // Without a readable services.toml nobody knows the names; `main`
         // then reports the file, not the name.
         .allow_external_subcommands(services.is_none());
-    let engine = EngineVerb::augment_subcommands_of(Command::new("engine").about("The private Docker Engine"));
+    let engine = EngineVerb::augment_subcommands_of(Command::new("engine")).about("The private Docker Engine");
     Global::augment_args(Command::new("xtask"))
         .bin_name("cargo xtask")
         .about("Builds, proves and cleans up the images of this repository, from services.toml")
@@ -300,15 +300,15 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(docker)
-        .subcommand(SetupArgs::augment_args(
-            Command::new("setup").about("What is needed, what is missing, and getting it"),
-        ))
+        .subcommand(
+            SetupArgs::augment_args(Command::new("setup")).about("What is needed, what is missing, and getting it"),
+        )
         .subcommand(engine)
-        .subcommand(TestArgs::augment_args(
-            Command::new("test").about("Run every test of the repository, or some parts"),
-        ))
+        .subcommand(
+            TestArgs::augment_args(Command::new("test")).about("Run every test of the repository, or some parts"),
+        )
         .subcommand(Command::new("lint").about("Check formats and lints of the xtask"))
-        .subcommand(BenchArgs::augment_args(Command::new("bench").about("Measure our figures beside the raw tools")))
+        .subcommand(BenchArgs::augment_args(Command::new("bench")).about("Measure our figures beside the raw tools"))
 }
 
 trait SubcommandsOf {
@@ -399,6 +399,16 @@ mod tests {
     fn the_command_is_well_formed() {
         command(Some(&[("api".into(), "Api".into())])).debug_assert();
         command(None).debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does() {
+        fn walk(command: &Command) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains("ptions of"), "{}: {about:?}", command.get_name());
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&command(Some(&[("api".into(), "Api".into())])));
     }
 
     #[test]
