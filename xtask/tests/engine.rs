@@ -63,6 +63,8 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _ = self.run(&["docker", "clean", "--all", "app", "rooted", "fails", "slow", "nowhere", "registry"]);
         let _ = std::fs::remove_dir_all(&self.dir);
+        // The folder of all tests goes with the last of them.
+        let _ = self.dir.parent().map(std::fs::remove_dir);
     }
 }
 

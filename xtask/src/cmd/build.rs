@@ -14,7 +14,6 @@ use crate::exec::engine::Engine;
 use crate::exec::{bases, board::Board, files, interrupt, run};
 use crate::fault::{self, Fault};
 use crate::model::base::Bases;
-use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Tag, reference};
@@ -283,14 +282,17 @@ fn one(
     .map_err(|error| explain(engine, service, error))?;
     let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;
     let name = request.tags.first().context("the image has no tag")?;
+    // Asking costs a tenth of a cached build, so only who reads the answer asks.
+    let asks = ctx.format == Format::Json;
     let in_engine = !matches!(request.output, Output::Oci(_));
     Ok(Built {
         service: service.name.clone(),
         image: service.image.to_string(),
         tags: request.tags.iter().map(Reference::to_string).collect(),
         digest: answer["containerimage.digest"].as_str().map(str::to_owned),
-        size_bytes: if in_engine { engine.image_bytes(name.as_str()).ok() } else { None },
+        size_bytes: if asks && in_engine { engine.image_bytes(name.as_str()).ok() } else { None },
         platforms: match request.platforms.as_slice() {
+            [] if !asks => Vec::new(),
             [] => vec![engine.platform()?.parse().map_err(fault::failed)?],
             several => several.to_vec(),
         },
@@ -316,9 +318,8 @@ fn steadily(ctx: &Ctx, step: &Step, build: impl Fn(&Step) -> anyhow::Result<()>)
 impl Built {
     /// For people: the name that they type next, and what it weighs.
     fn line(&self) -> String {
-        let size = self.size_bytes.map_or(String::new(), |bytes| format!(", {}", Bytes(bytes)));
         let tags = self.tags.join(" ");
-        format!("{}: {tags} {} in {:.1} s{size}", self.service, self.outcome, self.seconds)
+        format!("{}: {tags} {} in {:.1} s", self.service, self.outcome, self.seconds)
     }
 }
 

@@ -7,12 +7,13 @@
 mod inputs;
 mod registry;
 
-use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fs, thread};
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::inputs::Inputs;
 pub use self::registry::probe_registry;
@@ -129,14 +130,14 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
 /// Those of the stand-ins that the engine lacks, or has of another recipe.
 pub fn missing(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
     let recipe = Inputs::of_host(ctx).recipe();
-    let mut missing = Vec::new();
-    for it in wanted {
-        let image = engine.image(&it.image)?.unwrap_or_default();
-        if image["Config"]["Labels"][RECIPE] != recipe.as_str() {
-            missing.push(it.clone());
-        }
-    }
-    Ok(missing)
+    // Side by side: this stands before every build.
+    let found: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = wanted.iter().map(|it| scope.spawn(|| engine.image(&it.image))).collect();
+        asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect::<anyhow::Result<_>>()
+    })?;
+    let is_missing =
+        |image: &Option<Value>| image.as_ref().is_none_or(|image| image["Config"]["Labels"][RECIPE] != recipe.as_str());
+    Ok(wanted.iter().zip(&found).filter(|(_, image)| is_missing(image)).map(|(it, _)| it.clone()).collect())
 }
 
 /// Makes what is missing. How many that were.
