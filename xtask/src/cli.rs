@@ -4,7 +4,7 @@
 //! when we run, each a subcommand of `docker` with the same options.
 
 use camino::Utf8PathBuf;
-use clap::{ArgMatches, Args, Command, FromArgMatches as _, ValueEnum};
+use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand as _, ValueEnum};
 
 use crate::ctx::Format;
 use crate::model::base::Bases;
@@ -292,7 +292,10 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         // Without a readable services.toml nobody knows the names; `main`
         // then reports the file, not the name.
         .allow_external_subcommands(services.is_none());
-    let engine = EngineVerb::augment_subcommands_of(Command::new("engine")).about("The private Docker Engine");
+    let engine = EngineVerb::augment_subcommands(Command::new("engine"))
+        .about("The private Docker Engine")
+        .subcommand_required(true)
+        .arg_required_else_help(true);
     Global::augment_args(Command::new("xtask"))
         .bin_name("cargo xtask")
         .about("Builds, proves and cleans up the images of this repository, from services.toml")
@@ -309,16 +312,6 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         )
         .subcommand(Command::new("lint").about("Check formats and lints of the xtask"))
         .subcommand(BenchArgs::augment_args(Command::new("bench")).about("Measure our figures beside the raw tools"))
-}
-
-trait SubcommandsOf {
-    fn augment_subcommands_of(command: Command) -> Command;
-}
-
-impl<T: clap::Subcommand> SubcommandsOf for T {
-    fn augment_subcommands_of(command: Command) -> Command {
-        T::augment_subcommands(command).subcommand_required(true).arg_required_else_help(true)
-    }
 }
 
 /// What the matches of [`command`] mean; `None` for a service that nobody

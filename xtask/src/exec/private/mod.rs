@@ -12,16 +12,14 @@ pub mod network;
 pub mod packages;
 
 use std::fs::{self, File};
-use std::time::Duration;
 
-use anyhow::Context as _;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use self::network::Network;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::{engine, interrupt};
+use crate::exec::{engine, files};
 use crate::fault;
 use crate::plan::step::Step;
 
@@ -138,19 +136,8 @@ impl Folder {
     /// One at a time. Held until it is dropped; the kernel lets go of it when
     /// the process dies.
     pub fn lock(&self, ctx: &Ctx, name: &str) -> anyhow::Result<File> {
-        fs::create_dir_all(&self.dir).with_context(|| format!("could not make {}", self.dir))?;
         let path = self.dir.join(format!("{name}.lock"));
-        let file = File::create(&path).with_context(|| format!("could not write {path}"))?;
-        let mut told = false;
-        while file.try_lock().is_err() {
-            interrupt::check()?;
-            if !told {
-                ctx.say(format!("waiting for another xtask that works in {}", self.dir));
-                told = true;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(file)
+        files::lock(ctx, &path, "another xtask works there")
     }
 
     /// Both daemons: dockerd answers a ping without its containerd, and
