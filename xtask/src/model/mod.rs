@@ -5,6 +5,8 @@ pub mod base;
 pub mod bytes;
 pub mod config;
 pub mod dockerfile;
+pub mod dockerignore;
+pub mod glob;
 pub mod pattern;
 pub mod platform;
 pub mod reference;

@@ -1,0 +1,223 @@
+//! What instructions read from the build context: plain data that can be asked
+//! about a path. All paths are the context's own, which may be a folder of the
+//! repository.
+
+use crate::model::dockerignore::Dockerignore;
+use crate::model::glob::{Glob, clean, has_wildcards, prefixes};
+
+/// Something that could not be told from the Dockerfile alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The line in the Dockerfile, from 1.
+    pub line: usize,
+    /// What it is and what was assumed.
+    pub message: String,
+}
+
+/// What a target can read, by instruction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// In the order of the Dockerfile.
+    pub inputs: Vec<Input>,
+    /// Where "everything" was assumed.
+    pub warnings: Vec<Warning>,
+    /// The stages that the target reaches, by name or number.
+    pub stages: Vec<String>,
+}
+
+/// One COPY, ADD or bind mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The line in the Dockerfile, from 1.
+    pub line: usize,
+    /// The instruction as written, on one line.
+    pub instruction: String,
+    /// What it names in the context.
+    pub sources: Vec<Source>,
+}
+
+/// One source of an instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As written.
+    pub text: String,
+    place: Place,
+    /// `--parents`: what is taken of it.
+    only: Option<Dockerignore>,
+    /// `--exclude`: what is left out of it.
+    without: Option<Dockerignore>,
+    /// Where symbolic links lead.
+    linked: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Everything,
+    /// A file, or a folder with all that is in it.
+    Below(String),
+    /// Every file or folder that the pattern describes.
+    Matching(String, Glob),
+}
+
+impl Inputs {
+    /// The first instruction that reads the file at `path`.
+    pub fn reads(&self, path: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.reads(path))
+    }
+
+    /// The sources that are none of `files`, which is all that the context holds
+    /// after `.dockerignore`.
+    pub fn missing<F: AsRef<str>>(&self, files: &[F]) -> Vec<(&Input, &Source)> {
+        let sources = self.inputs.iter().flat_map(|input| input.sources.iter().map(move |source| (input, source)));
+        sources
+            .filter(|(_, source)| !source.is_everything() && !files.iter().any(|file| source.reads(file.as_ref())))
+            .collect()
+    }
+
+    /// Adds what the context's symbolic links (path, target) lead to, where a
+    /// source names one or goes through one. Links inside of a folder are copied
+    /// as links.
+    pub fn follow(&mut self, links: &[(&str, &str)]) {
+        for source in self.inputs.iter_mut().flat_map(|input| &mut input.sources) {
+            // A link may lead to a link; each place is added once, so it ends.
+            let mut at = 0;
+            source.add_links(links, |path, source| source.names(path));
+            while let Some(place) = source.linked.get(at).cloned() {
+                source.add_links(links, |path, _| place == path || is_below(&place, path));
+                at += 1;
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Whether it reads the file at `path`.
+    pub fn reads(&self, path: &str) -> bool {
+        self.sources.iter().any(|source| source.reads(path))
+    }
+}
+
+impl Source {
+    /// All of the context.
+    pub fn everything(text: &str) -> Self {
+        Self { text: text.into(), place: Place::Everything, only: None, without: None, linked: Vec::new() }
+    }
+
+    /// A source with its variables replaced, or why nobody can say what it is.
+    pub fn of(text: &str, expanded: &str, parents: bool) -> Result<Self, String> {
+        let mut source = Self::everything(text);
+        if parents {
+            // The pivot point: what is left of `/./` is not a parent.
+            let (base, pattern) = expanded.split_once("/./").unwrap_or(("", expanded));
+            source.place = Place::of(base)?;
+            let pattern = clean(&format!("/{pattern}"));
+            match pattern.trim_start_matches('/') {
+                "" => {}
+                pattern if pattern.starts_with('!') => return Err("`!` has no meaning here".into()),
+                pattern => source.only = Some(Dockerignore::of([pattern])?),
+            }
+        } else {
+            source.place = Place::of(expanded)?;
+        }
+        Ok(source)
+    }
+
+    /// The source of a bind mount: a path, never a pattern.
+    pub fn mounted(text: &str, expanded: &str) -> Self {
+        Self { place: Place::below(expanded), ..Self::everything(text) }
+    }
+
+    /// Leaves out what `--exclude` names.
+    pub fn without(self, excluded: Option<Dockerignore>) -> Self {
+        Self { without: excluded, ..self }
+    }
+
+    /// Whether it is all of the context, and so no statement about any file.
+    pub fn is_everything(&self) -> bool {
+        self.place == Place::Everything && self.only.is_none()
+    }
+
+    /// Whether it covers the file at `path`.
+    pub fn reads(&self, path: &str) -> bool {
+        if self.linked.iter().any(|place| place.is_empty() || is_below(path, place)) {
+            return true;
+        }
+        let Some(rest) = self.place.rest(path) else { return false };
+        if self.only.as_ref().is_some_and(|only| !only.excludes(rest)) {
+            return false;
+        }
+        let Some(without) = &self.without else { return true };
+        match (&self.place, rest) {
+            // "All that begin with hom, but no .txt": the pattern picks files.
+            (Place::Matching(..), "") => !without.excludes(path.rsplit('/').next().unwrap_or_default()),
+            (_, "") => true,
+            (_, rest) => !without.excludes(rest),
+        }
+    }
+
+    /// Whether it is the link at `path`, or lies behind it.
+    fn names(&self, path: &str) -> bool {
+        match &self.place {
+            Place::Everything => self.only.is_some(),
+            Place::Below(place) => is_below(place, path) || (self.only.is_some() && is_below(path, place)),
+            Place::Matching(text, glob) => {
+                glob.hits(path) || is_below(text, path) || (self.only.is_some() && self.place.rest(path).is_some())
+            }
+        }
+    }
+
+    fn add_links(&mut self, links: &[(&str, &str)], named: impl Fn(&str, &Self) -> bool) {
+        for (path, target) in links {
+            if named(path, self) {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let target = match target.strip_prefix('/') {
+                    Some(target) => rooted(target),
+                    None => rooted(&format!("{folder}/{target}")),
+                };
+                if !self.linked.contains(&target) {
+                    self.linked.push(target);
+                }
+            }
+        }
+    }
+}
+
+impl Place {
+    fn of(text: &str) -> Result<Self, String> {
+        if has_wildcards(text) {
+            let text = rooted(text);
+            let glob = Glob::go(&text)?;
+            return Ok(Self::Matching(text, glob));
+        }
+        if text.contains('\\') {
+            return Err("a `\\` outside of a pattern is not understood here".into());
+        }
+        Ok(Self::below(text))
+    }
+
+    fn below(text: &str) -> Self {
+        match rooted(text) {
+            path if path.is_empty() => Self::Everything,
+            path => Self::Below(path),
+        }
+    }
+
+    /// What is left of the path below the place; nothing for the place itself.
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let cut = |at: usize| path[at..].trim_start_matches('/');
+        match self {
+            Self::Everything => Some(path),
+            Self::Below(place) => is_below(path, place).then(|| cut(place.len())),
+            Self::Matching(_, glob) => prefixes(path).find(|prefix| glob.hits(prefix)).map(|prefix| cut(prefix.len())),
+        }
+    }
+}
+
+/// From the context's root, which nothing leaves.
+fn rooted(path: &str) -> String {
+    clean(&format!("/{path}")).trim_start_matches('/').to_owned()
+}
+
+fn is_below(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
