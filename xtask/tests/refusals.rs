@@ -68,7 +68,7 @@ fn a_dockerfile_that_is_not_there_or_has_no_such_stage_is_named() {
     std::fs::write(folder.0.join("Dockerfile"), "FROM scratch AS app\n").unwrap();
     refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile: no stage `api`; the stages are: app"]);
     std::fs::write(folder.0.join("Dockerfile"), "FROM scratch AS api\nCOPY x\n").unwrap();
-    refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile:2: "]);
+    refused(&mut engine.xtask(&["docker", "api"]), 2, &["Dockerfile:2:1: COPY"]);
 }
 
 #[test]
