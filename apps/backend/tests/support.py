@@ -56,7 +56,8 @@ class Role:
         self.port = free_port()
         self._arguments = arguments
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self._environment = {"PATH": path, "PORT": str(self.port), **settings}
+        source = str(ENTRYPOINT.with_name("src"))
+        self._environment = {"PATH": path, "PYTHONPATH": source, "PORT": str(self.port), **settings}
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
         self.output = self.errors = ""
 

@@ -247,7 +247,7 @@ impl Bench<'_> {
         let load = step.args.iter().position(|arg| arg == "--load").context("no --load")?;
         let layout = folder.path().with_extension("d");
         step.args[load] = format!("--output=type=oci,tar=false,dest={layout}");
-        run::read(&self.at_copy(), &step.arg("--provenance=false"))?;
+        run::read(&self.at_copy(), &step)?;
         let read = |digest: &str| -> anyhow::Result<Value> {
             let file = layout.join("blobs").join(digest.replace(':', "/"));
             Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?)

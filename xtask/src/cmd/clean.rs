@@ -144,7 +144,7 @@ impl List<'_> {
     fn images(&self) -> anyhow::Result<Vec<Item>> {
         let mut found = self.ask("/images/json?shared-size=1&filters=", &self.project.label("service"))?;
         if self.args.services.is_empty() {
-            let labelled = self.ask("/images/json?shared-size=1&filters=", "xtask.kind=stand-in")?;
+            let labelled = self.ask("/images/json?shared-size=1&filters=", "xtask.stand-in")?;
             found.extend(labelled.into_iter().filter(is_stand_in));
         }
         let mut items: Vec<Item> = found

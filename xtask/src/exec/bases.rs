@@ -185,15 +185,7 @@ fn build(it: &StandIn, context: &Utf8Path, recipe: &str, host_network: bool) -> 
     let step = Step::new("docker")
         .args(["buildx", "build", "--load", "--provenance=false", "--target", it.kind.target()])
         .args(["--tag", &it.image])
-        .each(
-            "--label",
-            [
-                "xtask.managed=true".to_owned(),
-                "xtask.kind=stand-in".to_owned(),
-                format!("xtask.stand-in={}", it.reference),
-                format!("{RECIPE}={recipe}"),
-            ],
-        )
+        .each("--label", [format!("xtask.stand-in={}", it.reference), format!("{RECIPE}={recipe}")])
         .hint("the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do");
     let step = if it.version.is_empty() { step } else { step.args(["--build-arg", &version(it)]) };
     let step = if host_network { step.arg("--network=host") } else { step };
@@ -295,7 +287,7 @@ mod tests {
     #[test]
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.managed=true --label xtask.kind=stand-in --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --build-arg 'VERSION=0.13.*' --network=host /c"]
+        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --build-arg 'VERSION=0.13.*' --network=host /c"]
             .assert_eq(&build(&it, "/c".into(), "ff", true).to_string());
     }
 }

@@ -118,6 +118,8 @@ pub fn buildx(request: &Request) -> Step {
     };
     let mut step = Step::new("docker")
         .args(["buildx", "build"])
+        // An attestation holds the times of the run: no two builds would have one digest.
+        .arg("--provenance=false")
         .each("--builder", builder)
         .args(["--file", dockerfile.as_str()])
         .each("--target", target)

@@ -10,9 +10,10 @@ use crate::exec::private::{Folder, packages};
 use crate::model::base::fnv;
 
 /// What the stand-ins are built from, by path in the build context.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("Dockerfile", include_str!("../../../bases/Dockerfile")),
     ("install", include_str!("../../../bases/install")),
+    ("install-python", include_str!("../../../bases/install-python")),
     ("node-entry.sh", include_str!("../../../bases/node-entry.sh")),
     ("postgres-entry.sh", include_str!("../../../bases/postgres-entry.sh")),
     ("redis-entry.sh", include_str!("../../../bases/redis-entry.sh")),
@@ -22,6 +23,9 @@ const FILES: [(&str, &str); 10] = [
     ("nginx/50x.html", include_str!("../../../bases/nginx/50x.html")),
     ("nginx/entry.sh", include_str!("../../../bases/nginx/entry.sh")),
 ];
+
+/// Debian's list of the authorities that are trusted.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What of the host goes into stand-ins.
 pub struct Inputs {
@@ -36,7 +40,7 @@ impl Inputs {
     /// Reads the host's.
     pub fn of_host(ctx: &Ctx) -> Self {
         let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| fs::read(file).ok());
-        let bundle = named.or_else(|| fs::read("/etc/ssl/certs/ca-certificates.crt").ok());
+        let bundle = named.or_else(|| fs::read(BUNDLE).ok());
         let mut local = Vec::new();
         if let Ok(entries) = Utf8Path::new("/usr/local/share/ca-certificates").read_dir_utf8() {
             for entry in entries.flatten().filter(|entry| entry.file_name().ends_with(".crt")) {
@@ -60,9 +64,9 @@ impl Inputs {
                 ["/etc/pip.conf".to_owned(), format!("{home}/.pip/pip.conf"), format!("{home}/.config/pip/pip.conf")];
             files.iter().rev().find_map(|file| setting(file, "index-url"))
         });
-        if let Some(url) = pip.and_then(|url| self.public(url)) {
-            self.etc.push(("pip.conf", format!("[global]\nindex-url = {url}\n")));
-        }
+        let index = pip.and_then(|url| self.public(url)).map(|url| format!("index-url = {url}\n")).unwrap_or_default();
+        // pip brings its own list of authorities; what the host trusts is in another.
+        self.etc.push(("pip.conf", format!("[global]\ncert = {BUNDLE}\nroot-user-action = ignore\n{index}")));
         let uv = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().find_map(|name| ctx.env.get(name));
         if let Some(url) = uv.map(str::to_owned).and_then(|url| self.public(url)) {
             self.etc.push(("uv/uv.toml", format!("[[index]]\nurl = {url:?}\ndefault = true\n")));
@@ -110,7 +114,7 @@ impl Inputs {
     /// Writes the build context, all but the root file system.
     pub fn write(&self, folder: &Folder) -> anyhow::Result<Utf8PathBuf> {
         let context = folder.dir.join("bases/context");
-        for name in ["ca", "etc", "nginx"] {
+        for name in ["host", "nginx"] {
             packages::remove(&context.join(name))?;
         }
         let write = |name: &str, text: &[u8]| -> anyhow::Result<()> {
@@ -123,14 +127,12 @@ impl Inputs {
         for (name, text) in FILES {
             write(name, text.as_bytes())?;
         }
-        fs::create_dir_all(context.join("ca/local"))?;
-        fs::create_dir_all(context.join("etc"))?;
-        write("ca/bundle.crt", &self.bundle)?;
+        write(&format!("host{BUNDLE}"), &self.bundle)?;
         for (name, text) in &self.local {
-            write(&format!("ca/local/{name}"), text)?;
+            write(&format!("host/usr/local/share/ca-certificates/{name}"), text)?;
         }
         for (name, text) in &self.etc {
-            write(&format!("etc/{name}"), text.as_bytes())?;
+            write(&format!("host/etc/{name}"), text.as_bytes())?;
         }
         Ok(context)
     }
