@@ -111,6 +111,28 @@ fn interrupt(child: &std::process::Child) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
 }
 
+/// What a server that may only just be starting answers to `METHOD PATH`.
+fn ask(at: &str, what: &str, body: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let length = body.len();
+    let request = format!(
+        "{what} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let started = Instant::now();
+    loop {
+        let answer = std::net::TcpStream::connect(at).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).map(|_| text)
+        });
+        match answer {
+            Ok(answer) if !answer.is_empty() => return answer,
+            answer => assert!(started.elapsed() < Duration::from_secs(20), "{answer:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn both_images_are_built_and_every_role_proves_them() {
@@ -143,7 +165,10 @@ fn both_images_are_built_and_every_role_proves_them() {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
     }
-    assert!(!docker(&["ps", "--all"]).contains("infinite-scribe-"), "containers were left behind");
+    // A person's own `docker up` may well be running meanwhile.
+    let names = docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    let left = names.lines().filter(|name| name.starts_with("infinite-scribe-") && !name.contains("-up-"));
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<&str>::new(), "containers were left behind");
 }
 
 #[test]
@@ -165,22 +190,7 @@ fn the_web_image_serves_without_a_gateway_and_with_its_headers() {
         &image,
     ]);
     let at = docker(&["port", ours, "8080"]).trim().to_owned();
-    let get = |path: &str| {
-        let started = Instant::now();
-        loop {
-            let answer = std::net::TcpStream::connect(&at).and_then(|mut stream| {
-                use std::io::{Read as _, Write as _};
-                write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")?;
-                let mut text = String::new();
-                stream.read_to_string(&mut text).map(|_| text)
-            });
-            match answer {
-                Ok(answer) if !answer.is_empty() => return answer,
-                answer => assert!(started.elapsed() < Duration::from_secs(20), "{answer:?}"),
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
+    let get = |path: &str| ask(&at, &format!("GET {path}"), "");
     let page = get("/");
     let asset = page.split("/assets/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let answers = [
@@ -198,6 +208,60 @@ fn the_web_image_serves_without_a_gateway_and_with_its_headers() {
     }
     let status = |at: usize| answers[at].1.split(' ').nth(1).unwrap().to_owned();
     assert_eq!([status(0), status(1), status(2), status(3)], ["200", "200", "404", "503"]);
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn the_whole_system_comes_up_and_a_task_goes_all_the_way_through_it() {
+    exit(&common::xtask(&["docker", "all"]).output().unwrap(), 0);
+    // The same system under another name: a person's own may be up.
+    let name = format!("demo-up-{}", std::process::id());
+    let dir = std::env::temp_dir().join("xtask tëst").join(&name);
+    std::fs::create_dir_all(&dir).unwrap();
+    let services = std::fs::read_to_string(common::root().join("services.toml")).unwrap();
+    let renamed = services.replace("name = \"infinite-scribe\"", &format!("name = \"{name}\""));
+    std::fs::write(dir.join("services.toml"), renamed).unwrap();
+    let root = dir.to_str().unwrap().to_owned();
+    let run = |args: &[&str]| common::xtask(args).args(["--root", &root, "--format", "json"]).output().unwrap();
+
+    let up = run(&["docker", "up", "--no-build"]);
+    let ended = std::panic::catch_unwind(|| {
+        exit(&up, 0);
+        let addresses = &json(&up)["addresses"];
+        assert_eq!(addresses.as_object().unwrap().len(), 14, "{addresses}");
+        let web = addresses["web"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        let body = |answer: String| -> Value {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head} {body}"))
+        };
+        let started = Instant::now();
+        while !ask(&web, "GET /api/v1/health", "").contains(" 200 ") {
+            assert!(started.elapsed() < Duration::from_secs(30), "the gateway never got healthy");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let novel = body(ask(&web, "POST /api/v1/novels", r#"{"title":"Up"}"#));
+        let tasks = format!("POST /api/v1/novels/{}/tasks", novel["id"].as_str().unwrap());
+        let task = body(ask(&web, &tasks, r#"{"agent":"writer","instruction":"Begin."}"#));
+        let path = format!("GET /api/v1/tasks/{}", task["id"].as_str().unwrap());
+        let ended = loop {
+            let task = body(ask(&web, &path, ""));
+            if task["status"] != "queued" && task["status"] != "running" {
+                break task;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{task}");
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        assert_eq!(ended["status"], "failed");
+        assert!(ended["error"].as_str().unwrap().contains("set LLM_BASE_URL"), "{ended}");
+    });
+    let down = run(&["docker", "down"]);
+    std::fs::remove_dir_all(&dir).unwrap();
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+    exit(&down, 0);
+    assert_eq!(json(&down)["removed"], 15, "14 containers and their network");
+    assert!(!docker(&["ps", "--all"]).contains(&name) && !docker(&["network", "ls"]).contains(&name));
 }
 
 #[test]
