@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand as _, ValueEnum};
 
 use crate::ctx::Format;
+use crate::model::age::Age;
 use crate::model::base::Bases;
 use crate::model::platform::Platform;
 use crate::model::reference::{Name, Registry, Tag};
@@ -187,8 +188,8 @@ pub struct CleanArgs {
     #[arg(long)]
     pub cache: bool,
     /// Only what is older: 30m, 12h, 7d
-    #[arg(long, value_name = "AGE", value_parser = age)]
-    pub older_than: Option<u64>,
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<Age>,
     /// Containers, images, stand-ins and caches [default: all but caches]
     #[arg(long)]
     pub all: bool,
@@ -369,21 +370,6 @@ fn secret(text: &str) -> Result<String, String> {
     Err("expected id=NAME,src=FILE or id=NAME,env=VARIABLE; the secret itself never goes on a command line".into())
 }
 
-/// An age in seconds.
-fn age(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a number and a unit: 30m, 12h, 7d".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let factor = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -406,8 +392,6 @@ mod tests {
 
     #[test]
     fn values_of_our_own_grammar_are_checked() {
-        assert_eq!(age("7d"), Ok(604_800));
-        assert!(age("7").is_err() && age("").is_err() && age("d").is_err() && age("99999999999999999999d").is_err());
         assert!(oci_file("oci=").is_err() && oci_file("x.tar").is_err() && oci_file("oci=x.tar").is_ok());
         assert!(secret("id=a,env=B").is_ok() && secret("id=a").is_err() && secret("hunter2").is_err());
     }

@@ -4,6 +4,7 @@
 //! turns, says what xtask costs. Everything happens in a copy of the checkout,
 //! so that the line that is changed is nobody's work.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::cli::BenchArgs;
 use crate::cmd;
+use crate::cmd::definition::Definition;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
@@ -171,9 +173,9 @@ impl Bench<'_> {
     /// The same build without us.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
-        let images = cmd::base_images(&ctx, service, service.target.as_deref(), &[])?;
+        let images = Definition::read(&ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())?;
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
-        request.contexts = bases::contexts(&self.engine.ctx, self.engine, self.args.bases, &images)?;
+        request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
         request.output = output;
         Ok(request)
     }
@@ -268,7 +270,7 @@ impl Bench<'_> {
         let ctx = self.at_copy();
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
-        for image in cmd::base_images(&ctx, service, service.target.as_deref(), &[])? {
+        for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())? {
             let image = bases::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {

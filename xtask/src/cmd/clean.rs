@@ -3,7 +3,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,6 +12,7 @@ use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::{files, interrupt, run, scene};
 use crate::fault;
+use crate::model::age::Age;
 use crate::model::base;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
@@ -103,7 +103,7 @@ struct List<'a> {
 impl List<'_> {
     fn containers(&self) -> anyhow::Result<Vec<Item>> {
         let label = self.project.label("run");
-        let found = self.ask("/containers/json?all=1&size=1&filters=", &label)?;
+        let found = self.engine.labelled("/containers/json?all=1&size=1&", &label)?;
         let found = found.iter().filter(|container| {
             let run = container["Labels"][&label].as_str().unwrap_or_default();
             if scene::is_running(run) && !self.args.all {
@@ -131,7 +131,7 @@ impl List<'_> {
             return Ok(Vec::new());
         }
         let label = self.project.label("run");
-        let found = self.ask("/networks?filters=", &label)?;
+        let found = self.engine.labelled("/networks?", &label)?;
         let found = found.iter().filter(|network| {
             let run = network["Labels"][&label].as_str().unwrap_or_default();
             (self.args.all || !scene::is_running(run)) && self.is_old(seconds(&text(&network["Created"])))
@@ -142,9 +142,9 @@ impl List<'_> {
     }
 
     fn images(&self) -> anyhow::Result<Vec<Item>> {
-        let mut found = self.ask("/images/json?shared-size=1&filters=", &self.project.label("service"))?;
+        let mut found = self.engine.labelled("/images/json?shared-size=1&", &self.project.label("service"))?;
         if self.args.services.is_empty() {
-            let labelled = self.ask("/images/json?shared-size=1&filters=", "xtask.stand-in")?;
+            let labelled = self.engine.labelled("/images/json?shared-size=1&", "xtask.stand-in")?;
             found.extend(labelled.into_iter().filter(is_stand_in));
         }
         let mut items: Vec<Item> = found
@@ -170,12 +170,6 @@ impl List<'_> {
     }
 
     /// What carries a label, from the engine.
-    fn ask(&self, path: &str, label: &str) -> anyhow::Result<Vec<Value>> {
-        let filter = json!({ "label": [label] }).to_string();
-        let answer = self.engine.get(&format!("{path}{}", encoded(&filter)))?;
-        answer.and_then(|answer| answer.as_array().cloned()).context("the engine did not answer with a list")
-    }
-
     fn is_chosen(&self, thing: &Value) -> bool {
         let service = thing["Labels"][self.project.label("service")].as_str().unwrap_or_default();
         let of_service = self.args.services.is_empty() || self.services.iter().any(|name| name == service);
@@ -183,19 +177,19 @@ impl List<'_> {
     }
 
     fn is_old(&self, created: u64) -> bool {
-        self.args.older_than.is_none_or(|age| created.saturating_add(age) <= now())
+        self.args.older_than.is_none_or(|Age(age)| created.saturating_add(age.as_secs()) <= now())
     }
 }
 
 fn caches(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<Vec<Item>> {
-    let Ok(entries) = cmd::build::cache_root(ctx, project).read_dir_utf8() else { return Ok(Vec::new()) };
+    let Ok(entries) = cmd::build::request::cache_root(ctx, project).read_dir_utf8() else { return Ok(Vec::new()) };
     let mut items = Vec::new();
     for entry in entries {
         let entry = entry?;
         let of_service = |service: &String| entry.file_name().starts_with(&format!("{service}-"));
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default().as_secs();
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
         if (args.services.is_empty() || args.services.iter().any(of_service))
-            && args.older_than.is_none_or(|old| age >= old)
+            && args.older_than.is_none_or(|Age(old)| age >= old)
         {
             items.push(Item {
                 kind: "cache",
@@ -230,13 +224,6 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// Percent-encoding of a query value.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 /// The seconds since 1970 of `2026-11-23T23:40:06…Z`, as the engine writes it
 /// for networks; 0 where it is not that.
 fn seconds(time: &str) -> u64 {
@@ -267,10 +254,5 @@ mod tests {
         ] {
             assert_eq!(seconds(time), expected, "{time}");
         }
-    }
-
-    #[test]
-    fn a_filter_is_encoded_for_a_query() {
-        assert_eq!(encoded("{\"a.b\":[1]}"), "%7B%22a%2Eb%22%3A%5B1%5D%7D");
     }
 }

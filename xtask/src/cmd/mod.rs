@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod clean;
+pub mod definition;
 pub mod engine;
 pub mod lint;
 pub mod prove;
@@ -14,11 +15,10 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use crate::cmd::definition::Definition;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::fault;
-use crate::model::config::{self, Project, Service};
-use crate::model::dockerfile;
+use crate::model::config::Project;
 use crate::plan::step::Plan;
 
 /// `--dry-run`: the plan on stdout, and nothing else happens.
@@ -27,30 +27,14 @@ fn print(ctx: &Ctx, plan: &Plan) -> anyhow::Result<()> {
     ctx.result(&serde_json::json!({ "plan": lines }), || lines.join("\n"))
 }
 
-/// The images that a service's stage is built on.
-fn base_images(ctx: &Ctx, service: &Service, target: Option<&str>, args: &[String]) -> anyhow::Result<Vec<String>> {
-    let path = ctx.root.join(&service.dockerfile);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        fault::usage(format!("{}: {error}", service.dockerfile)).help(format!(
-            "`services.{}.dockerfile` in {} names it",
-            service.name,
-            config::FILE
-        ))
-    })?;
-    let args: BTreeMap<String, String> =
-        args.iter().filter_map(|arg| arg.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-    let images = dockerfile::base_images(&text, target, &args)
-        .map_err(|error| fault::usage(format!("{}:{error}", service.dockerfile)))?;
-    Ok(images)
-}
-
 /// Every image that this project's commands take from elsewhere.
 pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     let mut images: Vec<String> = project.needs.values().map(|need| need.image.clone()).collect();
     for service in project.services.values() {
-        images.extend(base_images(ctx, service, service.target.as_deref(), &[])?);
+        let definition = Definition::read(ctx, service)?;
+        images.extend(definition.images(service.target.as_deref(), &BTreeMap::new())?);
         if let Some(test) = &service.test {
-            images.extend(base_images(ctx, service, Some(&test.target), &[])?);
+            images.extend(definition.images(Some(&test.target), &BTreeMap::new())?);
         }
     }
     images.sort();

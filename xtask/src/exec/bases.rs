@@ -22,7 +22,7 @@ use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
-use crate::model::base::{self, Bases, StandIn};
+use crate::model::base::{self, Base, Bases, StandIn};
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -77,20 +77,21 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
     }
 }
 
-/// The stand-ins to bind: each reference with the image that replaces it. What
-/// is missing is made. Empty when upstream's images are used.
-pub fn contexts(
-    ctx: &Ctx,
-    engine: &Engine,
-    mode: Bases,
-    references: &[String],
-) -> anyhow::Result<Vec<(String, String)>> {
-    let Some(why) = local(ctx, mode) else { return Ok(Vec::new()) };
+/// What these references are here: upstream's images, or stand-ins, of which
+/// what is missing is made.
+pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
+    let Some(why) = local(ctx, mode) else {
+        return Ok(references.iter().map(|reference| Base::upstream(reference)).collect());
+    };
     let wanted = stand_ins(references)?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    provide(ctx, engine, &wanted)?;
+    let mut ids = ids(ctx, engine, &wanted)?;
+    if ids.contains(&None) {
+        provide(ctx, engine, &wanted)?;
+        ids = self::ids(ctx, engine, &wanted)?;
+    }
     let names: Vec<_> = wanted
         .iter()
         .map(|it| match &it.note {
@@ -99,13 +100,14 @@ pub fn contexts(
         })
         .collect();
     ctx.say(format!("note: stand-ins instead of upstream images: {} ({why})", names.join(", ")));
-    Ok(wanted.into_iter().map(|it| (it.reference, it.image)).collect())
+    let base = |(it, id): (StandIn, _)| Base { reference: it.reference, stand_in: Some(it.image), id };
+    Ok(wanted.into_iter().zip(ids).map(base).collect())
 }
 
 /// What to run for a reference: itself, or its stand-in.
 pub fn image_for(ctx: &Ctx, engine: &Engine, mode: Bases, reference: &str) -> anyhow::Result<String> {
-    let mut pairs = contexts(ctx, engine, mode, &[reference.to_owned()])?;
-    Ok(pairs.pop().map_or_else(|| reference.to_owned(), |(_, image)| image))
+    let base = resolve(ctx, engine, mode, &[reference.to_owned()])?.pop();
+    Ok(base.and_then(|base| base.stand_in).unwrap_or_else(|| reference.to_owned()))
 }
 
 /// The stand-ins of all references, each once; or all that there are none for.
@@ -129,15 +131,21 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
 
 /// Those of the stand-ins that the engine lacks, or has of another recipe.
 pub fn missing(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
+    let ids = ids(ctx, engine, wanted)?;
+    Ok(wanted.iter().zip(ids).filter(|(_, id)| id.is_none()).map(|(it, _)| it.clone()).collect())
+}
+
+/// The ids of the stand-ins that the engine has, of this recipe.
+fn ids(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<String>>> {
     let recipe = Inputs::of_host(ctx).recipe();
     // Side by side: this stands before every build.
     let found: Vec<_> = thread::scope(|scope| {
         let asked: Vec<_> = wanted.iter().map(|it| scope.spawn(|| engine.image(&it.image))).collect();
         asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect::<anyhow::Result<_>>()
     })?;
-    let is_missing =
-        |image: &Option<Value>| image.as_ref().is_none_or(|image| image["Config"]["Labels"][RECIPE] != recipe.as_str());
-    Ok(wanted.iter().zip(&found).filter(|(_, image)| is_missing(image)).map(|(it, _)| it.clone()).collect())
+    let is_right = |image: &Value| image["Config"]["Labels"][RECIPE] == recipe.as_str();
+    let id = |image: Option<Value>| image.filter(is_right)?["Id"].as_str().map(str::to_owned);
+    Ok(found.into_iter().map(id).collect())
 }
 
 /// Makes what is missing. How many that were.

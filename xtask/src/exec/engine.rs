@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
+use crate::exec::http;
 use crate::fault::{self, Fault};
 use crate::plan::step::quote;
 
@@ -53,6 +54,13 @@ impl Engine {
     /// An image's `inspect`, by name or id.
     pub fn image(&self, reference: &str) -> anyhow::Result<Option<Value>> {
         self.get(&format!("/images/{reference}/json"))
+    }
+
+    /// All that a list of the engine's has with a label: `KEY` or `KEY=VALUE`.
+    pub fn labelled(&self, list: &str, label: &str) -> anyhow::Result<Vec<Value>> {
+        let filter = serde_json::json!({ "label": [label] }).to_string();
+        let answer = self.get(&format!("{list}filters={}", http::encoded(&filter)))?;
+        answer.and_then(|answer| answer.as_array().cloned()).context("the engine did not answer with a list")
     }
 
     /// A container's `inspect`, by name or id.

@@ -33,6 +33,13 @@ pub fn get(mut stream: impl Read + Write, host: &str, path: &str) -> io::Result<
     parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
 }
 
+/// Percent-encoding of a query value.
+pub fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 fn parse(bytes: &[u8]) -> Option<Response> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -64,5 +71,10 @@ mod tests {
         for bytes in [&b""[..], b"HTTP/1.1 200", b"HTTP/1.1 x\r\n\r\n", b"SSH-2.0\r\n\r\n"] {
             assert_eq!(parse(bytes), None);
         }
+    }
+
+    #[test]
+    fn a_filter_is_encoded_for_a_query() {
+        assert_eq!(encoded("{\"a.b\":[1]}"), "%7B%22a%2Eb%22%3A%5B1%5D%7D");
     }
 }

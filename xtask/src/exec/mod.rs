@@ -11,3 +11,4 @@ pub mod interrupt;
 pub mod private;
 pub mod run;
 pub mod scene;
+pub mod worktree;

@@ -4,6 +4,7 @@
 //! | verb    | shown | stdout       | failure                         |
 //! |---------|-------|--------------|---------------------------------|
 //! | `read`  | with -v | returned   | error with the command's stderr |
+//! | `bytes` | with -v | returned as it is | as `read`                |
 //! | `probe` | with -v | returned   | `None`                          |
 //! | `output`| with -v | returned with stderr | what there is  |
 //! | `tidy`  | with -v | dropped    | ignored; runs after Ctrl-C too  |
@@ -29,6 +30,12 @@ const TAIL: usize = 200;
 
 /// Runs a quick command and returns what it wrote, without the last newline.
 pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
+    Ok(String::from_utf8_lossy(&bytes(ctx, step)?).trim_end().to_owned())
+}
+
+/// Runs a quick command and returns exactly what it wrote: not every list of
+/// files is text.
+pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
     if ctx.verbose {
         ctx.show(step);
@@ -48,7 +55,7 @@ pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
         let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(ended(step, output.status, stderr.trim()).into());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    Ok(output.stdout)
 }
 
 /// Runs a quick command that may well fail.

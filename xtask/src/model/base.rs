@@ -27,6 +27,29 @@ pub enum Bases {
     Local,
 }
 
+/// A base image, as the Dockerfile names it and as the build gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The Dockerfile's words.
+    pub reference: String,
+    /// The image that is bound to them instead.
+    pub stand_in: Option<String>,
+    /// What that image is, to the byte, where it is known.
+    pub id: Option<String>,
+}
+
+impl Base {
+    /// Upstream's.
+    pub fn upstream(reference: &str) -> Self {
+        Self { reference: reference.to_owned(), stand_in: None, id: None }
+    }
+
+    /// Whether a registry may have another image under this name tomorrow.
+    pub fn can_move(&self) -> bool {
+        self.id.is_none() && !self.reference.contains("@sha256:")
+    }
+}
+
 /// What a stand-in is made as: a target of `bases/Dockerfile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::fault::{self, Fault};
+use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::platform::Platform;
@@ -31,6 +33,9 @@ pub struct Project {
     pub owner: String,
     /// The branch that releases come from.
     pub default_branch: String,
+    /// How long a base image that is named by a tag alone is taken to be what
+    /// it was, before a build asks its registry again.
+    pub trust_bases: Age,
     /// What services can need, by name.
     pub needs: BTreeMap<String, Need>,
     /// The services, by name.
@@ -54,6 +59,8 @@ pub struct Service {
     pub context: Utf8PathBuf,
     /// What the image is built from.
     pub paths: PathFilter,
+    /// The line in services.toml of each of these patterns.
+    pub path_lines: Vec<usize>,
     /// What CI publishes.
     pub platforms: Vec<Platform>,
     /// The largest uncompressed size that is still right.
@@ -126,6 +133,7 @@ struct RawProject {
     owner: Spanned<String>,
     #[serde(default = "main_branch")]
     default_branch: String,
+    trust_bases: Option<Spanned<String>>,
 }
 
 fn main_branch() -> String {
@@ -284,6 +292,10 @@ impl Checker<'_> {
             registry: at.read("project.registry", &project.registry)?,
             owner: owner.to_string(),
             default_branch: project.default_branch,
+            trust_bases: match project.trust_bases {
+                Some(text) => at.read("project.trust-bases", &text)?,
+                None => Age(Duration::from_secs(24 * 3600)),
+            },
             needs: needs.into_iter().map(|(name, need)| Ok((name, self.need(need)?))).collect::<Result<_, Fault>>()?,
             services: checked,
         })
@@ -323,6 +335,7 @@ impl Checker<'_> {
                 at.fault(text.span().start, format!("`{}`: expected a path below the root, without `..`", key(field)))
             ),
         };
+        let path_lines = paths.get_ref().iter().map(|text| at.line(text.span().start)).collect();
         Ok(Service {
             title: title.unwrap_or_else(|| name.clone()),
             image: at.read(&key("image"), &image)?,
@@ -330,6 +343,7 @@ impl Checker<'_> {
             target,
             context: path("context", context, ".")?,
             paths: self.filter(&key("paths"), paths)?,
+            path_lines,
             platforms: match platforms {
                 None => vec![Platform::of_this_machine()],
                 Some(list) => list.iter().map(|text| at.read(&key("platforms"), text)).collect::<Result<_, _>>()?,
@@ -428,6 +442,7 @@ needs = ["redis"]
         let api = project.service("api").unwrap();
         assert_eq!((api.dockerfile.as_str(), api.context.as_str(), api.title.as_str()), ("Dockerfile", ".", "api"));
         assert_eq!(project.default_branch, "main");
+        assert_eq!(api.path_lines, [13, 13]);
         assert!(project.service("ap").is_err());
     }
 
@@ -437,7 +452,7 @@ needs = ["redis"]
             "owner = \"demo\"",
             "ownr = \"demo\"",
             &expect![
-                "services.toml:4: unknown field `ownr`, expected one of `name`, `registry`, `owner`, `default-branch`"
+                "services.toml:4: unknown field `ownr`, expected one of `name`, `registry`, `owner`, `default-branch`, `trust-bases`"
             ],
         );
         refused("image = \"demo-api\"", "", &expect!["services.toml:11: missing field `image`"]);

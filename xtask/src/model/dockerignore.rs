@@ -53,6 +53,18 @@ impl Dockerignore {
 
     /// Whether the context lacks the file at `path`.
     pub fn excludes(&self, path: &str) -> bool {
+        self.verdict(path).0
+    }
+
+    /// Whether the context lacks whatever is below the folder at `path`. May
+    /// say no where it does, never yes where it does not.
+    pub fn excludes_below(&self, path: &str) -> bool {
+        let (excluded, last) = self.verdict(path);
+        excluded && self.0[last..].iter().all(|rule| !rule.negated || !rule.glob.may_hit_below(path))
+    }
+
+    /// The verdict, and the place of the last rule that covers the path.
+    fn verdict(&self, path: &str) -> (bool, usize) {
         let mut excluded = false;
         let mut above = vec![false; self.0.len()];
         // From the top down, because a rule that was not asked about a folder
@@ -66,7 +78,7 @@ impl Dockerignore {
                 }
             }
         }
-        excluded
+        (excluded, above.iter().rposition(|covered| *covered).unwrap_or(0))
     }
 }
 
@@ -117,6 +129,43 @@ mod tests {
         // Of `b` itself nobody had said anything yet, so `!b` was not asked.
         assert_eq!(excluded("b/c\n!b", &["b/c/d", "b/a"]), ["b/c/d"]);
         assert_eq!(excluded("b\n!b", &["b/c/d", "b/a"]), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_folder_that_holds_nothing_is_known_without_a_look_into_it() {
+        let ignore = Dockerignore::parse("*\n!apps/web\n!src/*.rs\n**/dist\n").unwrap();
+        for dir in ["target", "target/debug", "apps/web/dist", "apps/web/x/dist", "apps/api"] {
+            assert!(ignore.excludes_below(dir), "{dir}");
+        }
+        for dir in ["apps", "apps/web", "src", "src/x"] {
+            assert!(!ignore.excludes_below(dir), "{dir}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_an_excluded_folder_is_excluded() {
+        const PARTS: [&str; 9] = ["a", "b", "*", "**", "?", "/", "/", "!", "\n"];
+        let mut found = 0;
+        arbtest::arbtest(|u| {
+            let mut text = String::new();
+            for _ in 0..u.int_in_range(1..=12)? {
+                text.push_str(u.choose(&PARTS)?);
+            }
+            let mut path = String::from("a");
+            for _ in 0..u.int_in_range(0..=3)? {
+                path.push_str(u.choose(&["/a", "/b", "/ab"])?);
+            }
+            if let Ok(ignore) = Dockerignore::parse(&text)
+                && ignore.excludes_below(&path)
+            {
+                for rest in ["a", "b", "a/b", "b/a/b", "ab"] {
+                    assert!(ignore.excludes(&format!("{path}/{rest}")), "{text:?} {path} {rest}");
+                }
+                found += 1;
+            }
+            Ok(())
+        });
+        assert!(found > 20, "{found}");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What there is: services, references, platforms, patterns. Pure: text in,
 //! checked values or a fault out.
 
+pub mod age;
 pub mod base;
 pub mod bytes;
 pub mod config;
+pub mod coverage;
 pub mod dockerfile;
 pub mod dockerignore;
+pub mod fingerprint;
 pub mod glob;
 pub mod pattern;
 pub mod platform;

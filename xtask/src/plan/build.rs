@@ -3,6 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::model::base::Base;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::step::{Plan, Step};
@@ -54,14 +55,16 @@ pub struct Request {
     pub no_cache: bool,
     /// Base images are looked up again.
     pub pull: bool,
+    /// An image that is there already will do.
+    pub reuse: bool,
     /// The layer cache.
     pub cache: Cache,
     /// `K=V` each.
     pub build_args: Vec<String>,
     /// As buildx takes them; never a secret's value.
     pub secrets: Vec<String>,
-    /// Base images that are bound to another image: (reference, image).
-    pub contexts: Vec<(String, String)>,
+    /// What the stages are built on, as far as it is known.
+    pub bases: Vec<Base>,
     /// The builder; none: the current one.
     pub builder: Option<String>,
     /// How progress is shown.
@@ -105,17 +108,16 @@ pub fn buildx(request: &Request) -> Step {
         output,
         no_cache,
         pull,
+        reuse: _, // asked before there is a build
         cache,
         build_args,
         secrets,
-        contexts,
+        bases,
         builder,
         progress,
         metadata_file,
     } = request;
-    let pairs = |pairs: &[(String, String)], join: &str| -> Vec<String> {
-        pairs.iter().map(|(key, value)| format!("{key}={join}{value}")).collect()
-    };
+    let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step::new("docker")
         .args(["buildx", "build"])
         // An attestation holds the times of the run: no two builds would have one digest.
@@ -124,7 +126,7 @@ pub fn buildx(request: &Request) -> Step {
         .args(["--file", dockerfile.as_str()])
         .each("--target", target)
         .each("--tag", tags.iter().map(Reference::as_str))
-        .each("--label", pairs(labels, ""))
+        .each("--label", labels.iter().map(|(key, value)| format!("{key}={value}")))
         .each("--annotation", annotations);
     if !platforms.is_empty() {
         let list = platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(",");
@@ -159,7 +161,7 @@ pub fn buildx(request: &Request) -> Step {
         .each("--cache-to", to.map(|to| format!("{to},ignore-error=true")))
         .each("--build-arg", build_args)
         .each("--secret", secrets)
-        .each("--build-context", pairs(contexts, "docker-image://"))
+        .each("--build-context", bases.iter().filter_map(bound))
         .each("--progress", progress)
         .each("--metadata-file", metadata_file.iter().map(|file| file.as_str()))
         .arg(context.as_str())

@@ -1,0 +1,170 @@
+//! One build: what it needs, the run, its result.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cmd::build::{current, explain::explain, request};
+use crate::cmd::definition::{Definition, build_args};
+use crate::ctx::{Ctx, Format};
+use crate::exec::engine::Engine;
+use crate::exec::{bases, files, run};
+use crate::fault;
+use crate::model::base::Bases;
+use crate::model::config::{Project, Service};
+use crate::model::fingerprint::Fingerprint;
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+use crate::plan::build::{Cache, Output, Request, plan};
+use crate::plan::step::Step;
+
+/// What there is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Built {
+    service: String,
+    image: String,
+    tags: Vec<String>,
+    digest: Option<String>,
+    platforms: Vec<Platform>,
+    size_bytes: Option<u64>,
+    seconds: f64,
+    outcome: &'static str,
+    fingerprint: Option<Fingerprint>,
+}
+
+/// A build that only waits to be run.
+pub struct Job<'a> {
+    /// What is built.
+    pub service: &'a Service,
+    engine: &'a Engine,
+    project: &'a Project,
+    request: Request,
+    name: Reference,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl<'a> Job<'a> {
+    /// Asks the engine and the tree for what a request leaves open.
+    pub fn new(
+        engine: &'a Engine,
+        project: &'a Project,
+        service: &'a Service,
+        mut request: Request,
+        mode: Bases,
+    ) -> anyhow::Result<Self> {
+        let ctx = &engine.ctx;
+        let images =
+            Definition::read(ctx, service)?.images(request.target.as_deref(), &build_args(ctx, &request.build_args))?;
+        request.bases = bases::resolve(ctx, engine, mode, &images)?;
+        request::check_platforms(engine, &request)?;
+        let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
+        let mut job = Self { service, engine, project, request, name, fingerprint: None };
+        if job.request.target == service.target {
+            match job.fingerprint_now() {
+                Ok(fingerprint) => job.fingerprint = Some(fingerprint),
+                Err(why) => {
+                    ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
+                }
+            }
+        }
+        Ok(job)
+    }
+
+    /// The image's first name.
+    pub fn name(&self) -> &Reference {
+        &self.name
+    }
+
+    /// Builds, unless the engine has the image already.
+    pub fn run(&self, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Built> {
+        let started = Instant::now();
+        let request = self.labelled();
+        if let Some(id) = current::reuse(self.engine, self.project, self.service, &request)? {
+            return self.built("up-to-date", Some(id), started);
+        }
+        let mut digest = self.build(&request, &build)?;
+        current::remember(&self.engine.ctx, self.project, self.service, &request.bases);
+        // What changed while it was built may be in it or not.
+        if self.fingerprint.is_some() && self.fingerprint_now().ok() != self.fingerprint {
+            self.engine.ctx.say("note: files changed during the build: the image won't be taken for up to date");
+            digest = self.build(&self.request, &build)?;
+            return Ok(Built { fingerprint: None, ..self.built("built", digest, started)? });
+        }
+        self.built("built", digest, started)
+    }
+
+    fn fingerprint_now(&self) -> Result<Fingerprint, String> {
+        current::fingerprint(&self.engine.ctx, self.service, &self.request)
+    }
+
+    /// The request with the label that says what went in.
+    fn labelled(&self) -> Request {
+        let mut request = self.request.clone();
+        let label = self.fingerprint.iter().map(|fingerprint| (current::label(self.project), fingerprint.to_string()));
+        request.labels.extend(label);
+        request
+    }
+
+    fn build(&self, request: &Request, build: &impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Option<String>> {
+        let ctx = &self.engine.ctx;
+        let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
+        let _lock = match &request.cache {
+            Cache::Local(dir) => {
+                Some(files::lock(ctx, &format!("{dir}.lock").into(), "another build uses this cache")?)
+            }
+            _ => None,
+        };
+        let request = Request { metadata_file: Some(metadata.path().to_owned()), ..request.clone() };
+        run::plan(
+            &plan(&request),
+            |step| if step.tool == "docker" { steadily(ctx, step, build) } else { run::run(ctx, step) },
+            |step| run::tidy(ctx, step),
+        )
+        .map_err(|error| explain(self.engine, self.service, error))?;
+        let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;
+        Ok(answer["containerimage.digest"].as_str().map(str::to_owned))
+    }
+
+    fn built(&self, outcome: &'static str, digest: Option<String>, started: Instant) -> anyhow::Result<Built> {
+        // Asking costs a tenth of a cached build, so only who reads the answer asks.
+        let asks = self.engine.ctx.format == Format::Json;
+        let in_engine = !matches!(self.request.output, Output::Oci(_));
+        Ok(Built {
+            service: self.service.name.clone(),
+            image: self.service.image.to_string(),
+            tags: self.request.tags.iter().map(Reference::to_string).collect(),
+            digest,
+            size_bytes: if asks && in_engine { self.engine.image_bytes(self.name.as_str()).ok() } else { None },
+            platforms: match self.request.platforms.as_slice() {
+                [] if !asks => Vec::new(),
+                [] => vec![self.engine.platform()?.parse().map_err(fault::failed)?],
+                several => several.to_vec(),
+            },
+            seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            outcome,
+            fingerprint: self.fingerprint.clone(),
+        })
+    }
+}
+
+impl Built {
+    /// For people: the name that they type next, and what it weighs.
+    pub fn line(&self) -> String {
+        let tags = self.tags.join(" ");
+        format!("{}: {tags} {} in {:.1} s", self.service, self.outcome, self.seconds)
+    }
+}
+
+/// Builds, and once more where the containerd image store collected a layer of
+/// the image that is being replaced while the new one was unpacked on it: a
+/// race inside of the engine, and everything is cached by then.
+fn steadily(ctx: &Ctx, step: &Step, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match build(step) {
+        Err(error) if fault::said(&error).contains("parent snapshot") => {
+            ctx.say("note: the engine lost a layer that it was unpacking on; building once more from its cache");
+            build(step)
+        }
+        result => result,
+    }
+}

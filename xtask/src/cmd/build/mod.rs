@@ -1,0 +1,101 @@
+//! `docker SERVICE` and `docker all`: an image from services.toml.
+
+pub mod current;
+mod explain;
+mod job;
+pub mod request;
+mod several;
+
+use crate::cli::{BuildArgs, ProveArgs};
+use crate::cmd;
+use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
+use crate::exec::run;
+use crate::fault;
+use crate::model::base::Bases;
+use crate::model::config::{Project, Service};
+use crate::model::reference::{Reference, Tag, reference};
+use crate::plan::build::{Request, plan};
+use crate::plan::step::{Plan, Step};
+
+use self::job::Job;
+
+/// Runs the verb; no names are all services, side by side.
+pub fn run(ctx: &Ctx, project: &Project, names: &[String], args: &BuildArgs) -> anyhow::Result<()> {
+    let services = project.select(names)?;
+    let requests = services
+        .iter()
+        .map(|service| Ok((*service, request::request(ctx, project, service, args)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if ctx.dry_run {
+        return dry_run(ctx, names, args, &requests);
+    }
+    let engine = cmd::engine(ctx, project, args.setup)?;
+    let jobs = requests
+        .into_iter()
+        .map(|(service, request)| Job::new(&engine, project, service, request, args.bases))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    match jobs.as_slice() {
+        [job] => {
+            let built = job.run(|step| run::run(&engine.ctx, step))?;
+            ctx.result(&built, || built.line())?;
+        }
+        several => several::run(&engine, several)?,
+    }
+    if args.test {
+        cmd::prove::prove(&engine, project, &services, &after_build(args))?;
+    }
+    Ok(())
+}
+
+/// The build alone, for verbs that need an image first.
+pub fn image(
+    engine: &Engine,
+    project: &Project,
+    service: &Service,
+    target: Option<&str>,
+    tag: &Tag,
+    bases: Bases,
+) -> anyhow::Result<Reference> {
+    let args = BuildArgs { tags: vec![tag.clone()], bases, ..BuildArgs::default() };
+    let mut request = request::request(&engine.ctx, project, service, &args)?;
+    if let Some(target) = target {
+        request.target = Some(target.to_owned());
+        request.tags = vec![reference(None, &format!("{}-test", service.image).parse().map_err(fault::usage)?, tag)];
+        // The service's filter is about its image, not about its tests.
+        request.reuse = false;
+    }
+    let job = Job::new(engine, project, service, request, bases)?;
+    job.run(|step| run::run(&engine.ctx, step))?;
+    Ok(job.name().clone())
+}
+
+/// The request of `docker SERVICE` without options.
+pub fn plain(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<Request> {
+    request::request(ctx, project, service, &BuildArgs::default())
+}
+
+fn after_build(args: &BuildArgs) -> ProveArgs {
+    ProveArgs { tag: args.tags.first().cloned(), no_build: true, bases: args.bases, ..Default::default() }
+}
+
+fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service, Request)]) -> anyhow::Result<()> {
+    let mut whole = Plan::default();
+    if args.setup {
+        whole.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    }
+    for (_, request) in requests {
+        let Plan { steps, finally } = plan(request);
+        whole.steps.extend(steps);
+        whole.finally.extend(finally);
+    }
+    if args.test {
+        whole.steps.push(
+            Step::new("cargo")
+                .args(["xtask", "docker", "test", "--no-build"])
+                .each("--tag", args.tags.first().map(Tag::as_str))
+                .args(names),
+        );
+    }
+    cmd::print(ctx, &whole)
+}

@@ -1,0 +1,162 @@
+//! From options, environment and services.toml to a [`Request`]: what is left
+//! to decide when the engine is asked is nothing.
+
+use camino::Utf8PathBuf;
+
+use crate::cli::{BuildArgs, CacheKind, Progress};
+use crate::cmd;
+use crate::ctx::{Ctx, Format};
+use crate::exec::engine::Engine;
+use crate::exec::run;
+use crate::fault::{self, Fault};
+use crate::model::config::{Project, Service};
+use crate::model::platform::Platform;
+use crate::model::reference::{Reference, Tag, reference};
+use crate::plan::build::{Cache, Output, Request};
+use crate::plan::step::Step;
+
+/// All that can be known before the engine is asked.
+pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs) -> anyhow::Result<Request> {
+    let platforms = if args.multi_arch { service.platforms.clone() } else { args.platforms.clone() };
+    let output = match (&args.output, args.push) {
+        (Some(file), _) => Output::Oci(file.clone()),
+        (None, true) => Output::Push,
+        (None, false) => Output::Load,
+    };
+    let mut secrets = args.secrets.clone();
+    if let Some(file) = cmd::ca_bundle(ctx) {
+        secrets.push(format!("id=ca-bundle,src={file}"));
+    }
+    let mut labels = vec![
+        (project.label("service"), service.name.clone()),
+        ("org.opencontainers.image.title".into(), service.title.clone()),
+    ];
+    let chosen_by_action = |name: &str| ctx.env.get(name).filter(|_| args.tags.is_empty()).unwrap_or_default();
+    labels.extend(
+        chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS").lines().map(str::to_owned).collect();
+    let progress = match args.progress {
+        Some(progress) => clap::ValueEnum::to_possible_value(&progress).map(|value| value.get_name().to_owned()),
+        None if ctx.verbose => Some("plain".into()),
+        None => None,
+    };
+    if args.progress == Some(Progress::Rawjson) && ctx.terminal && ctx.format == Format::Text {
+        ctx.say("note: rawjson is for programs; `--progress plain` is the log for people");
+    }
+    Ok(Request {
+        dockerfile: service.dockerfile.clone(),
+        context: service.context.clone(),
+        target: service.target.clone(),
+        tags: tags(ctx, project, service, args, chosen_by_action("DOCKER_METADATA_OUTPUT_TAGS"))?,
+        labels,
+        annotations,
+        cache: cache(ctx, project, service, args, &platforms)?,
+        platforms,
+        output,
+        no_cache: args.no_cache,
+        pull: args.pull,
+        reuse: !(args.no_cache || args.pull || args.force),
+        build_args: args.build_args.clone(),
+        secrets,
+        bases: Vec::new(),
+        builder: args.builder.clone(),
+        progress,
+        metadata_file: None,
+    })
+}
+
+fn tags(
+    ctx: &Ctx,
+    project: &Project,
+    service: &Service,
+    args: &BuildArgs,
+    from_action: &str,
+) -> anyhow::Result<Vec<Reference>> {
+    if !from_action.is_empty() {
+        let wrong = |why| fault::usage(format!("DOCKER_METADATA_OUTPUT_TAGS: {why}"));
+        return Ok(from_action
+            .split([',', '\n'])
+            .map(|tag| tag.trim().parse().map_err(wrong))
+            .collect::<Result<_, Fault>>()?);
+    }
+    let registry = match &args.registry {
+        Some(registry) => Some(registry.clone()),
+        None if args.push => Some(project.published(ctx.env.get("GITHUB_REPOSITORY_OWNER"))?),
+        None => None,
+    };
+    let name = args.name.as_ref().unwrap_or(&service.image);
+    let local = vec!["local".parse::<Tag>().map_err(fault::usage)?];
+    let tags = if args.tags.is_empty() { &local } else { &args.tags };
+    Ok(tags.iter().map(|tag| reference(registry.as_ref(), name, tag)).collect())
+}
+
+fn cache(
+    ctx: &Ctx,
+    project: &Project,
+    service: &Service,
+    args: &BuildArgs,
+    platforms: &[Platform],
+) -> anyhow::Result<Cache> {
+    let here = [Platform::of_this_machine()];
+    let platforms = if platforms.is_empty() { &here[..] } else { platforms };
+    let slug = platforms.iter().map(Platform::slug).collect::<Vec<_>>().join("_");
+    // One cache a service and platform: shared ones overwrite each other.
+    let scope = format!("{}-{slug}", service.name);
+    Ok(match args.cache {
+        CacheKind::None => Cache::None,
+        CacheKind::Gha => Cache::Gha(scope),
+        CacheKind::Local => {
+            let dir = args.cache_dir.clone().unwrap_or_else(|| cache_root(ctx, project));
+            Cache::Local(dir.join(scope))
+        }
+        CacheKind::Registry => {
+            let registry = match &args.registry {
+                Some(registry) => registry.clone(),
+                None => project.published(ctx.env.get("GITHUB_REPOSITORY_OWNER"))?,
+            };
+            Cache::Registry(format!("{registry}/{}:buildcache-{slug}", service.image))
+        }
+    })
+}
+
+/// Where `--cache local` keeps its folders, and we what we remember.
+pub fn cache_root(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
+    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
+        (Some(dir), _) => Utf8PathBuf::from(dir),
+        (None, Some(home)) => Utf8PathBuf::from(home).join(".cache"),
+        (None, None) => ctx.root.join("target"),
+    };
+    base.join("xtask").join(&project.name)
+}
+
+/// Refuses what the engine can't do, before it tries for minutes.
+pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()> {
+    let [first, rest @ ..] = request.platforms.as_slice() else { return Ok(()) };
+    if !rest.is_empty() && request.output == Output::Load && !engine.holds_platforms()? {
+        return Err(fault::usage("this engine's image store holds one platform a name, not several")
+            .help("one `--platform`, `--push`, `--output oci=FILE`, or an engine with the containerd image store (docs/troubleshooting.md)")
+            .into());
+    }
+    let own = engine.platform()?;
+    if rest.is_empty() && first.to_string() == own {
+        return Ok(());
+    }
+    let step = Step::new("docker").args(["buildx", "inspect"]).args(&request.builder);
+    let builder = run::read(&engine.ctx, &step)?;
+    let line = builder.lines().find_map(|line| line.strip_prefix("Platforms:")).unwrap_or_default();
+    let runs =
+        |platform: &Platform| line.split(',').any(|name| name.trim().trim_end_matches('*') == platform.to_string());
+    match request.platforms.iter().find(|platform| !runs(platform)) {
+        None => Ok(()),
+        Some(platform) => Err(fault::failed(format!("the builder can't run {platform}: it runs{line}"))
+            .help(format!(
+                "an emulator (qemu-{}): `sudo apt-get install qemu-user-static binfmt-support`, or a builder on such a machine: `--builder NAME`",
+                platform.emulator()
+            ))
+            .into()),
+    }
+}

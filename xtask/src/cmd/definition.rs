@@ -1,0 +1,83 @@
+//! How an image is built, read from the tree: a service's Dockerfile and the
+//! ignore file that belongs to it.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::ctx::Ctx;
+use crate::exec::worktree;
+use crate::fault::{self, Fault};
+use crate::model::config::{FILE, Service};
+use crate::model::coverage::in_context;
+use crate::model::dockerfile::inputs::Inputs;
+use crate::model::dockerfile::{self, DockerfileError};
+use crate::model::dockerignore::{self, Dockerignore};
+use crate::model::fingerprint::File;
+
+/// Both files of one service.
+pub struct Definition<'a> {
+    service: &'a Service,
+    text: String,
+    /// The rules of the context.
+    pub ignore: Dockerignore,
+    /// The file that they stand in, if there is one.
+    pub ignore_file: Option<Utf8PathBuf>,
+}
+
+impl<'a> Definition<'a> {
+    /// Reads them.
+    pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Fault> {
+        let text = std::fs::read_to_string(ctx.root.join(&service.dockerfile)).map_err(|error| {
+            fault::usage(format!("{}: {error}", service.dockerfile))
+                .help(format!("`services.{}.dockerfile` in {FILE} names it", service.name))
+        })?;
+        let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
+        let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).is_file());
+        let rules = ignore_file.as_ref().map(|file| rules(&ctx.root, file)).transpose()?.unwrap_or_default();
+        Ok(Self { service, text, ignore: rules, ignore_file })
+    }
+
+    /// The images that a stage is built on.
+    pub fn images(&self, target: Option<&str>, args: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
+        dockerfile::base_images(&self.text, target, args).map_err(|error| self.fault(&error))
+    }
+
+    /// What a stage reads from the context; `files` are those of the tree,
+    /// whose links are followed.
+    pub fn inputs(
+        &self,
+        ctx: &Ctx,
+        target: Option<&str>,
+        args: &BTreeMap<String, String>,
+        files: &[File],
+    ) -> Result<Inputs, Fault> {
+        let mut inputs = dockerfile::inputs(&self.text, target, args).map_err(|error| self.fault(&error))?;
+        let links = worktree::links(ctx, files);
+        let links: Vec<(&str, &str)> = links
+            .iter()
+            .filter_map(|(path, to)| Some((in_context(self.service.context.as_str(), path)?, to.as_str())))
+            .collect();
+        inputs.follow(&links);
+        Ok(inputs)
+    }
+
+    fn fault(&self, error: &DockerfileError) -> Fault {
+        fault::usage(format!("{}:{error}", self.service.dockerfile))
+    }
+}
+
+fn rules(root: &Utf8Path, file: &Utf8Path) -> Result<Dockerignore, Fault> {
+    let text = std::fs::read_to_string(root.join(file)).map_err(|error| fault::usage(format!("{file}: {error}")))?;
+    Dockerignore::parse(&text).map_err(|(line, why)| fault::usage(format!("{file}:{line}: {why}")))
+}
+
+/// Build arguments with their values, as Docker takes them: `K` alone has the
+/// environment's, or none.
+pub fn build_args(ctx: &Ctx, args: &[String]) -> BTreeMap<String, String> {
+    let pair = |arg: &String| match arg.split_once('=') {
+        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+        None => Some((arg.clone(), ctx.env.get(arg)?.to_owned())),
+    };
+    args.iter().filter_map(pair).collect()
+}

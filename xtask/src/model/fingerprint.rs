@@ -1,0 +1,237 @@
+//! What an image is made of, as one word: equal words, equal images.
+//!
+//! The same filter that says which changes affect a service says which files
+//! count here, so that for every tracked path the filter includes it if and
+//! only if changing its bytes or its mode changes the fingerprint.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hmac_sha256::Hash;
+
+use crate::model::base::Base;
+use crate::model::config::Service;
+use crate::model::platform::Platform;
+
+/// Changes when the same inputs are to give another word.
+const FORMAT: &str = "1";
+
+/// Letters that no hexadecimal number has: nobody takes it for a git commit.
+const ALPHABET: &[u8; 16] = b"zyxwvutsrqponmlk";
+
+/// The word: 32 letters from k to z, 128 bits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A file, as git would record it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct File {
+    /// From the root.
+    pub path: String,
+    /// `100644`, `100755`, `120000`, `160000`.
+    pub mode: String,
+    /// The id of its contents.
+    pub id: String,
+}
+
+/// All that decides what an image is.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// Of its definition: stages, context and the labels that come from it.
+    pub service: &'a Service,
+    /// The stage, where it is not the service's own.
+    pub target: Option<&'a str>,
+    /// Arguments with their values.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// What it is built for.
+    pub platforms: &'a [Platform],
+    /// What it is built on.
+    pub bases: &'a [Base],
+    /// Files of the working tree; those that the filter leaves out don't count.
+    pub files: &'a [File],
+}
+
+/// The fingerprint of an image.
+pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
+    // Exhaustive, here and below: a new field must be thought of here.
+    let Inputs { service, target, build_args, platforms, bases, files } = inputs;
+    let Service {
+        name,
+        title,
+        image: _, // where it goes, not what it is
+        dockerfile,
+        target: _, // the one above is what counts
+        context,
+        paths,
+        path_lines: _,
+        platforms: _, // as above
+        size_budget: _,
+        run: _,
+        test: _,
+    } = service;
+    let mut hash = Words(Hash::new());
+    hash.list("format", [FORMAT]);
+    hash.list("service", [name.as_str(), title, dockerfile.as_str(), context.as_str()]);
+    hash.list("target", *target);
+    for (key, value) in *build_args {
+        hash.list("build argument", [key.as_str(), value]);
+    }
+    let mut names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    names.sort();
+    hash.list("platforms", names.iter().map(String::as_str));
+    for Base { reference, stand_in, id } in *bases {
+        hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
+    }
+    let mut counted: Vec<&File> = files.iter().filter(|file| paths.includes(&file.path)).collect();
+    counted.sort();
+    counted.dedup();
+    for File { path, mode, id } in counted {
+        hash.list("file", [path.as_str(), mode, id]);
+    }
+    hash.end()
+}
+
+/// A hash of lists of words, none of which can be read as another list.
+struct Words(Hash);
+
+impl Words {
+    fn list<'a>(&mut self, name: &str, words: impl IntoIterator<Item = &'a str>) {
+        self.word(name);
+        for word in words {
+            self.word(word);
+        }
+        self.0.update([b'\n']);
+    }
+
+    fn word(&mut self, word: &str) {
+        self.0.update(format!("{}:", word.len()));
+        self.0.update(word);
+    }
+
+    fn end(self) -> Fingerprint {
+        let letters = self.0.finalize().into_iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+        Fingerprint(letters.map(|nibble| char::from(ALPHABET[usize::from(nibble)])).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Project;
+
+    fn project(paths: &str) -> Project {
+        let text = format!(
+            "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
+             [services.api]\nimage = \"demo-api\"\npaths = {paths}\n"
+        );
+        Project::parse("services.toml".into(), &text).unwrap()
+    }
+
+    fn file(path: &str, mode: &str, id: &str) -> File {
+        File { path: path.into(), mode: mode.into(), id: id.into() }
+    }
+
+    fn of(project: &Project, files: &[File]) -> String {
+        let service = project.service("api").unwrap();
+        let (build_args, platforms, bases) = (BTreeMap::new(), [Platform::of_this_machine()], [Base::upstream("a")]);
+        let target = None;
+        fingerprint(&Inputs { service, target, build_args: &build_args, platforms: &platforms, bases: &bases, files })
+            .to_string()
+    }
+
+    #[test]
+    fn it_can_not_be_taken_for_a_commit() {
+        let word = of(&project("[\"**\"]"), &[]);
+        assert_eq!(word.len(), 32);
+        assert!(word.chars().all(|c| ('k'..='z').contains(&c)), "{word}");
+    }
+
+    /// design: the filter includes a path if and only if a change of its bytes
+    /// or its mode changes the fingerprint.
+    #[test]
+    fn exactly_the_files_of_the_filter_count() {
+        const NAMES: [&str; 7] = ["a", "b", "a/b", "a/t/b", "b/a", "é", "a b"];
+        const PATTERNS: [&str; 6] = ["**", "a/**", "!a/t/**", "b*", "!**/a", "é"];
+        let (mut counted, mut left_out) = (0, 0);
+        arbtest::arbtest(|u| {
+            let mut patterns = vec!["a/**"];
+            for _ in 0..u.int_in_range(0..=4)? {
+                patterns.push(u.choose(&PATTERNS)?);
+            }
+            let project = project(&format!("{patterns:?}"));
+            let mut files: Vec<File> = Vec::new();
+            for name in NAMES {
+                if u.arbitrary()? {
+                    files.push(file(name, "100644", "1"));
+                }
+            }
+            if files.is_empty() {
+                return Ok(());
+            }
+            let before = of(&project, &files);
+            let at = u.choose_index(files.len())?;
+            let mut reversed = files.clone();
+            reversed.reverse();
+            assert_eq!(of(&project, &reversed), before, "the order of the list says nothing");
+            let mut changed = files.clone();
+            match u.int_in_range(0..=2)? {
+                0 => changed[at].id = "2".into(),
+                1 => changed[at].mode = "100755".into(),
+                _ => _ = changed.remove(at),
+            }
+            let includes = project.service("api").unwrap().paths.includes(&files[at].path);
+            assert_eq!(of(&project, &changed) != before, includes, "{patterns:?} {}", files[at].path);
+            if includes {
+                counted += 1
+            } else {
+                left_out += 1
+            }
+            Ok(())
+        });
+        assert!(counted > 20 && left_out > 20, "{counted} {left_out}");
+    }
+
+    #[test]
+    fn everything_else_that_makes_an_image_counts() {
+        let project = project("[\"**\"]");
+        let service = project.service("api").unwrap();
+        let none = BTreeMap::new();
+        let empty = BTreeMap::from([("K".to_owned(), String::new())]);
+        let one = BTreeMap::from([("K".to_owned(), "1".to_owned())]);
+        let [amd, arm]: [Platform; 2] = [("linux/amd64").parse().unwrap(), ("linux/arm64").parse().unwrap()];
+        let [amd, arm] = [[amd], [arm]];
+        let base = |reference: &str, id: Option<&str>| {
+            [Base { reference: reference.into(), stand_in: None, id: id.map(str::to_owned) }]
+        };
+        let bases = [base("a", None), base("b", None), base("a", Some("1")), base("a", Some("2"))];
+        let files = [];
+        let plain =
+            Inputs { service, target: None, build_args: &none, platforms: &amd, bases: &bases[0], files: &files };
+        let titled = Service { title: "Other".into(), ..service.clone() };
+        let elsewhere = Service { dockerfile: "Other".into(), ..service.clone() };
+        let below = Service { context: "sub".into(), ..service.clone() };
+        let renamed = Service { name: "other".into(), ..service.clone() };
+        let all = [
+            plain.clone(),
+            Inputs { target: Some("x"), ..plain.clone() },
+            Inputs { build_args: &empty, ..plain.clone() },
+            Inputs { build_args: &one, ..plain.clone() },
+            Inputs { platforms: &arm, ..plain.clone() },
+            Inputs { bases: &bases[1], ..plain.clone() },
+            Inputs { bases: &bases[2], ..plain.clone() },
+            Inputs { bases: &bases[3], ..plain.clone() },
+            Inputs { service: &titled, ..plain.clone() },
+            Inputs { service: &elsewhere, ..plain.clone() },
+            Inputs { service: &below, ..plain.clone() },
+            Inputs { service: &renamed, ..plain.clone() },
+        ];
+        let words: std::collections::BTreeSet<String> = all.iter().map(|it| fingerprint(it).to_string()).collect();
+        assert_eq!(words.len(), all.len());
+    }
+}
