@@ -1,8 +1,12 @@
 //! GitHub's filter dialect, exactly; what its documentation leaves open is
-//! refused, with the column and what to write instead. Never a glob crate:
-//! none of them speaks this dialect.
+//! refused, with the column and what to write instead (docs/filter.md). Never a
+//! glob crate: none of them speaks this dialect.
+
+mod automaton;
 
 use std::fmt;
+
+use automaton::Automaton;
 
 /// How often the character before may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +26,7 @@ enum Token {
     Star,
     /// `**`: any run, `/` included.
     DoubleStar,
-    /// The start of `**/`: into the folders, or past them.
-    Enter,
-    /// The folders of `**/`: left only behind a `/`.
+    /// `**/`: nothing, or any run that ends in `/`.
     Folders,
 }
 
@@ -33,7 +35,7 @@ enum Token {
 pub struct Pattern {
     text: String,
     negated: bool,
-    tokens: Vec<Token>,
+    automaton: Automaton,
 }
 
 /// Why a text is not a pattern.
@@ -51,78 +53,20 @@ impl fmt::Display for PatternError {
     }
 }
 
+/// The place of what is refused, in characters from 0, and the message.
+type Refusal = (usize, String);
+
 impl Pattern {
     /// Reads a pattern, with its leading `!` if it has one.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let negated = text.starts_with('!');
-        let chars: Vec<char> = text.chars().skip(usize::from(negated)).collect();
-        let offset = 1 + usize::from(negated);
-        let wrong = |at: usize, message: &str| Err(PatternError { column: at + offset, message: message.into() });
-        match chars.as_slice() {
-            [] => return wrong(0, "the pattern is empty; write a path such as `src/**`"),
-            ['!', ..] => return wrong(0, "`!` twice; write one `!`, or none to include"),
-            ['/', ..] => return wrong(0, "paths begin without `/`; leave it out"),
-            ['.', '/', ..] => return wrong(0, "paths begin without `./`; leave it out"),
-            [.., '/'] => return wrong(chars.len() - 1, "no file ends in `/`; write `/**` for all below the folder"),
-            _ => {}
+        let described = text.strip_prefix('!');
+        let negated = described.is_some();
+        let chars: Vec<char> = described.unwrap_or(text).chars().collect();
+        let automaton = check_names(&chars).and_then(|()| tokens(&chars)).map(|tokens| Automaton::new(&tokens));
+        match automaton {
+            Ok(automaton) => Ok(Self { text: text.to_owned(), negated, automaton }),
+            Err((at, message)) => Err(PatternError { column: at + 1 + usize::from(negated), message }),
         }
-        let mut tokens = Vec::new();
-        let mut at = 0;
-        while let Some(&c) = chars.get(at) {
-            match c {
-                '?' | '+' => match tokens.last_mut() {
-                    Some(Token::Literal('/', _)) => {
-                        return wrong(
-                            at,
-                            "what a quantifier means after `/` is not documented; use `*` or list the paths",
-                        );
-                    }
-                    Some(Token::Literal(_, times) | Token::Class(_, times)) if *times == Times::Once => {
-                        *times = if c == '?' { Times::ZeroOrOne } else { Times::OneOrMore };
-                    }
-                    _ => {
-                        return wrong(
-                            at,
-                            "`?` and `+` repeat the one character or bracket before them; here there is none; for a run of any characters write `*`",
-                        );
-                    }
-                },
-                '*' => {
-                    let stars = chars[at..].iter().take_while(|c| **c == '*').count();
-                    match (stars, chars.get(at + 2)) {
-                        (1, _) => tokens.push(Token::Star),
-                        (2, Some('/')) => {
-                            tokens.extend([Token::Enter, Token::Folders]);
-                            at += 2;
-                        }
-                        (2, _) => {
-                            tokens.push(Token::DoubleStar);
-                            at += 1;
-                        }
-                        _ => return wrong(at, "more than two `*` in a row; write `**` for any run with `/`"),
-                    }
-                }
-                '[' => {
-                    let Some(length) = chars[at..].iter().position(|c| *c == ']') else {
-                        return wrong(at, "`[` without `]`; close it, as in `[0-9]`");
-                    };
-                    let ranges = class(&chars[at + 1..at + length])
-                        .map_err(|message| PatternError { column: at + offset, message })?;
-                    tokens.push(Token::Class(ranges, Times::Once));
-                    at += length;
-                }
-                ']' => return wrong(at, "`]` without `[`; open it, as in `[0-9]`"),
-                '\\' => {
-                    return wrong(
-                        at,
-                        "what `\\` means is not documented; write the path without it, or `*` in its place",
-                    );
-                }
-                c => tokens.push(Token::Literal(c, Times::Once)),
-            }
-            at += 1;
-        }
-        Ok(Self { text: text.to_owned(), negated, tokens })
     }
 
     /// The text it was read from.
@@ -137,79 +81,133 @@ impl Pattern {
 
     /// Whether the whole of `path` is described; `!` is not looked at.
     pub fn hits(&self, path: &str) -> bool {
-        // All positions in the pattern that the path read so far can be at.
-        let mut here = vec![false; self.tokens.len() + 1];
-        here[0] = true;
-        self.close(&mut here);
-        let mut next = vec![false; here.len()];
-        for c in path.chars() {
-            next.fill(false);
-            for (at, token) in self.tokens.iter().enumerate() {
-                if !here[at] {
-                    continue;
-                }
-                let (hit, times) = match token {
-                    Token::Literal(literal, times) => (*literal == c, *times),
-                    Token::Class(ranges, times) => (ranges.iter().any(|(a, z)| (*a..=*z).contains(&c)), *times),
-                    Token::Star => (c != '/', Times::OneOrMore),
-                    Token::DoubleStar | Token::Folders => (true, Times::OneOrMore),
-                    Token::Enter => continue,
-                };
-                if hit {
-                    next[at + 1] |= !matches!(token, Token::Folders) || c == '/';
-                    next[at] |= times == Times::OneOrMore;
-                }
-            }
-            self.close(&mut next);
-            std::mem::swap(&mut here, &mut next);
-        }
-        here[self.tokens.len()]
-    }
-
-    /// Adds the positions that are reached by reading nothing.
-    fn close(&self, here: &mut [bool]) {
-        for (at, token) in self.tokens.iter().enumerate() {
-            let past: &[usize] = match token {
-                Token::Star | Token::DoubleStar => &[1],
-                Token::Literal(_, Times::ZeroOrOne) | Token::Class(_, Times::ZeroOrOne) => &[1],
-                Token::Literal(..) | Token::Class(..) | Token::Folders => &[],
-                Token::Enter => &[1, 2],
-            };
-            if here[at] {
-                past.iter().for_each(|skip| here[at + skip] = true);
-            }
-        }
+        self.automaton.matches(path)
     }
 }
 
-fn class(chars: &[char]) -> Result<Vec<(char, char)>, String> {
-    let plain = |c: &char| c.is_ascii_alphanumeric();
-    let mut ranges = Vec::new();
-    let mut rest = chars;
-    while let [first, tail @ ..] = rest {
-        match tail {
-            ['-', last, tail @ ..] if plain(first) && plain(last) && same_kind(*first, *last) && first <= last => {
-                ranges.push((*first, *last));
-                rest = tail;
+/// Refuses what no path of a repository can be.
+fn check_names(chars: &[char]) -> Result<(), Refusal> {
+    if chars.is_empty() {
+        return refuse(0, "the pattern is empty; write a path such as `src/**`");
+    }
+    if let Some(at) = chars.iter().position(|c| *c == '\0') {
+        return refuse(at, "no path holds the character NUL; leave it out");
+    }
+    let mut at = 0;
+    for name in chars.split(|c| *c == '/') {
+        let (first, last) = (at == 0, at + name.len() == chars.len());
+        match name {
+            [] if first => return refuse(at, "paths begin without `/`; leave it out"),
+            [] if last && chars.ends_with(&['*', '*', '/']) => {
+                return refuse(
+                    at - 1,
+                    "what a `**/` at the end means is not documented; write `**` for all files below",
+                );
             }
-            tail if plain(first) => {
-                ranges.push((*first, *first));
-                rest = tail;
-            }
-            _ => ranges.clear(),
+            [] if last => return refuse(at - 1, "no file ends in `/`; write `/**` for all files below the folder"),
+            [] => return refuse(at, "no path has `//`; write one `/`"),
+            ['.'] if first && last => return refuse(at, "no file is `.`; write `**` for all files"),
+            ['.'] if first => return refuse(at, "paths begin without `./`; leave it out"),
+            ['.'] => return refuse(at, "no path has a name `.`; leave it out"),
+            ['.', '.'] => return refuse(at, "no path has a name `..`; write the path from the repository's root"),
+            _ => at += name.len() + 1,
         }
-        if ranges.is_empty() {
+    }
+    Ok(())
+}
+
+fn tokens(chars: &[char]) -> Result<Vec<Token>, Refusal> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let [c, ..] = &chars[at..] {
+        let (token, length) = match c {
+            '*' => stars(&chars[at..]),
+            '[' => bracket(&chars[at..]),
+            '?' | '+' => Err(quantifier_alone(*c, tokens.last())),
+            ']' => Err("`]` without `[`; open it, as in `[0-9]`; for a `]` in a name write `*`".into()),
+            '\\' => {
+                Err("what `\\` means is not documented for paths; leave it out, or write `*` for what it was to escape"
+                    .into())
+            }
+            c => Ok((Token::Literal(*c, Times::Once), 1)),
+        }
+        .map_err(|message| (at, message))?;
+        at += length;
+        let (token, length) = quantified(token, chars.get(at));
+        at += length;
+        tokens.push(token);
+    }
+    Ok(tokens)
+}
+
+/// The token with the quantifier behind it, and that one's length.
+fn quantified(token: Token, next: Option<&char>) -> (Token, usize) {
+    let times = match next {
+        Some('?') => Times::ZeroOrOne,
+        Some('+') => Times::OneOrMore,
+        _ => return (token, 0),
+    };
+    match token {
+        Token::Literal(c, _) if c != '/' => (Token::Literal(c, times), 1),
+        Token::Class(ranges, _) => (Token::Class(ranges, times), 1),
+        token => (token, 0),
+    }
+}
+
+/// Why a quantifier can't stand behind this token.
+fn quantifier_alone(quantifier: char, before: Option<&Token>) -> String {
+    let (place, way_out) = match before {
+        None => ("at the start", "write `*` in its place"),
+        Some(Token::Literal('/', _) | Token::Folders) => ("after `/`", "write `*` in its place"),
+        Some(Token::Star | Token::DoubleStar) => ("after `*`", "leave it out: `*` takes in what it would"),
+        Some(Token::Literal(..) | Token::Class(..)) => {
+            ("after another quantifier", "keep one of the two; where it is part of a name, write `*`")
+        }
+    };
+    format!("what `{quantifier}` {place} means is not documented; {way_out}")
+}
+
+fn stars(chars: &[char]) -> Result<(Token, usize), String> {
+    match chars {
+        ['*', '*', '*', ..] => {
+            Err("what more than two `*` mean is not documented; write `**` for any run, `/` included".into())
+        }
+        ['*', '*', '/', ..] => Ok((Token::Folders, 3)),
+        ['*', '*', ..] => Ok((Token::DoubleStar, 2)),
+        _ => Ok((Token::Star, 1)),
+    }
+}
+
+const BRACKET: &str = "a bracket holds letters, digits and ranges such as `a-z`, `A-Z`, `0-9`; nothing else is \
+                       documented; list the patterns one by one, or write `*` for brackets in a name";
+
+fn bracket(chars: &[char]) -> Result<(Token, usize), String> {
+    let Some(end) = chars.iter().position(|c| *c == ']') else {
+        return Err("`[` without `]`; close it, as in `[0-9]`; for a `[` in a name write `*`".into());
+    };
+    let mut ranges = Vec::new();
+    let mut rest = &chars[1..end];
+    while let [first, tail @ ..] = rest {
+        let (last, tail) = if let ['-', last, tail @ ..] = tail { (last, tail) } else { (first, tail) };
+        if !is_range(*first, *last) {
             break;
         }
+        ranges.push((*first, *last));
+        rest = tail;
     }
-    if ranges.is_empty() {
-        return Err("a bracket holds letters, digits and ranges such as `a-z`, `A-Z`, `0-9`; nothing else is documented; list the patterns one by one".into());
+    if ranges.is_empty() || !rest.is_empty() {
+        return Err(BRACKET.into());
     }
-    Ok(ranges)
+    Ok((Token::Class(ranges, Times::Once), end + 1))
 }
 
-fn same_kind(a: char, z: char) -> bool {
-    a.is_ascii_digit() == z.is_ascii_digit() && a.is_ascii_lowercase() == z.is_ascii_lowercase()
+fn is_range(first: char, last: char) -> bool {
+    let kinds = [char::is_ascii_lowercase as fn(&char) -> bool, char::is_ascii_uppercase, char::is_ascii_digit];
+    first <= last && kinds.iter().any(|kind| kind(&first) && kind(&last))
+}
+
+fn refuse(at: usize, message: &str) -> Result<(), Refusal> {
+    Err((at, message.to_owned()))
 }
 
 /// An ordered list of patterns: the last that hits decides.
@@ -230,6 +228,12 @@ impl PathFilter {
         &self.0
     }
 
+    /// All patterns that hit `path`, by their places in the list, the last
+    /// first: that one decides.
+    pub fn hits(&self, path: &str) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().rev().filter_map(move |(at, pattern)| pattern.hits(path).then_some(at))
+    }
+
     /// The pattern that decides about `path`, by its place in the list.
     pub fn decider(&self, path: &str) -> Option<usize> {
         self.0.iter().rposition(|pattern| pattern.hits(path))
@@ -240,6 +244,9 @@ impl PathFilter {
         self.decider(path).is_some_and(|at| !self.0[at].negated)
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -265,48 +272,98 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_open_is_refused_with_its_column() {
+    fn what_is_left_open_is_refused_with_its_column_and_a_way_out() {
         let rows = [
-            ("", 1),
-            ("!", 2),
-            ("!!a", 2),
-            ("/a", 1),
-            ("./a", 1),
-            ("a/", 2),
-            ("!a/", 3),
-            ("**/", 3),
-            ("?a", 1),
-            ("+a", 1),
-            ("a*?", 3),
-            ("a/+", 3),
-            ("a?+", 3),
-            ("a**+", 4),
-            ("***", 1),
-            ("[^a]", 1),
-            ("[!a]", 1),
-            ("a[.]", 2),
-            ("[]", 1),
-            ("[a-]", 1),
-            ("[z-a]", 1),
-            ("[a", 1),
-            ("a]", 2),
-            ("a\\b", 2),
-            ("ü?+", 3),
-            ("[A-z]", 1),
+            ("", 1, "write a path such as"),
+            ("!", 2, "write a path such as"),
+            ("/a", 1, "leave it out"),
+            ("/", 1, "leave it out"),
+            ("./a", 1, "leave it out"),
+            (".", 1, "write `**`"),
+            ("a/./b", 3, "leave it out"),
+            ("../a", 1, "from the repository's root"),
+            ("a/..", 3, "from the repository's root"),
+            ("a//b", 3, "write one `/`"),
+            ("a/", 2, "write `/**`"),
+            ("!a/", 3, "write `/**`"),
+            ("**/", 3, "write `**`"),
+            ("a/**/", 5, "write `**`"),
+            ("a\0b", 2, "leave it out"),
+            ("?a", 1, "`?` at the start means is not documented; write `*`"),
+            ("!+a", 2, "`+` at the start"),
+            ("a*?", 3, "`?` after `*` means is not documented; leave it out"),
+            ("a**+", 4, "`+` after `*`"),
+            ("a/+", 3, "`+` after `/`"),
+            ("**/?a", 4, "`?` after `/`"),
+            ("a?+", 3, "`+` after another quantifier"),
+            ("a+?", 3, "`?` after another quantifier"),
+            ("c++", 3, "part of a name, write `*`"),
+            ("[ab]??", 6, "`?` after another quantifier"),
+            ("ü?+", 3, "`+` after another quantifier"),
+            ("***", 1, "write `**`"),
+            ("a****", 2, "write `**`"),
+            ("[^a]", 1, "a bracket holds"),
+            ("[!a]", 1, "a bracket holds"),
+            ("a[.]", 2, "a bracket holds"),
+            ("a[/]b", 2, "a bracket holds"),
+            ("[é]", 1, "a bracket holds"),
+            ("[_]", 1, "a bracket holds"),
+            ("[*]", 1, "a bracket holds"),
+            ("[]", 1, "a bracket holds"),
+            ("[]a]", 1, "a bracket holds"),
+            ("[[a]", 1, "a bracket holds"),
+            ("[-a]", 1, "a bracket holds"),
+            ("[a-]", 1, "a bracket holds"),
+            ("[a-c-e]", 1, "a bracket holds"),
+            ("[z-a]", 1, "a bracket holds"),
+            ("[A-z]", 1, "a bracket holds"),
+            ("[a-Z]", 1, "a bracket holds"),
+            ("[0-z]", 1, "a bracket holds"),
+            ("x[a", 2, "close it"),
+            ("a]", 2, "open it"),
+            ("[a]]", 4, "open it"),
+            ("a\\b", 2, "leave it out"),
+            ("\\!a", 1, "leave it out"),
         ];
-        for (text, column) in rows {
+        for (text, column, way_out) in rows {
             let error = Pattern::parse(text).expect_err(text);
             assert_eq!(error.column, column, "{text}: {error}");
+            assert!(error.message.contains(way_out), "{text}: {error}");
         }
     }
 
     #[test]
     fn everything_else_is_itself() {
-        for text in ["a.b", "a(b)", "a{b}|c", "a@b^c$", "a b", "ü/é", ".github/x", "a,b"] {
-            assert!(selects(&[text], text), "{text}");
+        for text in [
+            "a.b",
+            "a(b)",
+            "a{b}|c",
+            "{a,b}",
+            "a@b^c$",
+            "a b",
+            " a ",
+            "   ",
+            "ü/é",
+            ".github/x",
+            "a,b",
+            "a!b",
+            "a-z",
+            "~#%&=",
+            "a\nb",
+            "a\tb",
+            "\u{7f}",
+            "...",
+            "a/.b/..c",
+            "..a",
+            "😀",
+        ] {
+            assert!(selects(&[text], text), "{text:?}");
+            assert!(!selects(&[text], &format!("{text}x")), "{text:?}");
         }
         assert!(!selects(&["a.b"], "axb"));
+        assert!(!selects(&["{a,b}"], "a"));
         assert!(!selects(&["README.md"], "readme.md"));
+        assert!(!selects(&["\u{e9}"], "e\u{301}"), "no normalization");
     }
 
     #[test]
@@ -330,18 +387,77 @@ mod tests {
     }
 
     #[test]
-    fn no_text_panics_and_a_literal_hits_itself_only() {
-        arbtest::arbtest(|u| {
-            let text: String = u.arbitrary()?;
-            let path: String = u.arbitrary()?;
-            if let Ok(pattern) = Pattern::parse(&text) {
-                let _ = pattern.hits(&path);
-                if !text.contains(['*', '?', '+', '[', '!']) {
-                    assert_eq!(pattern.hits(&path), text == path);
-                    assert!(pattern.hits(&text));
-                }
-            }
-            Ok(())
-        });
+    fn each_feature_is_read_as_it_is_worded() {
+        for (pattern, path, hit) in [
+            // The whole path, and no folder stands for its files.
+            ("docs", "docs/x", false),
+            ("docs/**", "docs", false),
+            ("docs/**", "docs/x", true),
+            ("docs/*", "docs/a/b", false),
+            ("**/docs", "docs", true),
+            ("**/docs", "a/docs", true),
+            ("**/docs", "a/docs/x", false),
+            ("**/docs/**", "docs/x", true),
+            ("**/docs/**", "mydocs/x", false),
+            ("**/docs/**", "docs", false),
+            // Dot names are names.
+            ("*", ".env", true),
+            ("**", ".github/x", true),
+            ("*/x", ".a/x", true),
+            // `*` is zero or more, and never `/`.
+            ("*", "a/b", false),
+            ("a*b", "ab", true),
+            ("*/*", "a/b", true),
+            ("*/*", "a", false),
+            ("*", "a\nb", true),
+            ("a/*.md", "a/\n.md", true),
+            // `**` is zero or more of any, wherever it stands.
+            ("a**b", "ab", true),
+            ("a**b", "a/x/b", true),
+            ("**a", "x/ya", true),
+            ("a/**b", "a/b", true),
+            ("a/**b", "a/x/yb", true),
+            ("a/**b", "ab", false),
+            ("**/**", "a", true),
+            ("**/*", "a", true),
+            ("**/*", "a/b/c", true),
+            ("**/*/*", "a", false),
+            ("a/**/*", "a", false),
+            ("a**/b", "ab", true),
+            ("a**/b", "axx/b", true),
+            // `?` and `+` are quantifiers, never wildcards.
+            ("a?", "ab", false),
+            ("a+", "aaa", true),
+            ("a+", "", false),
+            ("a+", "a+", false),
+            ("ab+", "abab", false),
+            ("é?x", "x", true),
+            ("é+", "ééé", true),
+            (" ?a", "a", true),
+            ("(ab)?", "", false),
+            ("(ab)?", "(ab", true),
+            // A bracket is one character.
+            ("[ab]", "ab", false),
+            ("[a-cx]", "x", true),
+            ("[a-cx]", "d", false),
+            ("[a-a]", "a", true),
+            ("[abc]?x", "x", true),
+            ("[A-Z]+", "AZ", true),
+            ("[A-Z]+", "Az", false),
+            ("[0-9]+x", "x", false),
+        ] {
+            assert_eq!(selects(&[pattern], path), hit, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn the_order_decides_and_a_second_exclamation_mark_is_itself() {
+        assert!(selects(&["!a", "**"], "a"));
+        assert!(!selects(&["**", "!!a"], "!a"));
+        assert!(selects(&["**", "!!a"], "a"));
+        assert!(selects(&["a", "!*", "a"], "a"));
+        let only_negated = PathFilter::new(vec![Pattern::parse("!a").unwrap()]);
+        assert!(only_negated.unwrap_err().contains("put one such as `**` before"));
+        assert!(PathFilter::new(Vec::new()).is_err());
     }
 }
