@@ -3,6 +3,8 @@
 //! The verbs are known when we compile; the services come from services.toml
 //! when we run, each a subcommand of `docker` with the same options.
 
+pub mod ci;
+
 use camino::Utf8PathBuf;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand as _, ValueEnum};
 
@@ -25,6 +27,8 @@ pub enum Verb {
     Up(UpArgs),
     /// `docker down`.
     Down,
+    /// `ci`.
+    Ci(ci::CiVerb),
     /// `setup`.
     Setup(SetupArgs),
     /// `engine`.
@@ -40,7 +44,7 @@ pub enum Verb {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// What stdout speaks: text for people, or one JSON object
+    /// What stdout speaks: text for people, or one JSON object; `github` is `ci plan`'s
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub format: Format,
     /// Print the plan as lines that paste into a shell; run and write nothing
@@ -297,6 +301,10 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .about("The private Docker Engine")
         .subcommand_required(true)
         .arg_required_else_help(true);
+    let ci = ci::CiVerb::augment_subcommands(Command::new("ci"))
+        .about("What a CI job asks: which images a change affects")
+        .subcommand_required(true)
+        .arg_required_else_help(true);
     Global::augment_args(Command::new("xtask"))
         .bin_name("cargo xtask")
         .about("Builds, proves and cleans up the images of this repository, from services.toml")
@@ -304,6 +312,7 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(docker)
+        .subcommand(ci)
         .subcommand(
             SetupArgs::augment_args(Command::new("setup")).about("What is needed, what is missing, and getting it"),
         )
@@ -331,6 +340,7 @@ pub fn verb(matches: &ArgMatches) -> Result<Option<Verb>, clap::Error> {
             }
             _ => return Ok(None),
         },
+        "ci" => Verb::Ci(ci::CiVerb::from_arg_matches(matches)?),
         "setup" => Verb::Setup(SetupArgs::from_arg_matches(matches)?),
         "engine" => Verb::Engine(EngineVerb::from_arg_matches(matches)?),
         "test" => Verb::Test(TestArgs::from_arg_matches(matches)?),

@@ -38,6 +38,8 @@ pub enum Format {
     Text,
     /// One JSON object, nothing else.
     Json,
+    /// Text, and a GitHub job's outputs and summary beside it: `ci plan` only.
+    Github,
 }
 
 /// The surroundings of one run.
@@ -74,7 +76,7 @@ impl Ctx {
     pub fn result<T: serde::Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         match self.format {
             Format::Json => println!("{}", serde_json::to_string(json)?),
-            Format::Text => println!("{}", text()),
+            Format::Text | Format::Github => println!("{}", text()),
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::FromArgMatches as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::cli::ci::CiVerb;
 use crate::cli::{self, Global, Verb};
-use crate::ctx::{Ctx, Env};
+use crate::ctx::{Ctx, Env, Format};
 use crate::fault;
 use crate::model::config::{self, Project};
 
@@ -48,6 +49,11 @@ pub fn read() -> anyhow::Result<Start> {
         project?;
         return Err(fault::usage("no such command").help("`cargo xtask --help` lists them").into());
     };
+    if global.format == Format::Github && !matches!(verb, Verb::Ci(CiVerb::Plan(_))) {
+        return Err(fault::usage("`--format github` is for `ci plan` only")
+            .help("`--format text` or `--format json`")
+            .into());
+    }
     let ctx = Ctx {
         root,
         format: global.format,

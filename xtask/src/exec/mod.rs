@@ -6,6 +6,8 @@ pub mod bases;
 pub mod board;
 pub mod engine;
 pub mod files;
+pub mod git;
+pub mod github;
 pub mod http;
 pub mod interrupt;
 pub mod private;

@@ -1,6 +1,7 @@
 //! What there is: services, references, platforms, patterns. Pure: text in,
 //! checked values or a fault out.
 
+pub mod affected;
 pub mod age;
 pub mod base;
 pub mod bytes;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod coverage;
 pub mod dockerfile;
 pub mod dockerignore;
+pub mod event;
 pub mod fingerprint;
 pub mod glob;
 pub mod pattern;

@@ -1,0 +1,58 @@
+//! The command line of `ci`: what jobs and people ask beside the builds.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+/// Verbs of `ci`.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum CiVerb {
+    /// Which services a change affects, and why
+    ///
+    /// In a GitHub job the event says what is compared. Elsewhere the working
+    /// tree is, with what is not committed and not tracked, from its merge base
+    /// with the default branch. `--format github` also writes the job's outputs
+    /// and summary.
+    Plan(PlanArgs),
+}
+
+/// Options of `ci plan`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlanArgs {
+    /// The services [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Compare from the merge base with this commit [default: the default branch]
+    #[arg(long, value_name = "REV", value_parser = revision)]
+    pub base: Option<String>,
+    /// Compare this commit [default: the working tree, with all that is in it]
+    #[arg(long, value_name = "REV", value_parser = revision)]
+    pub head: Option<String>,
+    /// The changed paths, a line or NUL each, instead of git's; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "head"])]
+    pub files_from: Option<Utf8PathBuf>,
+    /// Show every file under the pattern that included it
+    #[arg(long)]
+    pub explain: bool,
+    /// Fail where nobody can tell what changed, instead of taking everything
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// A revision goes on a command line of git's: never an option, never a range.
+fn revision(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with(['-', '^']) || text.contains("..") {
+        return Err("expected one commit: a name such as `origin/main`, `HEAD~3` or a hash".into());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_no_option_and_no_range() {
+        assert!(revision("origin/main").is_ok() && revision("HEAD~3").is_ok());
+        assert!(["", "--output=x", "a..b", "^a"].iter().all(|text| revision(text).is_err()));
+    }
+}

@@ -1,0 +1,210 @@
+//! `ci plan`: which services a change affects, and why. What nobody can tell
+//! counts as changed, and says so.
+
+use std::io::Read as _;
+
+use camino::Utf8Path;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::ci::PlanArgs;
+use crate::cmd;
+use crate::cmd::ci::report;
+use crate::ctx::{Ctx, Format};
+use crate::exec::{git, github};
+use crate::fault;
+use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
+use crate::model::config::{Project, Service};
+use crate::model::event::{self, Cause, Compare, Range};
+use crate::plan::step::Plan;
+
+/// What was compared, and what came out.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The older commit, where there is one.
+    pub base: Option<String>,
+    /// The newer commit; none: the working tree, or a list of files.
+    pub head: Option<String>,
+    /// What changed.
+    pub scope: Scope,
+}
+
+/// Outputs of a job beside those that services name.
+const OUTPUTS: [&str; 2] = ["any", "matrix"];
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> {
+    let mut services = project.select(&args.services)?;
+    services.sort_by_key(|service| &service.name);
+    services.dedup_by_key(|service| &service.name);
+    if ctx.dry_run {
+        return dry_run(ctx, project, args);
+    }
+    let outcome = match &args.files_from {
+        Some(file) => Outcome { scope: Scope { paths: listed(file)?, everything: None }, ..Outcome::default() },
+        None => look(ctx, project, compare(ctx, project, args))?,
+    };
+    if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt && args.strict) {
+        return Err(fault::failed(format!("what changed can't be told: {}", cause.text))
+            .help("without `--strict` everything counts as changed")
+            .into());
+    }
+    let tool_is_here = ctx.root.join("xtask/Cargo.toml").is_file();
+    let verdicts = verdicts(&services, &outcome.scope, tool_is_here, args.explain);
+    if let Some(cause) = verdicts.iter().find_map(everything) {
+        ctx.say(format!("note: everything is affected: {}", cause.text));
+    }
+    let result = Planned::of(&outcome, &verdicts, args.explain);
+    if ctx.format == Format::Github {
+        to_github(ctx, &outcome, &verdicts, &result)?;
+    }
+    ctx.result(&result, || report::text(&outcome, &verdicts, args.explain))
+}
+
+fn everything<'a>(verdict: &'a Verdict<'_>) -> Option<&'a Cause> {
+    match &verdict.reason {
+        Reason::Everything { cause, .. } => Some(cause),
+        _ => None,
+    }
+}
+
+fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> {
+    let branch = &project.default_branch;
+    let steps = match compare(ctx, project, args) {
+        _ if args.files_from.is_some() => Vec::new(),
+        Compare::Range(range) => git::steps(&range, branch),
+        Compare::WorkingTree { base } => git::steps_of_working_tree(base.as_deref(), branch),
+        Compare::Everything(cause) => {
+            ctx.say(format!("note: nothing is compared: {}", cause.text));
+            Vec::new()
+        }
+    };
+    cmd::print(ctx, &Plan { steps, finally: Vec::new() })
+}
+
+/// What is compared: what somebody typed, else the event's, else the work that
+/// lies here.
+fn compare(ctx: &Ctx, project: &Project, args: &PlanArgs) -> Compare {
+    match (&args.base, &args.head, ctx.env.get("GITHUB_EVENT_NAME")) {
+        (base, Some(head), _) => {
+            Compare::Range(Range { base: base.clone(), head: head.clone(), three_dots: true, replaceable: false })
+        }
+        (None, None, Some(event)) => event::compare(event, payload(ctx), &project.default_branch),
+        (base, None, _) => Compare::WorkingTree { base: base.clone() },
+    }
+}
+
+fn payload(ctx: &Ctx) -> Result<String, String> {
+    let file = ctx.env.get("GITHUB_EVENT_PATH").ok_or("GITHUB_EVENT_PATH, which names the event file, is not set")?;
+    std::fs::read_to_string(file).map_err(|error| format!("the event file {file} can't be read: {error}"))
+}
+
+fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
+    let mut bytes = Vec::new();
+    let read = match file.as_str() {
+        "-" => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        _ => std::fs::read(file),
+    };
+    Ok(Paths::of_list(read.map_err(|error| fault::usage(format!("--files-from {file}: {error}")))?))
+}
+
+fn look(ctx: &Ctx, project: &Project, compare: Compare) -> anyhow::Result<Outcome> {
+    let branch = &project.default_branch;
+    let told = match compare {
+        Compare::Range(range) => git::changes(ctx, &range, branch)?,
+        Compare::WorkingTree { base } => git::changes_of_working_tree(ctx, base.as_deref(), branch)?,
+        Compare::Everything(cause) => return Ok(all(cause)),
+    };
+    Ok(match told {
+        Err(cause) => all(Cause::doubt(cause)),
+        Ok(git::Changes { base, head, paths, note }) => {
+            if let Some(note) = note {
+                ctx.say(format!("note: {note}"));
+            }
+            Outcome { base: Some(base), head, scope: Scope { paths, everything: None } }
+        }
+    })
+}
+
+fn all(cause: Cause) -> Outcome {
+    Outcome { scope: Scope { everything: Some(cause), ..Scope::default() }, ..Outcome::default() }
+}
+
+/// The object of `--format json`.
+#[derive(Serialize)]
+struct Planned<'a> {
+    base: Option<&'a str>,
+    head: Option<&'a str>,
+    services: Vec<Planning<'a>>,
+    matrix: Value,
+}
+
+#[derive(Serialize)]
+struct Planning<'a> {
+    name: &'a str,
+    affected: bool,
+    reason: Value,
+    fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Value>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(outcome: &'a Outcome, verdicts: &[Verdict<'a>], explain: bool) -> Self {
+        let affected = verdicts.iter().filter(|verdict| verdict.affected());
+        let service = |verdict: &Verdict<'a>| Planning {
+            name: &verdict.service.name,
+            affected: verdict.affected(),
+            reason: report::reason(verdict),
+            fingerprint: fingerprint(verdict.service),
+            explain: explain.then(|| report::hits(verdict)),
+        };
+        Self {
+            base: outcome.base.as_deref(),
+            head: outcome.head.as_deref(),
+            services: verdicts.iter().map(service).collect(),
+            matrix: json!({ "include": affected.map(|verdict| row(verdict.service)).collect::<Vec<_>>() }),
+        }
+    }
+}
+
+fn fingerprint(_service: &Service) -> Option<String> {
+    None
+}
+
+/// A service as a row of a job's matrix. Texts only: that is all an expression
+/// can put into an action's input.
+fn row(service: &Service) -> Value {
+    let platforms: Vec<_> = service.platforms.iter().map(ToString::to_string).collect();
+    let mut row = json!({
+        "service": service.name,
+        "image": service.image.to_string(),
+        "dockerfile": service.dockerfile.as_str(),
+        "context": service.context.as_str(),
+        "platforms": platforms.join(","),
+    });
+    if let Some(target) = &service.target {
+        row["target"] = json!(target);
+    }
+    row
+}
+
+/// The job's outputs and summary; and what can't be missed where nobody could
+/// tell.
+fn to_github(ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>], result: &Planned<'_>) -> anyhow::Result<()> {
+    if let Some(name) = OUTPUTS.into_iter().find(|name| verdicts.iter().any(|verdict| verdict.service.name == *name)) {
+        return Err(fault::usage(format!("the service `{name}` has the name of an output of `ci plan`"))
+            .help("call it something else in services.toml")
+            .into());
+    }
+    let mut outputs: Vec<_> =
+        verdicts.iter().map(|verdict| (verdict.service.name.clone(), verdict.affected().to_string())).collect();
+    outputs.push(("any".into(), verdicts.iter().any(Verdict::affected).to_string()));
+    outputs.push(("matrix".into(), serde_json::to_string(&result.matrix)?));
+    github::output(ctx, &outputs)?;
+    github::summary(ctx, &report::markdown(outcome, verdicts))?;
+    if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt) {
+        println!("{}", github::warning(&format!("everything is affected: {}", cause.text)));
+    }
+    Ok(())
+}

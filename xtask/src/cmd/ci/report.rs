@@ -1,0 +1,102 @@
+//! `ci plan` in words: for a terminal, for a program, for a run's page.
+
+use serde_json::{Value, json};
+
+use crate::cmd::ci::plan::Outcome;
+use crate::exec::github::cell;
+use crate::model::affected::{Reason, Rule, Verdict, shown};
+use crate::model::config::FILE;
+
+/// A line a service, or with `explain` every file.
+pub fn text(outcome: &Outcome, verdicts: &[Verdict<'_>], explain: bool) -> String {
+    let mut lines = vec![compared(outcome)];
+    let width = verdicts.iter().map(|verdict| verdict.service.name.len()).max().unwrap_or(0);
+    for verdict in verdicts {
+        lines.push(format!("{:width$}  {:12}  {}", verdict.service.name, state(verdict), why(verdict)));
+        if explain {
+            explained(verdict, &mut lines);
+        }
+    }
+    lines.join("\n")
+}
+
+/// A table for the run's page.
+pub fn markdown(outcome: &Outcome, verdicts: &[Verdict<'_>]) -> String {
+    let row = |verdict: &Verdict<'_>| {
+        format!("| {} | {} | {} |\n", cell(&verdict.service.name), state(verdict), cell(&why(verdict)))
+    };
+    let rows: String = verdicts.iter().map(row).collect();
+    format!(
+        "### What this change affects\n\n{}\n\n| service | | why |\n|---|---|---|\n{rows}\n",
+        cell(&compared(outcome))
+    )
+}
+
+/// `reason` of the JSON object.
+pub fn reason(verdict: &Verdict<'_>) -> Value {
+    match &verdict.reason {
+        Reason::Path { path, rule } => {
+            json!({ "kind": "path", "path": path, "pattern": rule.pattern, "line": rule.line })
+        }
+        Reason::Everything { cause, path: None } => json!({ "kind": "everything", "cause": cause.text }),
+        Reason::Everything { cause, path } => json!({ "kind": "everything", "path": path, "cause": cause.text }),
+        Reason::Nothing { excluded: None, .. } => json!({ "kind": "none", "cause": why(verdict) }),
+        Reason::Nothing { excluded: Some((path, rule)), .. } => {
+            json!({ "kind": "none", "path": path, "pattern": rule.pattern, "line": rule.line, "cause": why(verdict) })
+        }
+    }
+}
+
+/// `explain` of the JSON object.
+pub fn hits(verdict: &Verdict<'_>) -> Value {
+    let hit =
+        |(rule, files): &(Rule<'_>, Vec<&str>)| json!({ "pattern": rule.pattern, "line": rule.line, "files": files });
+    verdict.hits.iter().map(hit).collect()
+}
+
+fn state(verdict: &Verdict<'_>) -> &'static str {
+    if verdict.affected() { "affected" } else { "not affected" }
+}
+
+fn compared(outcome: &Outcome) -> String {
+    let short = |commit: &String| commit.chars().take(12).collect::<String>();
+    let files = count(outcome.scope.paths.iter().count(), "changed file");
+    match (&outcome.scope.everything, &outcome.base, &outcome.head) {
+        (Some(_), ..) => "nothing was compared".into(),
+        (None, Some(base), Some(head)) => format!("{files} from {} to {}", short(base), short(head)),
+        (None, Some(base), None) => format!("{files} from {} to the working tree", short(base)),
+        (None, None, _) => format!("{files}, as listed"),
+    }
+}
+
+fn why(verdict: &Verdict<'_>) -> String {
+    match &verdict.reason {
+        Reason::Path { path, rule } => format!("{} ← {}", place(rule), shown(path)),
+        Reason::Everything { cause, .. } => format!("everything: {}", cause.text),
+        Reason::Nothing { files, excluded } => {
+            let patterns = count(verdict.service.paths.patterns().len(), "pattern");
+            let looked = format!("{} against {patterns}", count(*files, "file"));
+            match excluded {
+                None => looked,
+                Some((path, rule)) => format!("{looked}; {} is left out by {}", shown(path), place(rule)),
+            }
+        }
+    }
+}
+
+/// service ← pattern ← file. An arrow leads every file's line: no name of a
+/// file can then begin a line that a runner takes for a command.
+fn explained(verdict: &Verdict<'_>, lines: &mut Vec<String>) {
+    for (rule, files) in &verdict.hits {
+        lines.push(format!("  ← {}, {}", place(rule), count(files.len(), "file")));
+        lines.extend(files.iter().map(|file| format!("      ← {}", shown(file))));
+    }
+}
+
+fn place(rule: &Rule<'_>) -> String {
+    format!("{} ({FILE}:{})", rule.pattern, rule.line)
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,75 @@
+//! What a step leaves for the steps after it and for whoever opens the run: the
+//! files that GitHub names in the environment.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use crate::ctx::Ctx;
+use crate::fault;
+
+/// Appends to the file that GITHUB_OUTPUT names.
+pub fn output(ctx: &Ctx, pairs: &[(String, String)]) -> anyhow::Result<()> {
+    let file = ctx.env.get("GITHUB_OUTPUT").ok_or_else(|| {
+        fault::usage("`--format github` writes to the file that GITHUB_OUTPUT names, and it is not set")
+            .help("outside of a GitHub job: `--format text` or `--format json`")
+    })?;
+    let text: String = pairs.iter().map(|(name, value)| entry(name, value)).collect();
+    append(file, &text)
+}
+
+/// Appends Markdown to the run's page, where there is one.
+pub fn summary(ctx: &Ctx, markdown: &str) -> anyhow::Result<()> {
+    ctx.env.get("GITHUB_STEP_SUMMARY").map_or(Ok(()), |file| append(file, markdown))
+}
+
+fn append(file: &str, text: &str) -> anyhow::Result<()> {
+    let mut to =
+        OpenOptions::new().append(true).create(true).open(file).with_context(|| format!("could not open {file}"))?;
+    to.write_all(text.as_bytes()).with_context(|| format!("could not write to {file}"))
+}
+
+/// One output, between delimiters that the value does not hold: no value can
+/// end itself and begin another output.
+fn entry(name: &str, value: &str) -> String {
+    let mut end = "END".to_owned();
+    while value.contains(&end) {
+        end.push('_');
+    }
+    format!("{name}<<{end}\n{value}\n{end}\n")
+}
+
+/// The line that makes a runner show a warning on the run's page.
+pub fn warning(text: &str) -> String {
+    format!("::warning::{}", text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A"))
+}
+
+/// Text in a cell of a Markdown table, where nothing of it is markup.
+pub fn cell(text: &str) -> String {
+    let mut cell = String::new();
+    for c in text.chars() {
+        if c.is_ascii_punctuation() && !"./-,:".contains(c) {
+            cell.push('\\');
+        }
+        cell.push(if c.is_control() { ' ' } else { c });
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_can_not_end_itself() {
+        assert_eq!(entry("any", "true"), "any<<END\ntrue\nEND\n");
+        assert_eq!(entry("x", "a\nEND\ny=1\nEND_"), "x<<END__\na\nEND\ny=1\nEND_\nEND__\n");
+    }
+
+    #[test]
+    fn markup_and_new_lines_stay_text() {
+        assert_eq!(cell("a|b <img> `x`\n"), "a\\|b \\<img\\> \\`x\\` ");
+        assert_eq!(warning("50%\nmore"), "::warning::50%25%0Amore");
+    }
+}

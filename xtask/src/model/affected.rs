@@ -1,0 +1,317 @@
+//! Which services a change affects, and why: the changed paths against each
+//! service's filter, with the pattern and the file that decided.
+
+use std::borrow::Cow;
+
+use crate::model::config::{FILE, Service};
+use crate::model::event::Cause;
+
+/// Changed paths, from the root, `/` between names.
+///
+/// A name that is not UTF-8 is kept with U+FFFD for what can't be read. No
+/// pattern can name such a byte, and for `*` and `**` any character will do: so
+/// the verdict is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    text: String,
+    /// What stands behind each.
+    end: char,
+}
+
+impl Paths {
+    /// Reads what git writes with `-z`.
+    pub fn of_git(bytes: Vec<u8>) -> Self {
+        Self { text: utf8(bytes), end: '\0' }
+    }
+
+    /// Reads a list that somebody else made: a path a line, unless there is a
+    /// NUL in it; then NUL ends each. A `./` in front is left out.
+    pub fn of_list(bytes: Vec<u8>) -> Self {
+        let end = if bytes.contains(&0) { '\0' } else { '\n' };
+        Self { text: utf8(bytes), end }
+    }
+
+    /// Adds what git writes with `-z`.
+    #[must_use]
+    pub fn and(mut self, bytes: Vec<u8>) -> Self {
+        self.text.push_str(&utf8(bytes));
+        self
+    }
+
+    /// The paths, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let is_lines = self.end == '\n';
+        let one = move |path| match is_lines {
+            true => str::strip_suffix(path, '\r').unwrap_or(path),
+            false => path,
+        };
+        self.text.split(self.end).map(one).map(|path| path.strip_prefix("./").unwrap_or(path)).filter(|p| !p.is_empty())
+    }
+}
+
+fn utf8(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned())
+}
+
+/// What changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// These files, as far as anybody knows.
+    pub paths: Paths,
+    /// Why everything counts as changed, whatever the files.
+    pub everything: Option<Cause>,
+}
+
+/// A pattern of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule<'a> {
+    /// As services.toml has it.
+    pub pattern: &'a str,
+    /// Its line there.
+    pub line: usize,
+}
+
+/// Why a service is affected, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// The first changed file that the service is made from.
+    Path {
+        /// The file.
+        path: &'a str,
+        /// The pattern that includes it.
+        rule: Rule<'a>,
+    },
+    /// Everything is affected.
+    Everything {
+        /// Why, for people.
+        cause: Cause,
+        /// The file that did it, if one did.
+        path: Option<&'a str>,
+    },
+    /// It is made from none of the changed files.
+    Nothing {
+        /// How many files were looked at.
+        files: usize,
+        /// The first file that a `!` pattern left out.
+        excluded: Option<(&'a str, Rule<'a>)>,
+    },
+}
+
+/// A service and what the change means to it.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// Why it is affected or not.
+    pub reason: Reason<'a>,
+    /// With `explain`: each pattern that included files, with all of these.
+    pub hits: Vec<(Rule<'a>, Vec<&'a str>)>,
+}
+
+impl Verdict<'_> {
+    /// Whether the service has to be built.
+    pub fn affected(&self) -> bool {
+        !matches!(self.reason, Reason::Nothing { .. })
+    }
+}
+
+/// The verdict about each service. `tool_is_here` says that the root holds the
+/// tool's own sources: then its answers depend on them.
+pub fn verdicts<'a>(services: &[&'a Service], scope: &'a Scope, tool_is_here: bool, explain: bool) -> Vec<Verdict<'a>> {
+    let paths = &scope.paths;
+    let file = || paths.iter().find(|path| decides_all(path, tool_is_here));
+    let everything = match &scope.everything {
+        Some(cause) => Some((cause.clone(), None)),
+        None => file().map(|path| (Cause::rule(format!("{} changed", shown(path))), Some(path))),
+    };
+    let verdict = |service: &&'a Service| Verdict {
+        service,
+        reason: match &everything {
+            Some((cause, path)) => Reason::Everything { cause: cause.clone(), path: *path },
+            None => reason(service, paths),
+        },
+        hits: if explain { hits(service, paths) } else { Vec::new() },
+    };
+    services.iter().map(verdict).collect()
+}
+
+/// Whether a change of this file may change the answer about any other: what
+/// the answer is read from, what runs it, and what calls it.
+fn decides_all(path: &str, tool_is_here: bool) -> bool {
+    let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+    path == FILE
+        || below(&[".github/workflows/", ".github/actions/"])
+        || tool_is_here && (below(&["xtask/", ".cargo/"]) || ["Cargo.toml", "Cargo.lock"].contains(&path))
+}
+
+/// Looks at no more files than it needs.
+fn reason<'a>(service: &'a Service, paths: &'a Paths) -> Reason<'a> {
+    let (mut files, mut excluded) = (0, None);
+    for path in paths.iter() {
+        files += 1;
+        match service.paths.decider(path) {
+            Some(at) if !service.paths.patterns()[at].negated() => {
+                return Reason::Path { path, rule: rule(service, at) };
+            }
+            Some(at) => excluded = excluded.or(Some((path, rule(service, at)))),
+            None => {}
+        }
+    }
+    Reason::Nothing { files, excluded }
+}
+
+fn hits<'a>(service: &'a Service, paths: &'a Paths) -> Vec<(Rule<'a>, Vec<&'a str>)> {
+    let patterns = service.paths.patterns();
+    let mut files = vec![Vec::new(); patterns.len()];
+    for path in paths.iter() {
+        if let Some(at) = service.paths.decider(path).filter(|at| !patterns[*at].negated()) {
+            files[at].push(path);
+        }
+    }
+    let hit = files.into_iter().enumerate().filter(|(_, files)| !files.is_empty());
+    hit.map(|(at, files)| (rule(service, at), files)).collect()
+}
+
+fn rule(service: &Service, at: usize) -> Rule<'_> {
+    Rule { pattern: service.paths.patterns()[at].text(), line: service.path_lines[at] }
+}
+
+/// A path as one line that nobody can take for anything else: quoted when it
+/// has control characters, or what a GitHub runner takes for a command.
+pub fn shown(path: &str) -> Cow<'_, str> {
+    if path.contains(char::is_control) || path.contains("##[") {
+        return Cow::Owned(format!("{path:?}").replace("##[", "#\\u{23}["));
+    }
+    Cow::Borrowed(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Project;
+
+    const TOML: &str = r#"[project]
+name = "demo"
+registry = "ghcr.io"
+owner = "demo"
+
+[services.api]
+image = "demo-api"
+paths = [
+    "api/**",
+    "!api/docs/**",
+    "api/docs/openapi.json",
+    "Dockerfile",
+]
+
+[services.web]
+image = "demo-web"
+paths = ["web/**", "!web/*.md", "Dockerfile"]
+"#;
+
+    fn project() -> Project {
+        Project::parse("services.toml".into(), TOML).unwrap()
+    }
+
+    fn changed(paths: &[&str]) -> Scope {
+        Scope { paths: Paths::of_list(paths.join("\0").into_bytes()), everything: None }
+    }
+
+    /// One line a service, as a test can read it.
+    fn told(scope: &Scope, tool_is_here: bool) -> Vec<String> {
+        let project = project();
+        let services: Vec<_> = project.services.values().collect();
+        let line = |verdict: &Verdict<'_>| match &verdict.reason {
+            Reason::Path { path, rule } => format!("{path} {}:{}", rule.pattern, rule.line),
+            Reason::Everything { cause, path } => format!("all: {} {path:?}", cause.text),
+            Reason::Nothing { files, excluded } => {
+                format!("{files} {:?}", excluded.map(|(path, rule)| (path, rule.pattern)))
+            }
+        };
+        verdicts(&services, scope, tool_is_here, false).iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_first_file_that_a_filter_includes_is_the_reason() {
+        assert_eq!(told(&changed(&["README.md", "api/a.py", "api/b.py"]), true), ["api/a.py api/**:9", "3 None"]);
+        assert_eq!(told(&changed(&["Dockerfile"]), true), ["Dockerfile Dockerfile:12", "Dockerfile Dockerfile:17"]);
+        assert_eq!(
+            told(&changed(&["api/docs/openapi.json"]), true)[0],
+            "api/docs/openapi.json api/docs/openapi.json:11"
+        );
+    }
+
+    #[test]
+    fn what_is_not_affected_says_what_was_looked_at() {
+        let expected = ["2 Some((\"api/docs/a.md\", \"!api/docs/**\"))", "2 None"];
+        assert_eq!(told(&changed(&["api/docs/a.md", "x"]), true), expected);
+        assert_eq!(told(&changed(&[]), true), ["0 None", "0 None"]);
+    }
+
+    #[test]
+    fn what_decides_about_all_is_everything() {
+        for path in ["services.toml", ".github/workflows/ci.yml", ".github/actions/x/action.yml"] {
+            let expected = format!("all: {path} changed Some({path:?})");
+            assert_eq!(told(&changed(&["a", path]), false), [expected.clone(), expected]);
+        }
+        for path in ["xtask/src/main.rs", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
+            assert!(told(&changed(&[path]), true)[0].starts_with("all: "), "{path}");
+            // In another project these are files as any other.
+            assert_eq!(told(&changed(&[path]), false)[0], "1 None", "{path}");
+        }
+        for path in ["api/services.toml", ".github/CODEOWNERS", "docs/xtask/a", "x/Cargo.toml"] {
+            assert!(!told(&changed(&[path]), true)[1].starts_with("all: "), "{path}");
+        }
+        let scope = Scope { everything: Some(Cause::doubt("the base is gone")), ..Scope::default() };
+        assert_eq!(told(&scope, true), ["all: the base is gone None", "all: the base is gone None"]);
+    }
+
+    #[test]
+    fn explained_is_every_file_under_the_pattern_that_decided() {
+        let project = project();
+        let scope = changed(&["api/b", "Dockerfile", "api/a", "api/docs/x", "web/a.md"]);
+        let verdicts = verdicts(&[&project.services["api"]], &scope, true, true);
+        let hits: Vec<_> =
+            verdicts[0].hits.iter().map(|(rule, files)| (rule.pattern, rule.line, files.clone())).collect();
+        assert_eq!(hits, [("api/**", 9, vec!["api/b", "api/a"]), ("Dockerfile", 12, vec!["Dockerfile"])]);
+    }
+
+    #[test]
+    fn lists_end_in_newlines_or_in_nul() {
+        let list = |text: &str| Paths::of_list(text.into()).iter().map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert_eq!(list("a\n./b c\r\n\nd"), ["a", "b c", "d"]);
+        assert_eq!(list("a\nb\0c\0"), ["a\nb", "c"]);
+        assert_eq!(list(""), [""; 0]);
+        let git = Paths::of_git(b"a\xff\0".into()).and(b"\xc3\xa9\n\0".into());
+        assert_eq!(git.iter().collect::<Vec<_>>(), ["a\u{fffd}", "é\n"]);
+    }
+
+    #[test]
+    fn a_path_is_shown_as_one_line_that_is_no_command() {
+        assert_eq!(shown("a b/é"), "a b/é");
+        assert_eq!(shown("a\n::warning::x"), "\"a\\n::warning::x\"");
+        assert!(!shown("##[add-mask]x").contains("##["));
+    }
+
+    /// A file alone affects exactly what it affects among others.
+    #[test]
+    fn a_service_is_affected_iff_one_of_the_files_alone_affects_it() {
+        let names =
+            ["api/a", "api/docs/a", "api/docs/openapi.json", "web/a.md", "web/x/a.md", "Dockerfile", "é", "x\ny"];
+        let project = project();
+        let services: Vec<_> = project.services.values().collect();
+        let affected = |paths: &[&str]| -> Vec<bool> {
+            verdicts(&services, &changed(paths), true, false).iter().map(Verdict::affected).collect()
+        };
+        arbtest::arbtest(|u| {
+            let paths =
+                (0..u.int_in_range(0..=6)?).map(|_| u.choose(&names).copied()).collect::<Result<Vec<_>, _>>()?;
+            let mut expected = vec![false; services.len()];
+            for path in &paths {
+                expected.iter_mut().zip(affected(&[path])).for_each(|(any, one)| *any |= one);
+            }
+            assert_eq!(affected(&paths), expected, "{paths:?}");
+            Ok(())
+        });
+    }
+}
