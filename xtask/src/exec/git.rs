@@ -4,6 +4,8 @@
 
 use std::thread;
 
+use anyhow::{Context as _, anyhow};
+
 use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
@@ -14,29 +16,36 @@ use crate::plan::step::Step;
 /// What changed between two commits, or since one.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The commit that was compared with: the merge base where one is meant.
+    /// The older side as it was named; with [`Names::Commits`] the commit that
+    /// was compared with: the merge base where one is meant.
     pub base: String,
-    /// The newer commit; none: the working tree.
+    /// The newer side likewise; none: the working tree.
     pub head: Option<String>,
+    /// Both as git writes them, for people.
+    pub range: String,
     /// The files, from the root.
     pub paths: Paths,
     /// What else was done than was asked for.
     pub note: Option<String>,
 }
 
+/// How the sides of a comparison are told. Commits cost one more process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// As they were given.
+    Given,
+    /// As commits.
+    Commits,
+}
+
 /// Two sides to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pair {
+    names: Names,
     base: String,
     /// None: the working tree, whose own commit is HEAD.
     head: Option<String>,
     three_dots: bool,
-}
-
-/// What git says about a pair.
-struct Found {
-    changes: Changes,
-    shallow: bool,
 }
 
 /// Why git can't compare a pair, for people.
@@ -50,26 +59,24 @@ enum Lack {
 }
 
 /// The commands that answer where nothing is missing.
-pub fn steps(range: &Range, default_branch: &str) -> Vec<Step> {
+pub fn steps(range: &Range, default_branch: &str, names: Names) -> Vec<Step> {
     let base = range.base.clone().unwrap_or_else(|| remote(default_branch));
-    pair(base, range).steps()
+    pair(base, range, names).steps()
 }
 
-/// The same for the working tree.
-pub fn steps_of_working_tree(base: Option<&str>, default_branch: &str) -> Vec<Step> {
-    working_tree(base.map_or_else(|| remote(default_branch), Into::into)).steps()
-}
-
-/// What changed between two commits, or why nobody can tell.
-pub fn changes(ctx: &Ctx, range: &Range, default_branch: &str) -> anyhow::Result<Result<Changes, String>> {
-    let default = || compare(ctx, &pair(default_base(ctx, default_branch), range));
-    let Some(base) = &range.base else { return default() };
-    let told = compare(ctx, &pair(base.clone(), range))?;
-    match told {
+/// What changed, or why nobody can tell.
+pub fn changes(
+    ctx: &Ctx,
+    range: &Range,
+    default_branch: &str,
+    names: Names,
+) -> anyhow::Result<Result<Changes, String>> {
+    let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names));
+    let Some(base) = &range.base else { return from_default(range) };
+    match compare(ctx, &pair(base.clone(), range, names))? {
         // A forced push: the old commit may be gone for good.
         Err(cause) if range.replaceable => {
-            let range = Range { base: None, three_dots: true, ..range.clone() };
-            let told = compare(ctx, &pair(default_base(ctx, default_branch), &range))?;
+            let told = from_default(&Range { three_dots: true, ..range.clone() })?;
             let note = format!("{cause}; compared from the merge base with `{default_branch}` instead");
             Ok(told.map(|changes| Changes { note: Some(note), ..changes }))
         }
@@ -77,22 +84,11 @@ pub fn changes(ctx: &Ctx, range: &Range, default_branch: &str) -> anyhow::Result
     }
 }
 
-/// What is different in the working tree, or why nobody can tell.
-pub fn changes_of_working_tree(
-    ctx: &Ctx,
-    base: Option<&str>,
-    default_branch: &str,
-) -> anyhow::Result<Result<Changes, String>> {
-    let base = base.map_or_else(|| default_base(ctx, default_branch), Into::into);
-    compare(ctx, &working_tree(base))
-}
-
-fn pair(base: String, range: &Range) -> Pair {
-    Pair { base, head: Some(range.head.clone()), three_dots: range.three_dots }
-}
-
-fn working_tree(base: String) -> Pair {
-    Pair { base, head: None, three_dots: true }
+fn pair(base: String, range: &Range, names: Names) -> Pair {
+    // The commits of two full names between two dots are these.
+    let known = !range.three_dots && is_commit(&base) && range.head.as_deref().is_some_and(is_commit);
+    let names = if known { Names::Given } else { names };
+    Pair { names, base, head: range.head.clone(), three_dots: range.three_dots }
 }
 
 fn remote(branch: &str) -> String {
@@ -120,18 +116,27 @@ impl Pair {
         self.head.as_deref().unwrap_or("HEAD")
     }
 
-    /// The names of the commits; the changed files; the untracked ones.
+    /// The changed files; the untracked ones; the names of the commits.
     fn steps(&self) -> Vec<Step> {
-        let names = git(&["rev-parse", "--is-shallow-repository", &self.range(), "--"]);
         let diff = git(&["diff", "--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z"]);
-        match self.head {
-            Some(_) => vec![names, diff.args([&self.range(), "--"])],
+        let mut steps = match self.head {
+            Some(_) => vec![diff.args([&self.range(), "--"])],
             None => vec![
-                names,
                 diff.args(["--merge-base", &self.base, "--"]),
                 git(&["ls-files", "--others", "--exclude-standard", "-z"]),
             ],
+        };
+        if self.names == Names::Commits {
+            steps.push(git(&["rev-parse", &self.range(), "--"]));
         }
+        steps
+    }
+
+    /// For people: hashes as short as they read well.
+    fn shown(&self) -> String {
+        let short = |name: &str| if is_commit(name) { name[..12].to_owned() } else { name.to_owned() };
+        let dots = if self.three_dots { "..." } else { ".." };
+        format!("{}{dots}{}", short(&self.base), self.head.as_deref().map_or("the working tree".into(), short))
     }
 
     /// Gets the history of both sides, without the contents: names need none.
@@ -153,25 +158,25 @@ impl Pair {
 
 /// Compares; what is missing for that is fetched first.
 fn compare(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, String>> {
-    let (cause, step) = match ask(ctx, pair)? {
+    let shallow = is_shallow(ctx);
+    let (cause, can_fetch) = match ask(ctx, pair)? {
         // In a cut history the merge base that is found need not be the last one.
-        Ok(found) if found.shallow && pair.three_dots => ("the clone is shallow".into(), Some(pair.fetch(true))),
-        Ok(found) => return Ok(Ok(found.changes)),
-        Err(Lack::Other(cause)) => (cause, None),
-        Err(Lack::History(cause)) if is_shallow(ctx) => (cause, Some(pair.fetch(true))),
-        Err(Lack::Commit(cause, name)) if is_shallow(ctx) || on_remote(&name).is_some() => {
-            (cause, Some(pair.fetch(is_shallow(ctx))))
-        }
-        Err(Lack::History(cause) | Lack::Commit(cause, _)) => (cause, None),
+        Ok(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
+        Ok(changes) => return Ok(Ok(changes)),
+        Err(Lack::Other(cause)) => (cause, false),
+        Err(Lack::History(cause)) => (cause, shallow),
+        Err(Lack::Commit(cause, name)) => (cause, shallow || on_remote(&name).is_some()),
     };
-    let Some(step) = step else { return Ok(Err(cause)) };
-    if let Err(why) = twice(ctx, &step)? {
+    if !can_fetch {
+        return Ok(Err(cause));
+    }
+    if let Err(why) = twice(ctx, &pair.fetch(shallow))? {
         return Ok(Err(format!("{cause}, and git could not fetch what is missing: {why}")));
     }
-    Ok(match ask(ctx, pair)? {
-        Ok(found) => Ok(found.changes),
-        Err(Lack::Other(cause) | Lack::History(cause) | Lack::Commit(cause, _)) => Err(cause),
-    })
+    let told = ask(ctx, pair)?;
+    Ok(told.map_err(|lack| match lack {
+        Lack::Other(cause) | Lack::History(cause) | Lack::Commit(cause, _) => cause,
+    }))
 }
 
 /// Runs a fetch, and once more if it fails: networks do.
@@ -201,38 +206,38 @@ fn on_remote(name: &str) -> Option<String> {
 
 /// Runs the commands side by side: a process costs about what the comparison
 /// of a thousand files does.
-fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Found, Lack>> {
+fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
     let steps = pair.steps();
-    let answers: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = steps.iter().map(|step| scope.spawn(|| run::bytes(ctx, step))).collect();
-        running.into_iter().map(|thread| thread.join()).collect()
+    let answers: anyhow::Result<Vec<Vec<u8>>> = thread::scope(|scope| {
+        let (first, others) = steps.split_first().context("nothing to ask")?;
+        let others: Vec<_> = others.iter().map(|step| scope.spawn(|| run::bytes(ctx, step))).collect();
+        let first = run::bytes(ctx, first);
+        let others = others.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread ended"))));
+        std::iter::once(first).chain(others).collect()
     });
     interrupt::check()?;
-    let mut told = Vec::new();
-    for answer in answers {
-        match answer {
-            Ok(Ok(bytes)) => told.push(bytes),
-            Ok(Err(error)) => return Ok(Err(lack(ctx, pair, &error))),
-            Err(_) => return Ok(Err(Lack::Other("asking git failed".into()))),
-        }
-    }
-    let mut told = told.into_iter();
-    let names = String::from_utf8_lossy(&told.next().unwrap_or_default()).into_owned();
-    let paths = told.fold(Paths::default(), Paths::and);
-    // `true` or `false`; the head; with three dots the other side; `^` and the base.
-    let base = names.lines().find_map(|line| line.strip_prefix('^'));
-    let Some(base) = base.map(ToOwned::to_owned) else {
-        return Ok(Err(unrelated(pair)));
+    let mut answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => return Ok(Err(lack(ctx, pair, &error))),
     };
-    let head = pair.head.as_ref().and_then(|_| names.lines().nth(1)).map(ToOwned::to_owned);
-    let changes = Changes { base, head, paths, note: None };
-    Ok(Ok(Found { changes, shallow: names.starts_with("true") }))
+    let (mut base, mut head) = (pair.base.clone(), pair.head.clone());
+    if pair.names == Names::Commits
+        && let Some(names) = answers.pop()
+    {
+        // The head; between three dots the other side; `^` and the base.
+        let names = String::from_utf8_lossy(&names);
+        base = names.lines().find_map(|line| line.strip_prefix('^')).unwrap_or(&base).to_owned();
+        head = head.and_then(|_| names.lines().next()).map(ToOwned::to_owned);
+    }
+    let paths = answers.into_iter().fold(Paths::default(), Paths::and);
+    Ok(Ok(Changes { base, head, range: pair.shown(), paths, note: None }))
 }
 
 /// What is missing, after git has refused.
 fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Lack {
-    if run::probe(ctx, &git(&["rev-parse", "--is-inside-work-tree"])).as_deref() != Some("true") {
-        return Lack::Other(first_words(error));
+    // Asked again: outside of a repository `git diff` is another command.
+    if let Err(error) = run::read(ctx, &git(&["rev-parse", "--show-toplevel"])) {
+        return Lack::Other(first_words(&error));
     }
     if pair.head.is_none() && !exists(ctx, "HEAD") {
         return Lack::Other("the repository has no commit yet".into());
@@ -257,6 +262,12 @@ fn exists(ctx: &Ctx, name: &str) -> bool {
     run::probe(ctx, &git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])).is_some()
 }
 
+/// Whether history was cut off, as git knows it: by a file. A process is needed
+/// only where the repository's folder is somewhere else.
 fn is_shallow(ctx: &Ctx) -> bool {
+    let folder = ctx.root.ancestors().map(|dir| dir.join(".git")).find(|path| path.exists());
+    if let (Some(folder), None) = (folder.filter(|path| path.is_dir()), ctx.env.get("GIT_DIR")) {
+        return folder.join("shallow").exists();
+    }
     run::probe(ctx, &git(&["rev-parse", "--is-shallow-repository"])).as_deref() == Some("true")
 }

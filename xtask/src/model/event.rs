@@ -6,25 +6,20 @@ use serde_json::Value;
 /// What is compared to learn what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
-    /// Two commits.
+    /// Two sides.
     Range(Range),
-    /// The working tree, with what is not committed and not tracked, against
-    /// its merge base with `base`, else with the default branch.
-    WorkingTree {
-        /// The other side.
-        base: Option<String>,
-    },
     /// Nothing: everything counts as changed.
     Everything(Cause),
 }
 
-/// Two commits to compare.
+/// Two sides to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The older side; none: the default branch.
     pub base: Option<String>,
-    /// The newer side.
-    pub head: String,
+    /// The newer side; none: the working tree, with what is not committed and
+    /// not tracked.
+    pub head: Option<String>,
     /// From the merge base of both, as GitHub's three dots mean it.
     pub three_dots: bool,
     /// Whether the merge base with the default branch may stand in for a base
@@ -73,7 +68,7 @@ pub fn compare(name: &str, payload: Result<String, String>, default_branch: &str
 }
 
 fn range(base: &str, head: &str, three_dots: bool) -> Result<Compare, String> {
-    Ok(Compare::Range(Range { base: Some(base.into()), head: head.into(), three_dots, replaceable: false }))
+    Ok(Compare::Range(Range { base: Some(base.into()), head: Some(head.into()), three_dots, replaceable: false }))
 }
 
 fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, String> {
@@ -92,11 +87,11 @@ fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, String> 
         // The merge base of the default branch with itself would hide all of it.
         (true, true) => rule(format!("the default branch `{branch}` is new")),
         (true, false) => {
-            Ok(Compare::Range(Range { base: None, head: after.into(), three_dots: true, replaceable: false }))
+            Ok(Compare::Range(Range { base: None, head: Some(after.into()), three_dots: true, replaceable: false }))
         }
         (false, _) => Ok(Compare::Range(Range {
             base: Some(before.into()),
-            head: after.into(),
+            head: Some(after.into()),
             three_dots: false,
             replaceable: !is_default,
         })),
@@ -176,7 +171,7 @@ mod tests {
     }
 
     fn commits(base: Option<&str>, head: &str, three_dots: bool, replaceable: bool) -> Compare {
-        Compare::Range(Range { base: base.map(Into::into), head: head.into(), three_dots, replaceable })
+        Compare::Range(Range { base: base.map(Into::into), head: Some(head.into()), three_dots, replaceable })
     }
 
     fn rule(text: &str) -> Compare {

@@ -11,7 +11,8 @@ use crate::cli::ci::PlanArgs;
 use crate::cmd;
 use crate::cmd::ci::report;
 use crate::ctx::{Ctx, Format};
-use crate::exec::{git, github};
+use crate::exec::git::{self, Names};
+use crate::exec::github;
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::config::{Project, Service};
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub base: Option<String>,
     /// The newer commit; none: the working tree, or a list of files.
     pub head: Option<String>,
+    /// Both, for people.
+    pub range: Option<String>,
     /// What changed.
     pub scope: Scope,
 }
@@ -72,8 +75,7 @@ fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let branch = &project.default_branch;
     let steps = match compare(ctx, project, args) {
         _ if args.files_from.is_some() => Vec::new(),
-        Compare::Range(range) => git::steps(&range, branch),
-        Compare::WorkingTree { base } => git::steps_of_working_tree(base.as_deref(), branch),
+        Compare::Range(range) => git::steps(&range, branch, names(ctx)),
         Compare::Everything(cause) => {
             ctx.say(format!("note: nothing is compared: {}", cause.text));
             Vec::new()
@@ -85,13 +87,16 @@ fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
 /// What is compared: what somebody typed, else the event's, else the work that
 /// lies here.
 fn compare(ctx: &Ctx, project: &Project, args: &PlanArgs) -> Compare {
-    match (&args.base, &args.head, ctx.env.get("GITHUB_EVENT_NAME")) {
-        (base, Some(head), _) => {
-            Compare::Range(Range { base: base.clone(), head: head.clone(), three_dots: true, replaceable: false })
-        }
+    let (base, head) = (args.base.clone(), args.head.clone());
+    match (&base, &head, ctx.env.get("GITHUB_EVENT_NAME")) {
         (None, None, Some(event)) => event::compare(event, payload(ctx), &project.default_branch),
-        (base, None, _) => Compare::WorkingTree { base: base.clone() },
+        _ => Compare::Range(Range { base, head, three_dots: true, replaceable: false }),
     }
+}
+
+/// Only a program wants to know the commits.
+fn names(ctx: &Ctx) -> Names {
+    if ctx.format == Format::Json { Names::Commits } else { Names::Given }
 }
 
 fn payload(ctx: &Ctx) -> Result<String, String> {
@@ -111,17 +116,16 @@ fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
 fn look(ctx: &Ctx, project: &Project, compare: Compare) -> anyhow::Result<Outcome> {
     let branch = &project.default_branch;
     let told = match compare {
-        Compare::Range(range) => git::changes(ctx, &range, branch)?,
-        Compare::WorkingTree { base } => git::changes_of_working_tree(ctx, base.as_deref(), branch)?,
+        Compare::Range(range) => git::changes(ctx, &range, branch, names(ctx))?,
         Compare::Everything(cause) => return Ok(all(cause)),
     };
     Ok(match told {
         Err(cause) => all(Cause::doubt(cause)),
-        Ok(git::Changes { base, head, paths, note }) => {
+        Ok(git::Changes { base, head, range, paths, note }) => {
             if let Some(note) = note {
                 ctx.say(format!("note: {note}"));
             }
-            Outcome { base: Some(base), head, scope: Scope { paths, everything: None } }
+            Outcome { base: Some(base), head, range: Some(range), scope: Scope { paths, everything: None } }
         }
     })
 }

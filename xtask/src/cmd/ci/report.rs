@@ -59,13 +59,11 @@ fn state(verdict: &Verdict<'_>) -> &'static str {
 }
 
 fn compared(outcome: &Outcome) -> String {
-    let short = |commit: &String| commit.chars().take(12).collect::<String>();
     let files = count(outcome.scope.paths.iter().count(), "changed file");
-    match (&outcome.scope.everything, &outcome.base, &outcome.head) {
-        (Some(_), ..) => "nothing was compared".into(),
-        (None, Some(base), Some(head)) => format!("{files} from {} to {}", short(base), short(head)),
-        (None, Some(base), None) => format!("{files} from {} to the working tree", short(base)),
-        (None, None, _) => format!("{files}, as listed"),
+    match (&outcome.scope.everything, &outcome.range) {
+        (Some(_), _) => "nothing was compared".into(),
+        (None, Some(range)) => format!("{range}: {files}"),
+        (None, None) => format!("a list: {files}"),
     }
 }
 
