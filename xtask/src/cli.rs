@@ -261,6 +261,8 @@ pub enum Part {
     Backend,
     /// apps/frontend in its own stage
     Frontend,
+    /// .github, by the linters of workflows in their stages
+    Workflows,
     /// The images and every verb, on the real engine
     Images,
 }
@@ -302,7 +304,7 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true);
     let ci = ci::CiVerb::augment_subcommands(Command::new("ci"))
-        .about("What a CI job asks: which images a change affects")
+        .about("What jobs run: which images a change affects, workflows that are right")
         .subcommand_required(true)
         .arg_required_else_help(true);
     Global::augment_args(Command::new("xtask"))
@@ -320,7 +322,7 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .subcommand(
             TestArgs::augment_args(Command::new("test")).about("Run every test of the repository, or some parts"),
         )
-        .subcommand(Command::new("lint").about("Check formats and lints of the xtask"))
+        .subcommand(Command::new("lint").about("Check formats and lints of the xtask and the workflows"))
         .subcommand(BenchArgs::augment_args(Command::new("bench")).about("Measure our figures beside the raw tools"))
 }
 

@@ -24,11 +24,11 @@ fn run() -> anyhow::Result<()> {
         Verb::Clean(args) => cmd::clean::run(&ctx, &project?, &args),
         Verb::Up(args) => cmd::up::up(&ctx, &project?, &args),
         Verb::Down => cmd::up::down(&ctx, &project?),
-        Verb::Ci(verb) => cmd::ci::run(&ctx, &project?, &verb),
         Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::all_images(&ctx, &project?)?),
         Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
+        Verb::Ci(verb) => cmd::ci::run(&ctx, project, &verb),
         Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),
-        Verb::Lint => cmd::lint::run(&ctx),
+        Verb::Lint => cmd::lint::run(&ctx, &project?),
         Verb::Bench(args) => cmd::bench::run(&ctx, &project?, &args),
     }
 }

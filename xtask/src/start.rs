@@ -29,6 +29,7 @@ pub fn read() -> anyhow::Result<Start> {
     let args: Vec<String> = std::env::args_os()
         .map(|arg| arg.into_string().map_err(|arg| fault::usage(format!("the argument {arg:?} is not UTF-8"))))
         .collect::<Result<_, _>>()?;
+    let args = without_cargos(args);
     let env = Env::of_process();
     let given = cli::root(&args).or_else(|| env.get("XTASK_ROOT").map(Utf8PathBuf::from));
     let root = match given {
@@ -64,6 +65,15 @@ pub fn read() -> anyhow::Result<Start> {
         env,
     };
     Ok(Start { ctx, project, verb })
+}
+
+/// cargo names a subcommand of its own twice: `cargo-built built ci plan`.
+fn without_cargos(mut args: Vec<String>) -> Vec<String> {
+    let name = args.first().and_then(|program| Utf8Path::new(program).file_stem()).unwrap_or_default();
+    if args.get(1).is_some_and(|arg| name.strip_prefix("cargo-") == Some(arg)) {
+        args.remove(1);
+    }
+    args
 }
 
 fn services(project: &Project) -> Vec<(String, String)> {
@@ -103,4 +113,23 @@ fn end(error: &clap::Error, services: Option<&[(String, String)]>) -> ! {
         std::process::exit(2);
     }
     error.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_own_argument_is_skipped_and_no_other() {
+        for (given, expected) in [
+            (&["/c/bin/cargo-built", "built", "ci", "plan"][..], &["/c/bin/cargo-built", "ci", "plan"][..]),
+            (&["cargo-built.exe", "built"], &["cargo-built.exe"]),
+            (&["cargo-built", "ci", "built"], &["cargo-built", "ci", "built"]),
+            (&["target/debug/xtask", "built"], &["target/debug/xtask", "built"]),
+            (&["cargo-built"], &["cargo-built"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(without_cargos(given.iter().map(ToString::to_string).collect()), expected);
+        }
+    }
 }

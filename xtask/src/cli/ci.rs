@@ -13,6 +13,14 @@ pub enum CiVerb {
     /// with the default branch. `--format github` also writes the job's outputs
     /// and summary.
     Plan(PlanArgs),
+    /// What is wrong with the workflows, all of it in one run
+    Check,
+    /// Write the workflows that services.toml describes
+    Sync,
+    /// Put this program where `cargo built` finds it, for the other jobs
+    Install,
+    /// Whether all jobs went well: reads NEEDS, what toJSON(needs) gives, and MAY_SKIP
+    Verdict,
 }
 
 /// Options of `ci plan`.

@@ -1,21 +1,36 @@
-//! `lint`: formats and lints of the xtask. The applications' linters run in
-//! their test stages, where their tools are.
+//! `lint`: formats and lints of the xtask, and the linters of workflows in the
+//! stages of the Dockerfile that hold them: each of its pinned version, on a
+//! machine that has an engine and nothing else. The applications' linters run
+//! in their test stages, where their tools are.
 
 use crate::cmd;
 use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
 use crate::exec::run;
+use crate::fault;
+use crate::model::base::Bases;
+use crate::model::config::{Project, Service};
+use crate::model::pattern::{PathFilter, Pattern};
 use crate::plan::step::{Plan, Step};
 
 /// Runs the verb.
-pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let plan = plan();
     if ctx.dry_run {
-        return cmd::print(ctx, &plan);
+        let steps = plan.steps.into_iter().chain(workflow_plan(project)).collect();
+        return cmd::print(ctx, &Plan { steps, finally: Vec::new() });
     }
-    plan.steps.iter().try_for_each(|step| run::run(ctx, step))
+    plan.steps.iter().try_for_each(|step| run::run(ctx, step))?;
+    if stages(project).is_empty() {
+        return Ok(());
+    }
+    match Engine::connect(ctx) {
+        Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage)),
+        Err(_) => without_engine(ctx),
+    }
 }
 
-/// What it runs.
+/// What it runs of cargo.
 pub fn plan() -> Plan {
     let cargo = |args: &str| Step::new("cargo").args(args.split(' '));
     let steps = vec![
@@ -23,4 +38,70 @@ pub fn plan() -> Plan {
         cargo("clippy --quiet --workspace --all-targets -- --deny warnings"),
     ];
     Plan { steps, finally: Vec::new() }
+}
+
+/// The stages whose commands lint .github.
+pub fn stages(project: &Project) -> &[String] {
+    project.ci.as_ref().map_or(&[], |ci| &ci.lint)
+}
+
+/// One linter, in its stage.
+pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
+    let tag = "local".parse().map_err(fault::usage)?;
+    let image = cmd::build::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
+    run::run(&engine.ctx, &lint(project, stage, image.as_str()))
+}
+
+/// What `workflows` does for each stage, as lines.
+pub fn workflow_plan(project: &Project) -> Vec<Step> {
+    let steps = |stage: &String| {
+        let image = format!("{}-{stage}-test:local", project.name);
+        let build = Step::new("docker").args(["buildx", "build", "--file", "Dockerfile", "--target", stage]);
+        [build.args(["--tag", &image, "--load", "."]), lint(project, stage, &image)]
+    };
+    stages(project).iter().flat_map(steps).collect()
+}
+
+fn lint(project: &Project, stage: &str, image: &str) -> Step {
+    Step::new("docker")
+        .args(["run", "--rm", "--network", "none"])
+        .args(["--label", &format!("{}={stage}", project.label("service")), image])
+        .hint("what it found is above; `file:line` is a file below the root")
+}
+
+/// A stage is built as a service is; there is nothing to run or to publish.
+pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
+    let everything = Pattern::parse("**").map_err(|why| fault::failed(why.to_string()))?;
+    Ok(Service {
+        name: stage.to_owned(),
+        title: stage.to_owned(),
+        image: format!("{}-{stage}", project.name).parse().map_err(fault::usage)?,
+        dockerfile: "Dockerfile".into(),
+        target: Some(stage.to_owned()),
+        context: ".".into(),
+        paths: PathFilter::new(vec![everything]).map_err(fault::failed)?,
+        path_lines: vec![1],
+        platforms: Vec::new(),
+        workflow: String::new(),
+        size_budget: None,
+        run: None,
+        test: None,
+    })
+}
+
+/// Without an engine: what is installed, of whatever version, and a word about
+/// what is not.
+fn without_engine(ctx: &Ctx) -> anyhow::Result<()> {
+    let tools = [
+        ("actionlint", Step::new("actionlint")),
+        ("zizmor", Step::new("zizmor").args(["--offline", "--no-progress", "--min-severity", "low", ".github"])),
+    ];
+    for (name, step) in tools {
+        if which::which(name).is_ok() {
+            run::run(ctx, &step)?;
+        } else {
+            ctx.say(format!("note: no engine answers and `{name}` is not installed: the workflows are not linted by it (`cargo xtask setup`)"));
+        }
+    }
+    Ok(())
 }

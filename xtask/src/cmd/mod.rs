@@ -38,6 +38,9 @@ pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
             images.extend(definition.images(Some(&test.target), &BTreeMap::new())?);
         }
     }
+    for stage in lint::stages(project) {
+        images.extend(Definition::read(ctx, &lint::linter(project, stage)?)?.images(Some(stage), &BTreeMap::new())?);
+    }
     images.sort();
     images.dedup();
     Ok(images)

@@ -20,7 +20,7 @@ use crate::model::tally::{Tally, tally};
 use crate::plan::container::Scene;
 use crate::plan::step::{Plan, Step};
 
-const ALL: [Part; 4] = [Part::Rust, Part::Backend, Part::Frontend, Part::Images];
+const ALL: [Part; 5] = [Part::Rust, Part::Workflows, Part::Backend, Part::Frontend, Part::Images];
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
@@ -41,6 +41,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
             Part::Rust => rust(ctx),
             Part::Backend => staged(ctx, project, "backend"),
             Part::Frontend => staged(ctx, project, "web"),
+            Part::Workflows => workflows(ctx, project),
             Part::Images => counted(ctx, &on_engine()),
         };
         interrupt::check()?;
@@ -147,6 +148,26 @@ fn staged(ctx: &Ctx, project: &Project, name: &str) -> (Tally, anyhow::Result<()
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
 }
 
+/// The linters of .github, each counted as one test.
+fn workflows(ctx: &Ctx, project: &Project) -> (Tally, anyhow::Result<()>) {
+    let mut tally = Tally::default();
+    let engine = match Engine::connect(ctx) {
+        Ok(engine) => engine,
+        Err(error) => return (tally, Err(error)),
+    };
+    let mut result = Ok(());
+    for stage in cmd::lint::stages(project) {
+        match cmd::lint::workflows(&engine, project, stage) {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                tally.failed += 1;
+                result = result.and(Err(error));
+            }
+        }
+    }
+    (tally, result)
+}
+
 fn tested<'a>(project: &'a Project, name: &str) -> anyhow::Result<(&'a Service, &'a Test)> {
     let service = project.service(name)?;
     match &service.test {
@@ -165,6 +186,7 @@ fn plan(project: &Project, parts: &[Part], with_setup: bool) -> Plan {
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
             Part::Images => plan.steps.push(on_engine()),
+            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(project)),
             Part::Backend | Part::Frontend => {
                 let name = if *part == Part::Backend { "backend" } else { "web" };
                 let Ok((service, test)) = tested(project, name) else { continue };

@@ -2,7 +2,6 @@
 //! public, so whoever holds a [`Project`] holds a right one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,7 +11,9 @@ use toml::Spanned;
 use crate::fault::{self, Fault};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
+use crate::model::ci::{self, Ci, WorkflowName};
 use crate::model::pattern::{PathFilter, Pattern};
+use crate::model::place::Place;
 use crate::model::platform::Platform;
 use crate::model::reference::{Name, Registry};
 
@@ -36,6 +37,8 @@ pub struct Project {
     /// How long a base image that is named by a tag alone is taken to be what
     /// it was, before a build asks its registry again.
     pub trust_bases: Age,
+    /// What the workflows are made of, where they are ours to make.
+    pub ci: Option<Ci>,
     /// What services can need, by name.
     pub needs: BTreeMap<String, Need>,
     /// The services, by name.
@@ -63,6 +66,8 @@ pub struct Service {
     pub path_lines: Vec<usize>,
     /// What CI publishes.
     pub platforms: Vec<Platform>,
+    /// The name of its workflow.
+    pub workflow: String,
     /// The largest uncompressed size that is still right.
     pub size_budget: Option<Bytes>,
     /// How `docker test` proves the image.
@@ -99,6 +104,8 @@ pub struct Test {
     pub target: String,
     /// What runs beside it.
     pub needs: Vec<String>,
+    /// The part of `cargo xtask test` that runs it.
+    pub part: String,
 }
 
 /// A server that services need, run beside them.
@@ -120,6 +127,7 @@ pub struct Need {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawFile {
     project: RawProject,
+    ci: Option<Ci>,
     #[serde(default)]
     needs: BTreeMap<String, RawNeed>,
     services: BTreeMap<Spanned<String>, RawService>,
@@ -162,6 +170,7 @@ struct RawService {
     context: Option<Spanned<String>>,
     paths: Spanned<Vec<Spanned<String>>>,
     platforms: Option<Vec<Spanned<String>>>,
+    workflow: Option<Spanned<String>>,
     size_budget: Option<Spanned<String>>,
     run: Option<RawRun>,
     test: Option<RawTest>,
@@ -194,6 +203,7 @@ fn half_a_minute() -> u64 {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTest {
     target: String,
+    part: Option<String>,
     #[serde(default)]
     needs: Vec<Spanned<String>>,
 }
@@ -240,27 +250,6 @@ impl Project {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    file: &'a Utf8Path,
-    text: &'a str,
-}
-
-impl Place<'_> {
-    fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    fn fault(&self, offset: usize, message: impl std::fmt::Display) -> Fault {
-        fault::usage(format!("{}:{}: {message}", self.file, self.line(offset)))
-    }
-
-    /// Reads a spanned text as a `T`, naming the key.
-    fn read<T: FromStr<Err = String>>(&self, key: &str, text: &Spanned<String>) -> Result<T, Fault> {
-        text.get_ref().parse().map_err(|why: String| self.fault(text.span().start, format!("`{key}`: {why}")))
-    }
-}
-
 struct Checker<'a> {
     at: Place<'a>,
     needs: BTreeSet<String>,
@@ -269,7 +258,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn project(&self, raw: RawFile) -> Result<Project, Fault> {
         let at = self.at;
-        let RawFile { project, needs, services } = raw;
+        let RawFile { project, ci, needs, services } = raw;
         let name: Name = at.read("project.name", &project.name)?;
         let owner: Name = at.read("project.owner", &project.owner)?;
         if services.is_empty() {
@@ -287,6 +276,7 @@ impl Checker<'_> {
             }
             checked.insert(key.clone(), self.service(key, offset, service)?);
         }
+        ci::no_two_share_a_workflow(&checked)?;
         Ok(Project {
             name: name.to_string(),
             registry: at.read("project.registry", &project.registry)?,
@@ -296,6 +286,7 @@ impl Checker<'_> {
                 Some(text) => at.read("project.trust-bases", &text)?,
                 None => Age(Duration::from_secs(24 * 3600)),
             },
+            ci,
             needs: needs.into_iter().map(|(name, need)| Ok((name, self.need(need)?))).collect::<Result<_, Fault>>()?,
             services: checked,
         })
@@ -313,7 +304,19 @@ impl Checker<'_> {
 
     fn service(&self, name: String, offset: usize, raw: RawService) -> Result<Service, Fault> {
         let at = self.at;
-        let RawService { title, image, dockerfile, target, context, paths, platforms, size_budget, run, test } = raw;
+        let RawService {
+            title,
+            image,
+            dockerfile,
+            target,
+            context,
+            paths,
+            platforms,
+            workflow,
+            size_budget,
+            run,
+            test,
+        } = raw;
         if RESERVED.contains(&name.as_str()) {
             return Err(at.fault(
                 offset,
@@ -351,10 +354,15 @@ impl Checker<'_> {
             size_budget: size_budget.map(|text| at.read(&key("size-budget"), &text)).transpose()?,
             run: run.map(|run| self.run(&key("run"), run)).transpose()?,
             test: test
-                .map(|RawTest { target, needs }| {
-                    Ok::<_, Fault>(Test { target, needs: self.needs(&key("test.needs"), needs)? })
+                .map(|RawTest { target, part, needs }| {
+                    let part = part.unwrap_or_else(|| name.clone());
+                    Ok::<_, Fault>(Test { target, part, needs: self.needs(&key("test.needs"), needs)? })
                 })
                 .transpose()?,
+            workflow: match workflow {
+                Some(text) => at.read::<WorkflowName>(&key("workflow"), &text)?.0,
+                None => format!("{name}-docker-build"),
+            },
             name,
         })
     }

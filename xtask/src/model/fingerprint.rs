@@ -70,6 +70,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
         context,
         paths,
         path_lines: _,
+        workflow: _,
         platforms: _, // as above
         size_budget: _,
         run: _,
@@ -188,9 +189,9 @@ mod tests {
             let includes = project.service("api").unwrap().paths.includes(&files[at].path);
             assert_eq!(of(&project, &changed) != before, includes, "{patterns:?} {}", files[at].path);
             if includes {
-                counted += 1
+                counted += 1;
             } else {
-                left_out += 1
+                left_out += 1;
             }
             Ok(())
         });

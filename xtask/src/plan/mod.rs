@@ -3,3 +3,4 @@
 pub mod build;
 pub mod container;
 pub mod step;
+pub mod workflow;

@@ -1,15 +1,25 @@
-//! `ci`: one file a verb.
+//! `ci`: one file a verb; what workflows run, and what keeps workflows right.
 
+mod check;
+mod install;
 pub mod plan;
 pub mod report;
+mod sync;
+mod verdict;
+pub mod workflows;
 
 use crate::cli::ci::CiVerb;
 use crate::ctx::Ctx;
 use crate::model::config::Project;
 
 /// Runs the verb.
-pub fn run(ctx: &Ctx, project: &Project, verb: &CiVerb) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, project: anyhow::Result<Project>, verb: &CiVerb) -> anyhow::Result<()> {
     match verb {
-        CiVerb::Plan(args) => plan::run(ctx, project, args),
+        CiVerb::Plan(args) => plan::run(ctx, &project?, args),
+        CiVerb::Check => check::run(ctx, &project?),
+        CiVerb::Sync => sync::run(ctx, &project?),
+        // These two look at no service: a broken services.toml leaves them whole.
+        CiVerb::Install => install::run(ctx),
+        CiVerb::Verdict => verdict::run(ctx),
     }
 }

@@ -1,0 +1,29 @@
+//! `ci verdict`: the last job's word on all before it.
+
+use crate::ctx::Ctx;
+use crate::fault;
+use crate::model::verdict;
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
+    let json = ctx.env.get("NEEDS").ok_or_else(|| {
+        fault::usage("NEEDS is not set: there is nothing to judge")
+            .help("in the last job's step: `env:` with `NEEDS: ${{ toJSON(needs) }}`")
+    })?;
+    let needs = verdict::needs(json)
+        .map_err(|why| fault::usage(format!("NEEDS: {why}")).help("what `toJSON(needs)` gives, as it stands"))?;
+    let may_skip: Vec<&str> = ctx.env.get("MAY_SKIP").unwrap_or_default().split_whitespace().collect();
+    let lines = verdict::verdict(&needs, &may_skip);
+    let wrong: Vec<&str> = lines.iter().filter(|line| !line.right).map(|line| line.job.as_str()).collect();
+    ctx.result(&serde_json::json!({ "jobs": lines, "passed": wrong.is_empty() }), || {
+        let row = |line: &verdict::Line| {
+            let mark = if line.right { "ok " } else { "NOT" };
+            format!("{mark} {}: {} ({})", line.job, line.result, line.why)
+        };
+        lines.iter().map(row).collect::<Vec<_>>().join("\n")
+    })?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(fault::failed(format!("not all went well: {}", wrong.join(", "))).help("the logs of those jobs say why").into())
+}

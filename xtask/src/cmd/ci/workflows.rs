@@ -1,0 +1,99 @@
+//! The workflows in a checkout: which there are, which are out of date, and
+//! what is wrong with them.
+
+use camino::Utf8PathBuf;
+
+use crate::ctx::Ctx;
+use crate::exec::run;
+use crate::fault;
+use crate::model::config::Project;
+use crate::model::workflow::{Finding, Rules, findings};
+use crate::plan::step::Step;
+use crate::plan::workflow::{FOLDER, HEADER, callers};
+
+/// All that is wrong with them, in one run.
+pub fn check(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
+    let tracked = tracked(ctx);
+    let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
+    let mut found = Vec::new();
+    let help = "`cargo xtask ci sync` writes it";
+    for file in stale(ctx, project)? {
+        let message = "not what services.toml describes".into();
+        found.push(Finding { file, line: 1, message, help: help.into() });
+    }
+    for file in orphans(ctx, project)? {
+        let message = "generated, and no service has this workflow any more".into();
+        found.push(Finding { file, line: 1, message, help: "`cargo xtask ci sync` removes it".into() });
+    }
+    for file in files(ctx)? {
+        found.extend(match read(ctx, &file)? {
+            Some(text) => findings(&file, &text, Rules { tracked: &tracked, commands }),
+            None => {
+                vec![Finding { file, line: 1, message: "not UTF-8".into(), help: "GitHub reads UTF-8 alone".into() }]
+            }
+        });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The generated files that are not there, or not as they should be.
+pub fn stale(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
+    let mut stale = Vec::new();
+    for (file, text) in callers(project) {
+        if read(ctx, &file)?.is_none_or(|there| there != text) {
+            stale.push(file);
+        }
+    }
+    Ok(stale)
+}
+
+/// The generated files that no service has any more.
+pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
+    let wanted: Vec<String> = callers(project).into_iter().map(|(file, _)| file).collect();
+    let mut orphans = Vec::new();
+    if project.ci.is_some() {
+        for file in files(ctx)?.into_iter().filter(|file| !wanted.contains(file)) {
+            if read(ctx, &file)?.is_some_and(|text| text.starts_with(HEADER)) {
+                orphans.push(file);
+            }
+        }
+    }
+    Ok(orphans)
+}
+
+/// A file's text; none where it is not there or not UTF-8.
+fn read(ctx: &Ctx, file: &str) -> anyhow::Result<Option<String>> {
+    match std::fs::read(ctx.root.join(file)) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault::failed(format!("{file}: {error}")).into()),
+    }
+}
+
+/// Workflows, and the actions of the repository's own.
+fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
+    let is_yaml = |file: &Utf8PathBuf| matches!(file.extension(), Some("yml" | "yaml"));
+    let mut files: Vec<Utf8PathBuf> = entries(ctx, FOLDER)?.into_iter().filter(is_yaml).collect();
+    for folder in entries(ctx, ".github/actions")? {
+        let own = |file: &Utf8PathBuf| file.file_stem() == Some("action") && is_yaml(file);
+        files.extend(entries(ctx, folder.as_str())?.into_iter().filter(own));
+    }
+    files.sort();
+    Ok(files.into_iter().map(Utf8PathBuf::into_string).collect())
+}
+
+/// What lies in a folder, from the root; nothing where there is none.
+fn entries(ctx: &Ctx, folder: &str) -> anyhow::Result<Vec<Utf8PathBuf>> {
+    let Ok(entries) = ctx.root.join(folder).read_dir_utf8() else { return Ok(Vec::new()) };
+    entries.map(|entry| Ok(Utf8PathBuf::from(folder).join(entry?.file_name()))).collect()
+}
+
+/// Every tracked file; none outside of a repository, and that is said.
+fn tracked(ctx: &Ctx) -> Vec<String> {
+    let list = run::probe(ctx, &Step::new("git").args(["ls-files", "-z"])).unwrap_or_else(|| {
+        ctx.say("note: git lists no tracked files here: what path filters name is not looked at");
+        String::new()
+    });
+    list.split('\0').filter(|file| !file.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,408 @@
+//! What is wrong with a workflow or a composite action, as a linter says it:
+//! file, line, what, and what to write instead. All of it in one run.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::model::pattern::Pattern;
+use crate::model::yaml::{self, Node};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The file, from the root.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write or to type instead.
+    pub help: String,
+}
+
+/// What is looked for beyond what is wrong everywhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// Every tracked file; empty: path filters are not looked at.
+    pub tracked: &'a [String],
+    /// What each `run:` line begins with.
+    pub commands: Option<&'a str>,
+}
+
+/// Actions whose majors below this one GitHub refuses, or runs on a Node that
+/// it is about to remove.
+const OLDEST: [(&str, u64); 9] = [
+    ("actions/cache", 3),
+    ("actions/checkout", 4),
+    ("actions/delete-package-versions", 5),
+    ("actions/download-artifact", 4),
+    ("actions/setup-node", 4),
+    ("actions/setup-python", 5),
+    ("actions/upload-artifact", 4),
+    ("actions/upload-pages-artifact", 3),
+    ("github/codeql-action", 3),
+];
+
+/// Everything that is wrong with a file, by line.
+pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Finding> {
+    let mut look = Look { file, text: text.lines().collect(), rules, found: BTreeSet::new() };
+    match yaml::parse(text) {
+        Err(error) => {
+            look.add(error.line, format!("YAML that does not parse: {}", error.message), "GitHub runs none of it");
+        }
+        Ok(None) => look.add(1, "an empty file".into(), "delete it"),
+        Ok(Some(root)) => look.root(&root),
+    }
+    let mut found: Vec<Finding> = look.found.into_iter().collect();
+    found.sort_by_key(|finding| finding.line);
+    found
+}
+
+struct Look<'a> {
+    file: &'a str,
+    text: Vec<&'a str>,
+    rules: Rules<'a>,
+    found: BTreeSet<Finding>,
+}
+
+impl Look<'_> {
+    fn add(&mut self, line: usize, message: String, help: impl Into<String>) {
+        self.found.insert(Finding { file: self.file.to_owned(), line, message, help: help.into() });
+    }
+
+    fn root(&mut self, root: &Node) {
+        // A composite action has steps and no jobs.
+        if let Some(runs) = root.get("runs") {
+            self.steps(runs);
+        }
+        self.triggers(root);
+        let has_permissions = root.get("permissions").is_some();
+        for (name, job) in root.get("jobs").map(Node::map).unwrap_or_default() {
+            let title = name.text().unwrap_or_default();
+            if !has_permissions && job.get("permissions").is_none() {
+                self.add(
+                    name.line,
+                    format!("job `{title}`: no `permissions`: it gets what the repository's settings give"),
+                    "`permissions: {}` at the top, and in the job what it needs, such as `contents: read`",
+                );
+            }
+            if let Some(uses) = job.get("uses") {
+                self.uses(uses);
+                continue;
+            }
+            if job.get("timeout-minutes").is_none() {
+                self.add(
+                    name.line,
+                    format!("job `{title}`: no `timeout-minutes`: what hangs, hangs for six hours"),
+                    "`timeout-minutes: 30`",
+                );
+            }
+            self.steps(job);
+        }
+    }
+
+    fn steps(&mut self, job: &Node) {
+        for step in job.get("steps").map(Node::list).unwrap_or_default() {
+            if let Some(uses) = step.get("uses") {
+                self.uses(uses);
+            }
+            if let Some(run) = step.get("run") {
+                self.run(run);
+            }
+            if let Some(filters) = step.get("with").and_then(|with| with.get("filters")) {
+                self.filters(filters);
+            }
+        }
+    }
+
+    fn uses(&mut self, node: &Node) {
+        let Some(uses) = node.text() else { return };
+        if uses.starts_with("./") || uses.starts_with("$/") {
+            return;
+        }
+        if uses.starts_with("docker://") {
+            if !uses.contains("@sha256:") {
+                self.add(node.line, format!("`{uses}` is not pinned to a digest"), "`docker://NAME@sha256:…`");
+            }
+            return;
+        }
+        let (name, reference) = uses.split_once('@').unwrap_or((uses, ""));
+        let is_pinned = reference.len() == 40 && reference.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        if !is_pinned {
+            self.add(
+                node.line,
+                format!("`{uses}` is not pinned to a commit: who moves the tag changes what runs here"),
+                format!("`{name}@<40 hexadecimal digits> # <version>`"),
+            );
+        }
+        let source = self.text.get(node.line.saturating_sub(1)).copied().unwrap_or_default();
+        let comment = source.split_once(" #").map_or("", |(_, comment)| comment.trim());
+        let version = if is_pinned { comment } else { reference };
+        if is_pinned && version.is_empty() {
+            self.add(
+                node.line,
+                format!("`{name}`: nobody reads a version off a commit"),
+                "say it in a comment behind: `# v1.2.3`",
+            );
+        }
+        let oldest =
+            OLDEST.iter().find(|(old, _)| name == *old || name.strip_prefix(old).is_some_and(|it| it.starts_with('/')));
+        if let (Some((_, oldest)), Some(major)) = (oldest, major(version))
+            && major < *oldest
+        {
+            self.add(node.line, format!("`{name}` v{major} is deprecated"), format!("v{oldest} or newer"));
+        }
+    }
+
+    fn run(&mut self, node: &Node) {
+        let Some(run) = node.text() else { return };
+        for line in node.line..=node.end.min(self.text.len()) {
+            let source = self.text[line - 1];
+            if source.contains("${{") {
+                self.add(
+                    line,
+                    "`${{ }}` inside `run:`: its value is read as a script, whoever wrote it".into(),
+                    "set a variable in `env:` and write `\"$VARIABLE\"`",
+                );
+            }
+            for (command, file) in [("::set-output", "GITHUB_OUTPUT"), ("::save-state", "GITHUB_STATE")] {
+                if source.contains(command) {
+                    self.add(line, format!("`{command}` is deprecated"), format!("append `name=value` to \"${file}\""));
+                }
+            }
+        }
+        let Some(commands) = self.rules.commands else { return };
+        // A person types one command: no second one behind an operator either.
+        let operators = [";", "|", "&&", "`", "$("];
+        let is_one = |line: &str| {
+            let rest = line.strip_prefix(commands).filter(|rest| rest.is_empty() || rest.starts_with(' '));
+            rest.is_some_and(|rest| !operators.iter().any(|operator| rest.contains(operator)))
+        };
+        let mut lines = run.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default();
+        if let Some(line) = Some(first).filter(|line| !is_one(line)).or(lines.next()) {
+            self.add(
+                node.line,
+                format!("`run:` is not one `{commands}` line: `{line}`"),
+                format!("one `{commands} …` a step, so that a person can type it; the rest belongs into the program"),
+            );
+        }
+    }
+
+    fn triggers(&mut self, root: &Node) {
+        for (event, settings) in root.get("on").map(Node::map).unwrap_or_default() {
+            for key in ["paths", "paths-ignore"] {
+                let what = format!("`on.{}.{key}`", event.text().unwrap_or_default());
+                for pattern in settings.get(key).map(Node::list).unwrap_or_default() {
+                    self.pattern(pattern.text().unwrap_or_default(), pattern.line, &what, true);
+                }
+            }
+        }
+    }
+
+    /// A block of filters, as dorny/paths-filter takes it: YAML in YAML.
+    fn filters(&mut self, node: &Node) {
+        let Some(text) = node.text().filter(|text| text.contains('\n')) else { return };
+        match yaml::parse(text) {
+            Err(error) => self.add(
+                node.line + error.line - 1,
+                format!("a block of filters that is not valid YAML: {}", error.message),
+                "quote patterns that begin with `*`, `!`, `[` or `{`",
+            ),
+            Ok(None) => {}
+            Ok(Some(root)) => {
+                for (name, patterns) in root.map() {
+                    let what = format!("the filter `{}`", name.text().unwrap_or_default());
+                    self.filter(patterns, node.line - 1, &what);
+                }
+            }
+        }
+    }
+
+    fn filter(&mut self, node: &Node, offset: usize, what: &str) {
+        if let Some(text) = node.text() {
+            self.pattern(text, offset + node.line, what, false);
+        }
+        node.list().iter().for_each(|item| self.filter(item, offset, what));
+        // `added|modified: 'pattern'`.
+        node.map().iter().for_each(|(_, patterns)| self.filter(patterns, offset, what));
+    }
+
+    /// A pattern that names what is not there. `is_github`: in GitHub's own
+    /// dialect; another one may mean more than we can tell.
+    fn pattern(&mut self, text: &str, line: usize, what: &str, is_github: bool) {
+        if self.rules.tracked.is_empty() {
+            return;
+        }
+        match Pattern::parse(text) {
+            Ok(_) if !is_github && text.contains(['{', '(', '|', '@']) => {}
+            Ok(pattern) if self.rules.tracked.iter().any(|file| pattern.hits(file)) => {}
+            Ok(_) => self.add(line, format!("{what}: `{text}` matches no tracked file"), "mend it or leave it out"),
+            Err(why) if is_github => {
+                self.add(line, format!("{what}: `{text}`, {why}"), "GitHub's documentation leaves it open");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The major of `v4`, `v4.1.0`, `4`.
+fn major(version: &str) -> Option<u64> {
+    let word = version.split_whitespace().next()?;
+    word.strip_prefix('v').unwrap_or(word).split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    const PINNED: &str = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1";
+
+    fn found(text: &str, commands: Option<&str>, expected: &Expect) {
+        let tracked = ["apps/backend/uv.lock".to_owned(), "Dockerfile".to_owned()];
+        let lines: Vec<String> = findings("w.yml", text, Rules { tracked: &tracked, commands })
+            .into_iter()
+            .map(|finding| format!("{}: {}\n", finding.line, finding.message))
+            .collect();
+        expected.assert_eq(&lines.concat());
+    }
+
+    fn job(steps: &str) -> String {
+        format!("permissions: {{}}\njobs:\n  a:\n    timeout-minutes: 5\n    steps:\n{steps}")
+    }
+
+    #[test]
+    fn a_right_workflow_has_no_finding() {
+        let steps =
+            format!("      - uses: {PINNED}\n      - uses: ./.github/actions/x\n      - run: cargo xtask lint\n");
+        found(&job(&steps), Some("cargo xtask"), &expect![""]);
+    }
+
+    #[test]
+    fn actions_are_pinned_named_and_young_enough() {
+        let steps = "      - uses: actions/checkout@v3\n\
+                     \x20     - uses: actions/checkout@main\n\
+                     \x20     - uses: github/codeql-action/init@9e907b5e64f6b83e7804b09294d44122997950d6 # v2.1\n\
+                     \x20     - uses: a/b@9e907b5e64f6b83e7804b09294d44122997950d6\n\
+                     \x20     - uses: a/b@9e907b5\n\
+                     \x20     - uses: docker://alpine:3\n";
+        found(
+            &job(steps),
+            None,
+            &expect![[r#"
+            6: `actions/checkout@v3` is not pinned to a commit: who moves the tag changes what runs here
+            6: `actions/checkout` v3 is deprecated
+            7: `actions/checkout@main` is not pinned to a commit: who moves the tag changes what runs here
+            8: `github/codeql-action/init` v2 is deprecated
+            9: `a/b`: nobody reads a version off a commit
+            10: `a/b@9e907b5` is not pinned to a commit: who moves the tag changes what runs here
+            11: `docker://alpine:3` is not pinned to a digest
+        "#]],
+        );
+    }
+
+    #[test]
+    fn scripts_take_no_expressions_and_no_old_commands() {
+        let steps = "      - run: |\n          echo a\n          echo ${{ x }}\n        env:\n          X: ${{ fine }}\n\
+                     \x20     - run: echo ${{ y }}\n      - run: >-\n          echo\n          ::set-output name=a::b\n";
+        found(
+            &job(steps),
+            None,
+            &expect![[r#"
+            8: `${{ }}` inside `run:`: its value is read as a script, whoever wrote it
+            11: `${{ }}` inside `run:`: its value is read as a script, whoever wrote it
+            14: `::set-output` is deprecated
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_run_line_is_one_command_of_ours_where_that_is_the_rule() {
+        let steps = "      - run: cargo xtask lint\n      - run: cargo xtasks\n      - run: |\n          cargo xtask a\n          cargo xtask b\n      - run: cargo xtask a && curl x\n";
+        found(
+            &job(steps),
+            Some("cargo xtask"),
+            &expect![[r#"
+                7: `run:` is not one `cargo xtask` line: `cargo xtasks`
+                9: `run:` is not one `cargo xtask` line: `cargo xtask b`
+                11: `run:` is not one `cargo xtask` line: `cargo xtask a && curl x`
+            "#]],
+        );
+        found(&job(steps), None, &expect![""]);
+    }
+
+    #[test]
+    fn permissions_and_timeouts_are_there() {
+        found(
+            "jobs:\n  a:\n    steps: []\n  b:\n    permissions: {}\n    uses: o/r/.github/workflows/w.yml@main\n",
+            None,
+            &expect![[r#"
+                2: job `a`: no `permissions`: it gets what the repository's settings give
+                2: job `a`: no `timeout-minutes`: what hangs, hangs for six hours
+                6: `o/r/.github/workflows/w.yml@main` is not pinned to a commit: who moves the tag changes what runs here
+            "#]],
+        );
+    }
+
+    #[test]
+    fn filters_name_what_is_there() {
+        let text = "on:\n  push:\n    paths: [Dockerfile, uv.lock, '!docs/**']\n  pull_request:\n    paths-ignore:\n      - /a\n".to_owned()
+            + &job(
+                "      - uses: dorny/paths-filter@9e907b5e64f6b83e7804b09294d44122997950d6 # v3\n        with:\n          filters: |\n\
+                 \x20           backend:\n              - 'apps/**'\n              - pyproject.toml\n              - added|modified: 'x/**'\n              - '{a,b}/c'\n",
+            );
+        found(
+            &text,
+            None,
+            &expect![[r#"
+            3: `on.push.paths`: `!docs/**` matches no tracked file
+            3: `on.push.paths`: `uv.lock` matches no tracked file
+            6: `on.pull_request.paths-ignore`: `/a`, column 1: paths begin without `/`; leave it out
+            17: the filter `backend`: `pyproject.toml` matches no tracked file
+            18: the filter `backend`: `x/**` matches no tracked file
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_does_not_parse_is_one_finding_with_its_line() {
+        found(
+            "on: push\njobs: [\n",
+            None,
+            &expect![[r#"
+            2: YAML that does not parse: unclosed bracket '['
+        "#]],
+        );
+        let block = "      - uses: a/b@9e907b5e64f6b83e7804b09294d44122997950d6 # v3\n        with:\n          filters: |\n            a:\n              - **/x\n            b: y\n";
+        found(
+            &job(block),
+            None,
+            &expect![[r#"
+            10: a block of filters that is not valid YAML: while parsing node, found unknown anchor
+        "#]],
+        );
+        found(
+            "",
+            None,
+            &expect![[r#"
+            1: an empty file
+        "#]],
+        );
+    }
+
+    #[test]
+    fn no_text_panics() {
+        arbtest::arbtest(|u| {
+            let words: Vec<u8> = u.arbitrary()?;
+            let parts = [
+                "on:", "jobs:", "steps:", "run:", "uses:", "with:", "filters:", "paths:", "\n", "  ", "- ", " a",
+                "@v1", "|", "${{", "[", "]",
+            ];
+            let text: String = words.iter().map(|byte| parts[usize::from(*byte) % parts.len()]).collect();
+            findings("w.yml", &text, Rules { tracked: &["a".to_owned()], commands: Some("a") });
+            Ok(())
+        });
+    }
+}

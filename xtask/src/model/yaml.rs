@@ -1,0 +1,230 @@
+//! YAML as a tree in which every node knows its line.
+//!
+//! Keys are text as written: `on` is no boolean here. What GitHub refuses, a key
+//! twice, is refused; so is what only an attacker writes (depth, aliases of
+//! aliases), because this reads whatever lies in a checkout.
+
+use std::collections::BTreeMap;
+
+use granit_parser::{Event, Parser, ScalarStyle};
+
+/// How deep nodes may be nested, and how many there may be.
+const DEPTH: usize = 100;
+const NODES: usize = 50_000;
+
+/// A node with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The line that it starts on, from 1; of a block, that of its first line of text.
+    pub line: usize,
+    /// The line that it ends on.
+    pub end: usize,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A scalar, as text.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in its order.
+    Map(Vec<(Node, Node)>),
+}
+
+/// Why a text is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct YamlError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Node {
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The nodes of a sequence; none of anything else.
+    pub fn list(&self) -> &[Node] {
+        match &self.value {
+            Value::List(nodes) => nodes,
+            _ => &[],
+        }
+    }
+
+    /// The pairs of a mapping; none of anything else.
+    pub fn map(&self) -> &[(Node, Node)] {
+        match &self.value {
+            Value::Map(pairs) => pairs,
+            _ => &[],
+        }
+    }
+
+    /// A mapping's value.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.map().iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+    }
+
+    fn count(&self) -> usize {
+        1 + match &self.value {
+            Value::Text(_) => 0,
+            Value::List(nodes) => nodes.iter().map(Self::count).sum(),
+            Value::Map(pairs) => pairs.iter().map(|(key, value)| key.count() + value.count()).sum(),
+        }
+    }
+}
+
+/// A collection that is being read.
+struct Open {
+    node: Node,
+    anchor: usize,
+    key: Option<Node>,
+}
+
+/// Reads the first document; `None` when there is none.
+pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
+    let mut open: Vec<Open> = Vec::new();
+    let mut anchors: BTreeMap<usize, Node> = BTreeMap::new();
+    let mut nodes = 0;
+    for event in Parser::new_from_str(text) {
+        let (event, span) =
+            event.map_err(|error| YamlError { line: error.marker().line().max(1), message: error.info() })?;
+        let (mut line, mut end) = (span.start.line().max(1), span.end.line().max(1));
+        if let Event::Scalar(text, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &event {
+            // The parser begins a block behind its blank lines, and ends it
+            // where the next thing begins.
+            line -= text.chars().take_while(|c| *c == '\n').count().min(line - 1);
+            end = end.saturating_sub(1).max(line);
+        }
+        let wrong = |message: &str| Err(YamlError { line, message: message.into() });
+        let node = |value| Node { line, end, value };
+        nodes += 1;
+        let (done, anchor) = match event {
+            Event::MappingStart(_, anchor, _) | Event::SequenceStart(_, anchor, _) => {
+                if open.len() == DEPTH {
+                    return wrong("nested too deeply");
+                }
+                let is_map = matches!(event, Event::MappingStart(..));
+                let value = if is_map { Value::Map(Vec::new()) } else { Value::List(Vec::new()) };
+                open.push(Open { node: node(value), anchor, key: None });
+                continue;
+            }
+            Event::MappingEnd | Event::SequenceEnd => match open.pop() {
+                Some(Open { node, anchor, .. }) => (Node { end, ..node }, anchor),
+                None => continue,
+            },
+            Event::Scalar(text, _, anchor, _) => (node(Value::Text(text.into_owned())), anchor),
+            Event::Alias(anchor) => match anchors.get(&anchor) {
+                Some(known) => {
+                    nodes += known.count();
+                    (Node { line, end, ..known.clone() }, 0)
+                }
+                None => return wrong("an alias of what it is in itself"),
+            },
+            _ => continue,
+        };
+        if nodes > NODES {
+            return wrong("too many nodes");
+        }
+        if anchor > 0 {
+            anchors.insert(anchor, done.clone());
+        }
+        let Some(parent) = open.last_mut() else { return Ok(Some(done)) };
+        match (&mut parent.node.value, parent.key.take()) {
+            (Value::List(list), _) => list.push(done),
+            (Value::Map(pairs), Some(key)) => pairs.push((key, done)),
+            (Value::Map(pairs), None) => {
+                let twice = done.text().is_some_and(|text| pairs.iter().any(|(key, _)| key.text() == Some(text)));
+                if twice {
+                    return wrong(&format!("the key `{}` stands here twice", done.text().unwrap_or_default()));
+                }
+                parent.key = Some(done);
+            }
+            (Value::Text(_), _) => {}
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Node {
+        parse(text).unwrap().unwrap()
+    }
+
+    #[test]
+    fn every_node_knows_its_line() {
+        let root = read(
+            "# first\non:\n  push:\n    paths: [a, 'b']\njobs:\n  one:\n    run: |\n      x\n      y\n    env: {}\n",
+        );
+        let push = root.get("on").and_then(|on| on.get("push")).unwrap();
+        assert_eq!(push.get("paths").unwrap().list()[1], Node { line: 4, end: 4, value: Value::Text("b".into()) });
+        let job = root.get("jobs").and_then(|jobs| jobs.get("one")).unwrap();
+        let run = job.get("run").unwrap();
+        assert_eq!((run.text(), run.line, run.end), (Some("x\ny\n"), 8, 9));
+        assert_eq!(job.get("env").unwrap().line, 10);
+    }
+
+    #[test]
+    fn a_block_starts_with_its_text_blank_lines_included() {
+        let root = read("a: |\n\n  x\n\nb: >-\n  y\n  z\nc:\n  |\n  w\n");
+        let place = |key: &str| root.get(key).map(|node| (node.line, node.end));
+        assert_eq!(place("a"), Some((2, 4)));
+        assert_eq!(place("b"), Some((6, 7)));
+        assert_eq!(place("c"), Some((10, 10)));
+    }
+
+    #[test]
+    fn an_alias_is_what_it_names_on_the_line_where_it_stands() {
+        let root = read("a: &x [1]\nb: *x\n");
+        let node = root.get("b").unwrap();
+        assert_eq!((node.line, node.list().len()), (2, 1));
+    }
+
+    #[test]
+    fn what_does_not_parse_names_its_line() {
+        for (text, line) in [
+            ("a: [1\nb: 2\n", 2),
+            ("a: 1\n  b: 2\n", 2),
+            ("a:\n\t- b\n", 2),
+            ("a: 1\nb: 2\na: 3\n", 3),
+            ("a: *x\n", 1),
+            ("a: 1\nb: \"c\n", 2),
+        ] {
+            assert_eq!(parse(text).unwrap_err().line, line, "{text}: {:?}", parse(text));
+        }
+        assert_eq!(parse("# nothing\n"), Ok(None));
+    }
+
+    #[test]
+    fn what_only_an_attacker_writes_is_refused_in_time() {
+        assert!(parse(&"[".repeat(100_000)).is_err());
+        let bomb = (1..30).fold("a0: &a0 [1,1]\n".to_owned(), |text, at| {
+            let below = at - 1;
+            format!("{text}a{at}: &a{at} [*a{below},*a{below}]\n")
+        });
+        assert_eq!(parse(&bomb).unwrap_err().message, "too many nodes");
+    }
+
+    #[test]
+    fn no_text_panics() {
+        arbtest::arbtest(|u| {
+            let words: Vec<u8> = u.arbitrary()?;
+            let parts =
+                ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&x ", "*x", "|\n", "'", "\"", "#", "\t", "!t ", "ü"];
+            let text: String = words.iter().map(|byte| parts[usize::from(*byte) % parts.len()]).collect();
+            let _ = parse(&text);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,126 @@
+//! The workflows that services.toml describes: one a service, which says when
+//! and what, and calls the one that says how.
+
+use crate::model::ci::Ci;
+use crate::model::config::{Project, Service};
+
+/// Where workflows are.
+pub const FOLDER: &str = ".github/workflows";
+
+/// The first line of what is written here: what has it may be written again.
+pub const HEADER: &str = "# Written by `cargo xtask ci sync` from services.toml: change that, not this.";
+
+/// Every generated file with its text; none without a `[ci]` table.
+pub fn callers(project: &Project) -> Vec<(String, String)> {
+    let Some(ci) = &project.ci else { return Vec::new() };
+    let caller = |service: &Service| (format!("{FOLDER}/{}.yml", service.workflow), caller(project, ci, service));
+    project.services.values().map(caller).collect()
+}
+
+fn caller(project: &Project, ci: &Ci, service: &Service) -> String {
+    let branches = ci.branches.iter().map(|branch| scalar(branch)).collect::<Vec<_>>().join(", ");
+    let part = service.test.as_ref().map(|test| format!("\n      part: {}", scalar(&test.part))).unwrap_or_default();
+    let (name, title) = (&service.name, scalar(&service.title));
+    let (image, registry) = (scalar(service.image.as_str()), scalar(project.registry.as_str()));
+    format!(
+        r#"{HEADER}
+name: {title}
+
+on:
+  push:
+    branches: [{branches}]
+    tags: ["v*"]
+  pull_request:
+  merge_group:
+  schedule:
+    - cron: "17 3 * * 1" # all anew: what was mended in the base images comes in
+  workflow_dispatch:
+    inputs:
+      image-tag-suffix:
+        description: Image tag suffix (manual gives manual-<run number>)
+        type: choice
+        options: [manual, dev, staging, prod]
+        default: manual
+      force-rebuild:
+        description: Force rebuild without cache
+        type: boolean
+        default: false
+
+concurrency:
+  group: ${{{{ github.workflow }}}}-${{{{ github.ref }}}}
+  cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
+
+permissions: {{}}
+
+jobs:
+  {name}:
+    name: {name}
+    uses: ./{FOLDER}/docker-image.yml
+    permissions:
+      contents: read
+      packages: write # the job that publishes; the others take less
+    with:
+      service: {name}
+      title: {title}
+      image: {image}
+      registry: {registry}{part}
+      tag: ${{{{ inputs.image-tag-suffix == 'manual' && format('manual-{{0}}', github.run_number) || inputs.image-tag-suffix }}}}
+      no-cache: ${{{{ github.event_name == 'schedule' || inputs.force-rebuild == true }}}}
+"#
+    )
+}
+
+/// A YAML scalar that is read back as this text: as it stands where nobody
+/// could take it for anything else, else as JSON, which YAML is a superset of.
+fn scalar(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./ ".contains(c);
+    let is_word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.ends_with(' ');
+    if starts && !is_word && text.chars().all(is_plain) { text.to_owned() } else { serde_json::json!(text).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::workflow::{Rules, findings};
+    use crate::model::yaml;
+
+    const TOML: &str = "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
+        [ci]\nbranches = [\"main\"]\n[services.api]\ntitle = \"An: Api # 1\"\nimage = \"demo-api\"\npaths = [\"api/**\"]\n";
+
+    fn written(toml: &str) -> Vec<(String, String)> {
+        callers(&Project::parse("services.toml".into(), toml).unwrap())
+    }
+
+    #[test]
+    fn a_caller_is_valid_and_has_nothing_that_check_finds() {
+        let [(file, text)] = &written(TOML)[..] else { panic!() };
+        assert_eq!(file, ".github/workflows/api-docker-build.yml");
+        let root = yaml::parse(text).unwrap().unwrap();
+        assert_eq!(root.get("name").unwrap().text(), Some("An: Api # 1"));
+        let job = root.get("jobs").and_then(|jobs| jobs.get("api")).unwrap();
+        assert_eq!(job.get("with").unwrap().get("part"), None, "it has no tests");
+        assert_eq!(findings(file, text, Rules::default()), []);
+    }
+
+    #[test]
+    fn without_a_ci_table_nothing_is_written() {
+        assert_eq!(written(&TOML.replace("[ci]\nbranches = [\"main\"]\n", "")), []);
+    }
+
+    #[test]
+    fn a_scalar_is_read_back_as_it_was() {
+        arbtest::arbtest(|u| {
+            let text: String = u.arbitrary()?;
+            // Control characters are refused by YAML even where JSON escapes them.
+            if let Ok(Some(node)) = yaml::parse(&format!("k: {}\n", scalar(&text))) {
+                assert_eq!(node.get("k").and_then(|node| node.text()), Some(text.as_str()));
+            }
+            Ok(())
+        });
+        for text in ["a", "A b", "", "- a", "yes", "1", "a: b", "a #b", "*a", "é", "\"", "a\nb"] {
+            let node = yaml::parse(&format!("k: {}\n", scalar(text))).unwrap().unwrap();
+            assert_eq!(node.get("k").and_then(|node| node.text()), Some(text));
+        }
+    }
+}
