@@ -107,8 +107,7 @@ fn until_it_says(child: &mut std::process::Child, words: &str) {
 }
 
 fn interrupt(child: &std::process::Child) {
-    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    xtask::exec::signal::send("INT", [child.id()]);
 }
 
 /// What a server that may only just be starting answers to `METHOD PATH`.

@@ -13,4 +13,5 @@ pub mod interrupt;
 pub mod private;
 pub mod run;
 pub mod scene;
+pub mod signal;
 pub mod worktree;

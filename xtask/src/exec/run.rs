@@ -17,11 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::ctx::Ctx;
-use crate::exec::interrupt;
+use crate::exec::{interrupt, signal};
 use crate::fault;
 use crate::plan::step::{Plan, Step};
 
@@ -186,11 +184,8 @@ struct Stop {
 }
 
 impl Stop {
-    const LADDER: [(Duration, Signal); 3] = [
-        (Duration::from_millis(200), Signal::SIGINT),
-        (Duration::from_secs(5), Signal::SIGTERM),
-        (Duration::from_secs(10), Signal::SIGKILL),
-    ];
+    const LADDER: [(Duration, &'static str); 3] =
+        [(Duration::from_millis(200), "INT"), (Duration::from_secs(5), "TERM"), (Duration::from_secs(10), "KILL")];
 
     fn forward(&mut self, pids: &[u32]) {
         if !interrupt::raised() {
@@ -201,10 +196,7 @@ impl Stop {
             && since.elapsed() >= *after
         {
             self.sent += 1;
-            for pid in pids {
-                // It may be gone by now; then there is nothing to do.
-                let _ = kill(Pid::from_raw(pid.cast_signed()), *signal);
-            }
+            signal::send(signal, pids.iter().copied());
         }
     }
 }

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use camino::Utf8Path;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::network::Network;
 use super::{Folder, mounts};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::{interrupt, run};
+use crate::exec::{interrupt, run, signal};
 use crate::fault;
 use crate::plan::step::Step;
 
@@ -134,20 +132,20 @@ fn wait(folder: &Folder, name: &str, child: &mut Child, ready: impl Fn() -> bool
 
 /// The daemon's process, if it runs: a pid file may name a process that ended,
 /// a zombie, or by now somebody else's.
-pub fn running(folder: &Folder, name: &str) -> Option<i32> {
+pub fn running(folder: &Folder, name: &str) -> Option<u32> {
     let text = fs::read_to_string(folder.pid_file(name)).ok()?;
-    let pid: i32 = text.trim().parse().ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
     (pid > 1 && is(pid, folder, name)).then_some(pid)
 }
 
-fn is(pid: i32, folder: &Folder, name: &str) -> bool {
+fn is(pid: u32, folder: &Folder, name: &str) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     let ours = fs::canonicalize(folder.bin().join(name));
     let same = matches!((exe, ours), (Ok(exe), Ok(ours)) if exe == ours);
     same && alive(pid)
 }
 
-fn alive(pid: i32) -> bool {
+fn alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name is in parentheses and may hold anything.
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -158,8 +156,8 @@ fn alive(pid: i32) -> bool {
 pub fn stop(folder: &Folder) {
     for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
         if let Some(pid) = running(folder, name) {
-            end(&[pid], Signal::SIGTERM, Duration::from_secs(patience));
-            end(&[pid], Signal::SIGKILL, Duration::from_secs(5));
+            end(&[pid], "TERM", Duration::from_secs(patience));
+            end(&[pid], "KILL", Duration::from_secs(5));
         }
     }
 }
@@ -169,7 +167,7 @@ pub fn stop(folder: &Folder) {
 /// in them outlives a reboot, so nothing in them outlives this.
 pub fn sweep(ctx: &Ctx, folder: &Folder) {
     let left = leftovers(folder);
-    end(&left, Signal::SIGKILL, Duration::from_secs(5));
+    end(&left, "KILL", Duration::from_secs(5));
     mounts::release(ctx, &folder.dir);
     for name in ["dockerd.pid", "containerd.pid", "docker.sock", "ctd.sock", "ctd.sock.ttrpc"] {
         let _ = fs::remove_file(folder.dir.join(name));
@@ -179,10 +177,8 @@ pub fn sweep(ctx: &Ctx, folder: &Folder) {
     }
 }
 
-fn end(pids: &[i32], signal: Signal, patience: Duration) {
-    for pid in pids.iter().filter(|pid| alive(**pid)) {
-        let _ = kill(Pid::from_raw(*pid), signal);
-    }
+fn end(pids: &[u32], signal: &str, patience: Duration) {
+    signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
     let since = Instant::now();
     // An interrupt does not shorten this: half a stop helps nobody.
     while pids.iter().any(|pid| alive(*pid)) && since.elapsed() < patience {
@@ -191,12 +187,12 @@ fn end(pids: &[i32], signal: Signal, patience: Duration) {
 }
 
 /// Processes that run a program of ours, or live in a container of ours.
-fn leftovers(folder: &Folder) -> Vec<i32> {
+fn leftovers(folder: &Folder) -> Vec<u32> {
     let tree = folder.dir.join("tree");
-    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let own = std::process::id();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
+    pids.filter(|pid: &u32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let table = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         *pid != own && *pid > 1 && (exe.starts_with(&tree) || mounts::rooted_below(&table(), &folder.dir))

@@ -159,7 +159,7 @@ pub struct Status {
     /// Its socket.
     pub socket: String,
     /// The process of dockerd.
-    pub pid: Option<i32>,
+    pub pid: Option<u32>,
     /// The packages it is made of, `docker.io 26.1.5+…`.
     pub packages: Vec<String>,
     /// The addresses of its containers.

@@ -7,10 +7,10 @@
 //! and `dpkg-deb -x` only unpacks.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::unistd::Uid;
 
 use super::{Folder, apt};
 use crate::ctx::Ctx;
@@ -45,7 +45,9 @@ pub fn release() -> Result<Release, Fault> {
         return Err(fault::failed("the private engine is for Debian only")
             .help("install Docker Desktop, or `brew install colima docker docker-buildx && colima start`"));
     }
-    of_os_release(&text, Uid::effective().is_root())
+    // The owner of our own entry: the effective user.
+    let is_root = fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0);
+    of_os_release(&text, is_root)
 }
 
 /// The same for what needs no root: unpacking one program.
