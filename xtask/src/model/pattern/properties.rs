@@ -219,6 +219,8 @@ fn the_worst_patterns_end() {
         ("**a", &names, true),
         ("[ab]+", &names, true),
         ("a?", &names, false),
+        ("a?", &String::new(), true),
+        ("[ab]?", &"ba".repeat(150), true),
         ("**/a?", &folders, true),
         ("*/**/", &folders, true),
     ] {
