@@ -26,7 +26,12 @@ enum Token {
 
 /// One compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Vec<Token>);
+pub struct Glob {
+    tokens: Vec<Token>,
+    /// The plain text that it begins and ends with: most paths fail there.
+    head: String,
+    tail: String,
+}
 
 /// Whether Go would look for more than this one path.
 pub fn has_wildcards(text: &str) -> bool {
@@ -66,6 +71,13 @@ pub fn prefixes(path: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Glob {
+    fn new(tokens: Vec<Token>) -> Self {
+        let plain = |token: &Token| if let Token::Char(c) = token { Some(*c) } else { None };
+        let head = tokens.iter().map_while(plain).collect();
+        let tail: Vec<char> = tokens.iter().rev().map_while(plain).collect();
+        Self { head, tail: tail.into_iter().rev().collect(), tokens }
+    }
+
     /// Go's `filepath.Match`.
     pub fn go(text: &str) -> Result<Self, String> {
         let chars: Vec<char> = text.chars().collect();
@@ -81,7 +93,7 @@ impl Glob {
                 c => Token::Char(c),
             });
         }
-        Ok(Self(tokens))
+        Ok(Self::new(tokens))
     }
 
     /// A line of `.dockerignore`, cleaned and without its `!`. What Docker
@@ -124,24 +136,25 @@ impl Glob {
                 c => tokens.push(Token::Char(c)),
             }
         }
-        Ok(Self(tokens))
+        Ok(Self::new(tokens))
     }
 
     /// Whether the whole of `path` is described.
     pub fn hits(&self, path: &str) -> bool {
-        let literal = self.0.iter().all(|token| matches!(token, Token::Char(_)));
-        if literal || matches!((self.0.first(), path.chars().next()), (Some(Token::Char(a)), b) if b != Some(*a)) {
-            return literal
-                && self.0.iter().map(|token| if let Token::Char(c) = token { *c } else { '/' }).eq(path.chars());
+        if self.tokens.iter().all(|token| matches!(token, Token::Char(_))) {
+            return path == self.head;
+        }
+        if !path.starts_with(&self.head) || !path.ends_with(&self.tail) {
+            return false;
         }
         // All positions in the pattern that the path read so far can be at.
-        let mut here = vec![false; self.0.len() + 1];
+        let mut here = vec![false; self.tokens.len() + 1];
         here[0] = true;
         self.close(&mut here, true);
         let mut next = vec![false; here.len()];
         for c in path.chars() {
             next.fill(false);
-            for (at, token) in self.0.iter().enumerate().filter(|(at, _)| here[*at]) {
+            for (at, token) in self.tokens.iter().enumerate().filter(|(at, _)| here[*at]) {
                 let (on, stay) = match token {
                     Token::Char(literal) => (*literal == c, false),
                     Token::One => (c != '/', false),
@@ -159,7 +172,7 @@ impl Glob {
             self.close(&mut next, false);
             std::mem::swap(&mut here, &mut next);
         }
-        here[self.0.len()]
+        here[self.tokens.len()]
     }
 
     /// Whether something below the folder at `dir` may be described; no is
@@ -172,7 +185,7 @@ impl Glob {
 
     /// Adds the positions that are reached by reading nothing.
     fn close(&self, here: &mut [bool], start: bool) {
-        for (at, token) in self.0.iter().enumerate() {
+        for (at, token) in self.tokens.iter().enumerate() {
             if here[at] {
                 match token {
                     Token::Run | Token::Rest => here[at + 1] = true,

@@ -353,6 +353,6 @@ mod tests {
             let _ = base_images(&u.arbitrary::<String>()?, None, &BTreeMap::new());
             Ok(())
         })
-        .budget_ms(2_000);
+        .budget_ms(500);
     }
 }
