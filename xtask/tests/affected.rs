@@ -273,6 +273,27 @@ fn what_the_base_did_since_then_does_not_count() {
 }
 
 #[test]
+fn branches_that_were_merged_into_each_other_have_an_answer() {
+    let world = World::new("crossed");
+    let repo = world.repository();
+    repo.git(&["checkout", "--quiet", "-b", "topic"]);
+    repo.change("api/topic");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.change("docs/main");
+    repo.git(&["merge", "--quiet", "--no-edit", "topic"]);
+    repo.git(&["checkout", "--quiet", "topic"]);
+    repo.git(&["merge", "--quiet", "--no-edit", "main~1"]);
+    assert_eq!(repo.git(&["merge-base", "--all", "main", "topic"]).lines().count(), 2);
+    repo.write("web/new", "");
+    let main = repo.git(&["rev-parse", "main"]);
+    for args in [&["--strict"][..], &["--strict", "--base", "main"], &["--strict", "--base", &main]] {
+        assert_eq!(repo.plan(args, &[]).path("web"), "web/new");
+    }
+    repo.commit("new");
+    assert_eq!(repo.plan(&["--strict", "--base", "main", "--head", "topic"], &[]).path("web"), "web/new");
+}
+
+#[test]
 fn a_rename_a_deletion_and_a_new_mode_count() {
     let world = World::new("rename");
     let repo = world.repository();

@@ -218,7 +218,10 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
     interrupt::check()?;
     let mut answers = match answers {
         Ok(answers) => answers,
-        Err(error) => return Ok(Err(lack(ctx, pair, &error))),
+        Err(error) => match one_of_several(ctx, pair) {
+            Some(base) => return ask(ctx, &Pair { base, ..pair.clone() }),
+            None => return Ok(Err(lack(ctx, pair, &error))),
+        },
     };
     let (mut base, mut head) = (pair.base.clone(), pair.head.clone());
     if pair.names == Names::Commits
@@ -231,6 +234,15 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
     }
     let paths = answers.into_iter().fold(Paths::default(), Paths::and);
     Ok(Ok(Changes { base, head, range: pair.shown(), paths, note: None }))
+}
+
+/// After branches were merged into each other there may be several merge bases.
+/// Any will do; for two commits git takes the first, for the working tree none.
+fn one_of_several(ctx: &Ctx, pair: &Pair) -> Option<String> {
+    if pair.head.is_some() {
+        return None;
+    }
+    run::probe(ctx, &git(&["merge-base", &pair.base, "HEAD"])).filter(|base| *base != pair.base)
 }
 
 /// What is missing, after git has refused.
