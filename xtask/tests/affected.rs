@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -431,6 +432,37 @@ fn a_clone_of_depth_one_is_deepened_or_it_is_everything() {
     ended(&mut clone.xtask(&["--strict"], &event), 1, "without `--strict` everything counts as changed");
     // A merge base that is found in a cut history proves nothing.
     clone.plan(&["--base", "HEAD", "--head", "HEAD"], &[]).is_everything("the clone is shallow");
+}
+
+#[test]
+fn a_fetch_that_fails_is_tried_once_more() {
+    let world = World::new("retry");
+    let repo = world.with_remote();
+    let base = repo.head();
+    repo.git(&["checkout", "--quiet", "-b", "topic"]);
+    let head = repo.change("api/b.py");
+    repo.git(&["push", "--quiet", "origin", "topic"]);
+    let event = world.pull_request(&base, &head);
+    let tries = world.0.join("tries");
+    let serves_from = |at_try: usize| {
+        let clone = world.checkout(&format!("try-{at_try}"), "topic");
+        let script = world.0.join("serve");
+        let text = format!(
+            "#!/bin/sh\necho >>{0}\n[ $(wc -l <{0}) -ge {at_try} ] && exec git upload-pack \"$@\"\nexit 1\n",
+            tries.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        clone.git(&["config", "remote.origin.uploadpack", script.to_str().unwrap()]);
+        let _ = std::fs::remove_file(&tries);
+        let planned = clone.plan(&[], &event);
+        (planned, std::fs::read_to_string(&tries).unwrap().len())
+    };
+    let (planned, tried) = serves_from(2);
+    assert_eq!((planned.affected(), tried), (vec!["api"], 2));
+    let (planned, tried) = serves_from(3);
+    planned.is_everything("git could not fetch what is missing");
+    assert_eq!(tried, 2);
 }
 
 #[test]
