@@ -125,4 +125,9 @@ RUN --mount=type=cache,id=uv,target=/uv-cache \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
     uv venv --quiet "$VIRTUAL_ENV" && uv pip sync --require-hashes requirements.txt
 COPY .github .github
-CMD ["sh", "-ec", "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml; exec zizmor --offline --no-progress --min-severity low ."]
+# All of them, whatever the first one finds.
+CMD ["sh", "-c", "failed=0; \
+    check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml || failed=1; \
+    check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml || failed=1; \
+    zizmor --quiet --strict-collection --offline --no-progress --min-severity low . || failed=1; \
+    exit $failed"]

@@ -12,6 +12,7 @@ use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::plan::step::{Plan, Step};
+use crate::plan::workflow::FOLDER;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
@@ -92,15 +93,17 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
 /// Without an engine: what is installed, of whatever version, and a word about
 /// what is not.
 fn without_engine(ctx: &Ctx) -> anyhow::Result<()> {
-    let tools = [
-        ("actionlint", Step::new("actionlint")),
-        ("zizmor", Step::new("zizmor").args(["--offline", "--no-progress", "--min-severity", "low", ".github"])),
-    ];
-    for (name, step) in tools {
+    let workflows = cmd::ci::workflows::files(ctx)?.into_iter().filter(|file| file.starts_with(FOLDER));
+    let schema = Step::new("check-jsonschema").args(["--builtin-schema", "vendor.github-workflows"]).args(workflows);
+    let zizmor = "--strict-collection --offline --no-progress --min-severity low .github";
+    let zizmor = Step::new("zizmor").args(zizmor.split(' '));
+    for step in [Step::new("actionlint"), schema, zizmor] {
+        let name = &step.tool;
         if which::which(name).is_ok() {
             run::run(ctx, &step)?;
         } else {
-            ctx.say(format!("note: no engine answers and `{name}` is not installed: the workflows are not linted by it (`cargo xtask setup`)"));
+            let without = "the workflows are not looked at by it (`cargo xtask setup` gets an engine)";
+            ctx.say(format!("note: no engine answers and `{name}` is not installed: {without}"));
         }
     }
     Ok(())

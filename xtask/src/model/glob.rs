@@ -178,9 +178,8 @@ impl Glob {
     /// Whether something below the folder at `dir` may be described; no is
     /// certain, yes is not.
     pub fn may_hit_below(&self, dir: &str) -> bool {
-        let chars = self.0.iter().map_while(|token| if let Token::Char(c) = token { Some(*c) } else { None });
-        let (start, dir) = (chars.collect::<String>(), format!("{dir}/"));
-        dir.starts_with(&start) || start.starts_with(&dir)
+        let dir = format!("{dir}/");
+        dir.starts_with(&self.head) || self.head.starts_with(&dir)
     }
 
     /// Adds the positions that are reached by reading nothing.

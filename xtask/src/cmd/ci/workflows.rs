@@ -72,7 +72,7 @@ fn read(ctx: &Ctx, file: &str) -> anyhow::Result<Option<String>> {
 }
 
 /// Workflows, and the actions of the repository's own.
-fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
+pub fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
     let is_yaml = |file: &Utf8PathBuf| matches!(file.extension(), Some("yml" | "yaml"));
     let mut files: Vec<Utf8PathBuf> = entries(ctx, FOLDER)?.into_iter().filter(is_yaml).collect();
     for folder in entries(ctx, ".github/actions")? {
