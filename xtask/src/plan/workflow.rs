@@ -36,12 +36,12 @@ on:
     - cron: "17 3 * * 1" # all anew: what was mended in the base images comes in
   workflow_dispatch:
     inputs:
-      image-tag-suffix:
+      tag_suffix:
         description: Image tag suffix (manual gives manual-<run number>)
         type: choice
         options: [manual, dev, staging, prod]
         default: manual
-      force-rebuild:
+      force_rebuild:
         description: Force rebuild without cache
         type: boolean
         default: false
@@ -64,8 +64,8 @@ jobs:
       title: {title}
       image: {image}
       registry: {registry}{part}
-      tag: ${{{{ inputs.image-tag-suffix == 'manual' && format('manual-{{0}}', github.run_number) || inputs.image-tag-suffix }}}}
-      no-cache: ${{{{ github.event_name == 'schedule' || inputs.force-rebuild == true }}}}
+      tag: ${{{{ inputs.tag_suffix == 'manual' && format('manual-{{0}}', github.run_number) || inputs.tag_suffix }}}}
+      no-cache: ${{{{ github.event_name == 'schedule' || inputs.force_rebuild == true }}}}
 "#
     )
 }
