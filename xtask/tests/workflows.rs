@@ -1,0 +1,154 @@
+//! Workflows from the outside: what `ci check` and `ci sync` do to a checkout,
+//! and that every line which this repository's jobs run is a command line.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use xtask::model::config::Project;
+use xtask::model::yaml::{self, Node};
+
+const TOML: &str = r#"[project]
+name = "demo"
+registry = "ghcr.io"
+owner = "demo"
+
+[ci]
+branches = ["main"]
+
+[services.api]
+image = "demo-api"
+paths = ["api/**"]
+
+[services.web]
+image = "demo-web"
+paths = ["web/**"]
+workflow = "site"
+"#;
+
+/// A repository that is gone when the test ends.
+struct Checkout(PathBuf);
+
+impl Checkout {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("xtask-workflows-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let checkout = Self(dir);
+        checkout.write("services.toml", TOML);
+        checkout.git(&["init", "--quiet"]);
+        checkout
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.0.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn git(&self, args: &[&str]) {
+        assert!(std::process::Command::new("git").args(args).current_dir(&self.0).status().unwrap().success());
+    }
+
+    fn ci(&self, verb: &str) -> Output {
+        let mut command = common::xtask(&["--root", self.0.to_str().unwrap(), "ci", verb, "--format", "json"]);
+        command.env_remove("GIT_DIR").output().unwrap()
+    }
+
+    /// `file:line` of every finding.
+    fn findings(&self) -> Vec<String> {
+        let output = self.ci("check");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = json["findings"].as_array().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(!findings.is_empty())), "{output:?}");
+        let place = |finding: &serde_json::Value| format!("{}:{}", finding["file"].as_str().unwrap(), finding["line"]);
+        findings.iter().map(place).collect()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn sync_writes_what_check_misses_and_touches_nobody_elses_file() {
+    let checkout = Checkout::new("sync");
+    checkout.write(".github/workflows/own.yml", "on: push\npermissions: {}\njobs: {}\n");
+    let both = [".github/workflows/api-docker-build.yml:1", ".github/workflows/site.yml:1"];
+    assert_eq!(checkout.findings(), both);
+    assert!(checkout.ci("sync").status.success());
+    assert_eq!(checkout.findings(), [""; 0]);
+
+    checkout.write("services.toml", TOML.split("\n[services.web]").next().unwrap());
+    assert_eq!(checkout.findings(), [".github/workflows/site.yml:1"]);
+    assert!(checkout.ci("sync").status.success());
+    assert_eq!(checkout.findings(), [""; 0]);
+    assert!(!checkout.0.join(".github/workflows/site.yml").exists());
+    assert!(checkout.0.join(".github/workflows/own.yml").exists());
+}
+
+#[test]
+fn check_reports_all_of_it_in_one_run() {
+    let checkout = Checkout::new("check");
+    checkout.ci("sync");
+    checkout.write("api/uv.lock", "");
+    checkout.write(
+        ".github/workflows/old.yml",
+        "on:\n  push:\n    paths: ['api/**', uv.lock]\njobs:\n  a:\n    steps:\n      - uses: actions/checkout@v3\n      - run: echo ${{ github.ref }}\n",
+    );
+    checkout.write(".github/workflows/torn.yml", "on: push\njobs: [\n");
+    checkout.git(&["add", "."]);
+    let old = |line: u32| format!(".github/workflows/old.yml:{line}");
+    // No permissions and no timeout in 5; not pinned and deprecated in 7.
+    let expected = [old(3), old(5), old(5), old(7), old(7), old(8), ".github/workflows/torn.yml:2".into()];
+    assert_eq!(checkout.findings(), expected);
+}
+
+#[test]
+fn every_line_that_our_jobs_run_is_a_command_line_of_ours() {
+    let toml = std::fs::read_to_string(common::root().join("services.toml")).unwrap();
+    let project = Project::parse("services.toml".into(), &toml).unwrap();
+    let services: Vec<_> = project.services.keys().map(|name| (name.clone(), String::new())).collect();
+    let mut count = 0;
+    for line in files(&common::root().join(".github")).iter().flat_map(|file| runs(file)) {
+        for part in ["rust", "workflows", "images", "backend", "frontend"] {
+            let line = line.replace("$PART", part).replace("$SERVICE", &services[0].0);
+            let words = shell_words::split(&line).unwrap();
+            assert_eq!(words[..2], ["cargo", "xtask"], "{line}");
+            let matches = xtask::cli::command(Some(&services)).try_get_matches_from(&words[1..]);
+            let verb = xtask::cli::verb(&matches.unwrap_or_else(|error| panic!("{line}: {error}")));
+            assert!(verb.unwrap().is_some(), "{line}");
+        }
+        count += 1;
+    }
+    assert!(count > 10, "the workflows were not found");
+}
+
+/// Every `run:` of a workflow or an action.
+fn runs(file: &Path) -> Vec<String> {
+    fn walk(node: &Node, found: &mut Vec<String>) {
+        found.extend(node.get("run").and_then(Node::text).map(str::to_owned));
+        node.list().iter().for_each(|node| walk(node, found));
+        node.map().iter().for_each(|(_, node)| walk(node, found));
+    }
+    let mut found = Vec::new();
+    walk(&yaml::parse(&std::fs::read_to_string(file).unwrap()).unwrap().unwrap(), &mut found);
+    found
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yml") {
+            found.push(path);
+        }
+    }
+    found
+}
