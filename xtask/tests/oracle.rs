@@ -248,8 +248,8 @@ fn dockerfile(random: &mut Random) -> String {
     let last = random.below(4);
     for stage in 0..=last {
         let base = match random.below(4) {
-            0 if stage > 0 => format!("s{}", random.below(stage)),
-            1 if stage > 1 => "$P".into(),
+            0 | 1 if stage > 0 => format!("s{}", random.below(stage)),
+            2 if stage > 1 => "$P".into(),
             _ => "scratch".into(),
         };
         text.push_str(&format!("FROM {base} AS s{stage}\n"));
@@ -263,12 +263,13 @@ fn dockerfile(random: &mut Random) -> String {
 fn instruction(random: &mut Random, stage: usize, step: usize) -> String {
     let source = |random: &mut Random| random.pick(&SOURCES);
     let to = format!("/s{stage}-{step}/");
-    match random.below(14) {
+    match random.below(16) {
         0 => random.pick(&["ENV A=a\n", "ENV A=b B=c\n", "ENV A a/b\n", "ENV B=$A\n", "ENV E=\n"]).into(),
         1 => random.pick(&["ARG A=a\n", "ARG A=b B=$A\n", "ARG G\n", "ARG C\n", "ARG B=\"b\"\n"]).into(),
         2 if stage > 0 => format!("COPY --from=s{} / /from{step}/\n", random.below(stage)),
         3 if stage > 0 => format!("COPY --from={} / /from{step}/\n", random.below(stage)),
-        4 => format!("ONBUILD COPY {} {to}\n", source(random)),
+        4 | 14 => format!("ONBUILD COPY {} {to}\n", source(random)),
+        15 => random.pick(&["ONBUILD ARG A=c\n", "ONBUILD ENV B=aa\n"]).into(),
         5 => format!("ADD {} {to}\n", source(random)),
         6 => format!("COPY <<x {} {to}\nCOPY b /no/\nx\n", source(random)),
         7 => format!("COPY [\"{}\", \"{to}\"]\n", random.pick(&["a", "sp ace", "*", "$A", "b/a/f1.md", "[ab]"])),

@@ -62,10 +62,10 @@ impl Scope {
                 (Some(value), _) => Value::Set(value.clone()),
                 (None, Some(default)) => self.value_of(default),
                 (None, None) => match globals.and_then(|globals| globals.values.get(name)) {
-                    Some((value, _)) => value.clone(),
-                    None if PLATFORM.contains(&name) => Value::Unknown,
-                    None if self.values.contains_key(name) => continue,
-                    None => self.other.clone(),
+                    Some((value @ (Value::Set(_) | Value::Unknown), _)) => value.clone(),
+                    _ if PLATFORM.contains(&name) => Value::Unknown,
+                    _ if self.values.contains_key(name) => continue,
+                    _ => self.other.clone(),
                 },
             };
             // Documentation: ENV wins. BuildKit: whichever stands last.
@@ -290,9 +290,11 @@ mod tests {
     #[test]
     fn an_image_may_set_what_the_dockerfile_does_not() {
         let mut scope = Scope::on_image('\\', "python:3");
-        scope.arg("X=x Y", None, &BTreeMap::new());
+        let mut globals = Scope::global('\\');
+        globals.arg("G", None, &BTreeMap::new());
+        scope.arg("X=x Y G", Some(&globals), &BTreeMap::new());
         assert_eq!(scope.expand("$X").as_deref(), Ok("x"));
-        for word in ["$Y", "${Y:-y}", "${NO:-x}"] {
+        for word in ["$Y", "${Y:-y}", "${NO:-x}", "${G:-x}"] {
             assert!(scope.expand(word).is_err(), "{word}");
         }
     }

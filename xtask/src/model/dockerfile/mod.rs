@@ -268,6 +268,13 @@ mod tests {
         assert_eq!((lines, warnings.len()), (vec!["3: a".to_owned(), "1: *".to_owned()], 1));
     }
 
+    #[test]
+    fn a_from_that_is_empty_is_none() {
+        let text = "FROM scratch\nCOPY --from= a /\nRUN --mount=from=,source=b,target=/b true\n";
+        assert_eq!(told(text).0, ["2: a", "3: b"]);
+        assert_eq!(base_images("FROM a AS x1\nFROM \"x${BUILDOS}\"\n", None, &BTreeMap::new()).unwrap(), ["a"]);
+    }
+
     /// The examples of the Dockerfile reference, `COPY --exclude` and `--parents`.
     #[test]
     fn exclude_and_parents_are_as_documented() {

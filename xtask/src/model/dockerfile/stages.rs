@@ -139,7 +139,7 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
 
     fn copy(&mut self, span: Range<usize>, flags: &[Flag<'_>], written: &[Written<'_>], add: bool) {
         let value = |name: &'static str| values(flags, name);
-        if let Some(Some(from)) = value("from").next() {
+        if let Some(from) = value("from").flatten().find(|from| !add && !from.is_empty()) {
             return self.take_from(span.start, "COPY --from", from);
         }
         let parents = value("parents").any(|value| value != Some("false"));
@@ -182,7 +182,7 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
             match key.to_lowercase().as_str() {
                 "type" => kind = value.to_lowercase(),
                 "source" | "src" => source = value,
-                "from" => from = Some(value),
+                "from" => from = Some(value).filter(|from| !from.is_empty()),
                 _ => {}
             }
         }
@@ -248,6 +248,7 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
                 Some(at) => &end[at + 1..],
                 None => end.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'),
             };
+            let (start, end) = (start.trim_start_matches(['"', '\'']), end.trim_end_matches(['"', '\'']));
             let fits = |known: &str| known.starts_with(&start.to_lowercase()) && known.ends_with(&end.to_lowercase());
             let stages = before.iter().enumerate();
             let stages = stages.filter(|(_, stage)| stage.name.as_deref().is_some_and(fits)).map(|(at, _)| at);
