@@ -26,6 +26,16 @@ pub struct Definition<'a> {
 }
 
 impl<'a> Definition<'a> {
+    /// The files of the working tree; of those that git ignores, what the
+    /// context holds.
+    pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
+        let context = self.service.context.as_str();
+        worktree::files(ctx, |path| match path.strip_suffix('/') {
+            Some(dir) => in_context(context, dir).is_none_or(|dir| !self.ignore.excludes_below(dir)),
+            None => in_context(context, path).is_some_and(|path| !self.ignore.excludes(path)),
+        })
+    }
+
     /// Reads them.
     pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Fault> {
         let text = std::fs::read_to_string(ctx.root.join(&service.dockerfile)).map_err(|error| {
@@ -40,7 +50,8 @@ impl<'a> Definition<'a> {
 
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, args: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
-        dockerfile::base_images(&self.text, target, args).map_err(|error| self.fault(&error))
+        dockerfile::base_images(&self.text, target, args)
+            .map_err(|error| fault::usage(format!("{}:{error}", self.service.dockerfile)))
     }
 
     /// What a stage reads from the context; `files` are those of the tree,
@@ -51,8 +62,8 @@ impl<'a> Definition<'a> {
         target: Option<&str>,
         args: &BTreeMap<String, String>,
         files: &[File],
-    ) -> Result<Inputs, Fault> {
-        let mut inputs = dockerfile::inputs(&self.text, target, args).map_err(|error| self.fault(&error))?;
+    ) -> Result<Inputs, DockerfileError> {
+        let mut inputs = dockerfile::inputs(&self.text, target, args)?;
         let links = worktree::links(ctx, files);
         let links: Vec<(&str, &str)> = links
             .iter()
@@ -60,10 +71,6 @@ impl<'a> Definition<'a> {
             .collect();
         inputs.follow(&links);
         Ok(inputs)
-    }
-
-    fn fault(&self, error: &DockerfileError) -> Fault {
-        fault::usage(format!("{}:{error}", self.service.dockerfile))
     }
 }
 

@@ -57,6 +57,12 @@ pub fn files(ctx: &Ctx, counts: impl Fn(&str) -> bool) -> Result<Vec<File>, Stri
     Ok(tracked.into_values().collect())
 }
 
+/// The paths that git tracks, from the root.
+pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
+    let bytes = run::bytes(ctx, &Step::new("git").args(["ls-files", "-z"])).map_err(|error| format!("{error:#}"))?;
+    Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
+}
+
 /// Where the links among these files lead, as they say it.
 pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
     let links = files.iter().filter(|file| file.mode == "120000");

@@ -1,9 +1,13 @@
 //! Whether a service's filter says the truth about its Dockerfile: it must
 //! include whatever a stage can read, and should include nothing else.
 
-use crate::model::config::Service;
-use crate::model::dockerfile::inputs::{Input, Inputs};
+use std::collections::BTreeMap;
+
+use crate::model::config::{FILE, Service};
+use crate::model::dockerfile::inputs::{Input, Inputs, Source};
 use crate::model::dockerignore::{self, Dockerignore};
+use crate::model::finding::Finding;
+use crate::model::pattern::Pattern;
 
 /// A service's filter beside what its target can read.
 #[derive(Debug)]
@@ -41,6 +45,118 @@ impl<'a> Coverage<'a> {
     pub fn missed<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<(&'p str, Reader<'a>)> {
         let left_out = paths.into_iter().filter(|path| !self.service.paths.includes(path));
         left_out.filter_map(|path| Some((path, self.reader(path)?))).collect()
+    }
+}
+
+/// All that is wrong with a filter. `tracked` is what a checkout holds, `here`
+/// what the working tree holds besides.
+pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+    let mut found = left_out(coverage, tracked, here);
+    found.extend(stale(coverage.service, tracked));
+    found.extend(unread(coverage, tracked));
+    found.extend(missing(coverage, tracked, here));
+    found
+}
+
+/// What a stage reads and the filter leaves out, by what reads it.
+fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+    let Service { name, dockerfile, paths, .. } = coverage.service;
+    let mut groups: Vec<(Reader<'_>, Vec<&str>)> = Vec::new();
+    for (path, reader) in coverage.missed(tracked.iter().chain(here).copied()) {
+        match groups.iter_mut().find(|(other, _)| *other == reader) {
+            Some((_, files)) => files.push(path),
+            None => groups.push((reader, vec![path])),
+        }
+    }
+    let finding = |(reader, files): (Reader<'_>, Vec<&str>)| {
+        let by = paths.decider(files[0]);
+        let which = by.map_or("`paths`".to_owned(), |at| format!("the pattern `{}`", paths.patterns()[at].text()));
+        let what = match reader {
+            Reader::Definition => "which says how it is built".to_owned(),
+            Reader::Instruction(input) => format!("which {dockerfile}:{} `{}` reads", input.line, input.instruction),
+        };
+        Finding {
+            file: FILE.into(),
+            line: line(coverage.service, by.unwrap_or(0)),
+            message: format!("`services.{name}.paths`: {which} leaves out {}, {what}", and_more(&files)),
+            help: match by {
+                Some(_) => format!("put `{:?}` below it, or make it say less", files[0]),
+                None => format!("add `{:?}`, or its folder with `/**`", files[0]),
+            },
+        }
+    };
+    groups.into_iter().map(finding).collect()
+}
+
+/// Patterns that describe no tracked file.
+fn stale(service: &Service, tracked: &[&str]) -> Vec<Finding> {
+    let patterns = service.paths.patterns().iter().enumerate();
+    let stale = patterns.filter(|(_, pattern)| !tracked.iter().any(|path| pattern.hits(path)));
+    let finding = |(at, pattern): (usize, &Pattern)| Finding {
+        file: FILE.into(),
+        line: line(service, at),
+        message: format!("`services.{}.paths`: `{}` matches no tracked file", service.name, pattern.text()),
+        help: "correct the path, or delete the pattern".into(),
+    };
+    stale.map(finding).collect()
+}
+
+/// Patterns that include what no stage can read.
+fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Finding> {
+    let service = coverage.service;
+    let mut by_pattern: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for path in tracked.iter().filter(|path| service.paths.includes(path) && coverage.reader(path).is_none()) {
+        by_pattern.entry(service.paths.decider(path).unwrap_or(0)).or_default().push(path);
+    }
+    let finding = |(at, files): (usize, Vec<&str>)| {
+        let text = service.paths.patterns()[at].text();
+        let alone = text == files[0];
+        Finding {
+            file: FILE.into(),
+            line: line(service, at),
+            message: format!(
+                "`services.{}.paths`: `{text}` includes {}, which no stage of its target reads",
+                service.name,
+                if alone { "a file".into() } else { and_more(&files) },
+            ),
+            help: if alone { "delete it".into() } else { format!("put `{:?}` below it", format!("!{}", files[0])) },
+        }
+    };
+    by_pattern.into_iter().map(finding).collect()
+}
+
+/// Instructions that read what is not there.
+fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+    let Service { dockerfile, context, .. } = coverage.service;
+    let in_tree: Vec<&str> = tracked.iter().chain(here).filter_map(|path| in_context(context.as_str(), path)).collect();
+    let held: Vec<&str> = in_tree.iter().copied().filter(|path| !coverage.ignore.excludes(path)).collect();
+    let finding = |(input, source): (&Input, &Source)| {
+        let ignored = in_tree.iter().any(|path| source.reads(path));
+        Finding {
+            file: dockerfile.to_string(),
+            line: input.line,
+            message: match ignored {
+                true => format!("`{}`: the ignore file keeps `{}` out of the context", input.instruction, source.text),
+                false => format!("`{}`: the context has no `{}`", input.instruction, source.text),
+            },
+            help: match ignored {
+                true => format!("take it back in: `!{}`", source.text),
+                false => "correct the path, or add the file to git".into(),
+            },
+        }
+    };
+    coverage.inputs.missing(&held).into_iter().map(finding).collect()
+}
+
+fn line(service: &Service, pattern: usize) -> usize {
+    service.path_lines.get(pattern).copied().unwrap_or(1)
+}
+
+fn and_more(files: &[&str]) -> String {
+    match files {
+        [file] => (*file).to_owned(),
+        [file, rest @ ..] => format!("{file} (and {} more)", rest.len()),
+        [] => String::new(),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod dockerfile;
 pub mod dockerignore;
 pub mod event;
+pub mod finding;
 pub mod fingerprint;
 pub mod glob;
 pub mod pattern;

@@ -3,23 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
+use crate::model::finding::Finding;
 use crate::model::pattern::Pattern;
 use crate::model::yaml::{self, Node};
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    /// The file, from the root.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to write or to type instead.
-    pub help: String,
-}
 
 /// What is looked for beyond what is wrong everywhere.
 #[derive(Clone, Copy, Debug, Default)]

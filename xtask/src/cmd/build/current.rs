@@ -4,6 +4,8 @@
 //! engine has an image of the same fingerprint, tags are put on it and nothing
 //! is built. Any doubt, a build.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
@@ -11,10 +13,10 @@ use crate::cmd::build::request::cache_root;
 use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::{run, worktree};
+use crate::exec::run;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
-use crate::model::coverage::{Coverage, in_context};
+use crate::model::coverage::Coverage;
 use crate::model::fingerprint::{self, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -25,13 +27,11 @@ use crate::plan::step::Step;
 pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fingerprint, String> {
     let target = request.target.as_deref();
     let definition = Definition::read(ctx, service).map_err(|fault| fault.to_string())?;
-    // Of what git ignores, only that counts which the context holds.
-    let files = worktree::files(ctx, |path| match path.strip_suffix('/') {
-        Some(dir) => in_context(service.context.as_str(), dir).is_none_or(|dir| !definition.ignore.excludes_below(dir)),
-        None => in_context(service.context.as_str(), path).is_some_and(|path| !definition.ignore.excludes(path)),
-    })?;
+    let files = definition.files(ctx)?;
     let build_args = build_args(ctx, &request.build_args);
-    let inputs = definition.inputs(ctx, target, &build_args, &files).map_err(|fault| fault.to_string())?;
+    let inputs = definition
+        .inputs(ctx, target, &build_args, &files)
+        .map_err(|error| format!("{}:{error}", service.dockerfile))?;
     let coverage = Coverage { service, inputs: &inputs, ignore: &definition.ignore };
     if let Some((path, _)) = coverage.missed(files.iter().map(|file| file.path.as_str())).first() {
         return Err(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
@@ -45,6 +45,18 @@ pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fi
         bases: &request.bases,
         files: &files,
     }))
+}
+
+/// The same of what `docker SERVICE` builds without options, on upstream's
+/// bases.
+pub fn of_service(ctx: &Ctx, project: &Project, service: &Service) -> Result<Fingerprint, String> {
+    let attempt = || -> anyhow::Result<Request> {
+        let mut request = super::plain(ctx, project, service)?;
+        let images = Definition::read(ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())?;
+        request.bases = images.iter().map(|image| Base::upstream(image)).collect();
+        Ok(request)
+    };
+    fingerprint(ctx, service, &attempt().map_err(|error| format!("{error:#}"))?)
 }
 
 /// The label that holds a fingerprint.

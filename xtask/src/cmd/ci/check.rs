@@ -1,14 +1,28 @@
 //! `ci check`: everything that is wrong, with file and line, in one run.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::cmd::ci::workflows;
+use crate::cmd::definition::Definition;
 use crate::ctx::Ctx;
+use crate::exec::worktree;
 use crate::fault;
-use crate::model::config::Project;
-use crate::model::workflow::Finding;
+use crate::model::config::{Project, Service};
+use crate::model::coverage::{self, Coverage};
+use crate::model::finding::Finding;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
-    let found = workflows::check(ctx, project)?;
+    let tracked = worktree::tracked(ctx).map_err(|why| {
+        fault::failed(format!("git does not say which files are tracked: {why}"))
+            .help("run it in a git checkout; `git init && git add --all` makes one")
+    })?;
+    let mut found = workflows::check(ctx, project, &tracked)?;
+    for service in project.services.values() {
+        found.extend(filter(ctx, service, &tracked)?);
+    }
+    found.sort();
+    found.dedup();
     ctx.result(&serde_json::json!({ "findings": found }), || {
         let row = |Finding { file, line, message, help }: &Finding| format!("{file}:{line}: {message}\n  help: {help}");
         let lines: Vec<String> = found.iter().map(row).collect();
@@ -16,6 +30,31 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     })?;
     match found.len() {
         0 => Ok(()),
+        1 => Err(fault::failed("1 finding").into()),
         n => Err(fault::failed(format!("{n} findings")).into()),
     }
+}
+
+/// Whether a service's filter says the truth about its Dockerfile.
+fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
+    let definition = Definition::read(ctx, service)?;
+    let files = definition.files(ctx).map_err(fault::failed)?;
+    let inputs = match definition.inputs(ctx, service.target.as_deref(), &BTreeMap::new(), &files) {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            return Ok(vec![Finding {
+                file: service.dockerfile.to_string(),
+                line: error.line.max(1),
+                message: error.message,
+                help: format!("`services.{}` is built from it", service.name),
+            }]);
+        }
+    };
+    for warning in &inputs.warnings {
+        ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
+    }
+    let tracked: BTreeSet<&str> = tracked.iter().map(String::as_str).collect();
+    let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(|path| !tracked.contains(path)).collect();
+    let coverage = Coverage { service, inputs: &inputs, ignore: &definition.ignore };
+    Ok(coverage::findings(&coverage, &tracked.into_iter().collect::<Vec<_>>(), &here))
 }

@@ -9,15 +9,17 @@ use serde_json::{Value, json};
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
+use crate::cmd::build::current;
 use crate::cmd::ci::report;
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
-use crate::exec::github;
+use crate::exec::{github, run};
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::config::{Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
-use crate::plan::step::Plan;
+use crate::model::fingerprint::Fingerprint;
+use crate::plan::step::{Plan, Step};
 
 /// What was compared, and what came out.
 #[derive(Debug, Default)]
@@ -57,11 +59,20 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     if let Some(cause) = verdicts.iter().find_map(everything) {
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
-    let result = Planned::of(&outcome, &verdicts, args.explain);
+    // Asking costs more than all the rest, so only who reads the answer asks.
+    let asks = ctx.format == Format::Json && is_checked_out(ctx, args, &outcome);
+    let fingerprint = |service: &Service| if asks { current::of_service(ctx, project, service).ok() } else { None };
+    let result = Planned::of(&outcome, &verdicts, args.explain, fingerprint);
     if ctx.format == Format::Github {
         to_github(ctx, &outcome, &verdicts, &result)?;
     }
     ctx.result(&result, || report::text(&outcome, &verdicts, args.explain))
+}
+
+/// Whether the files that lie here are those of the newer commit.
+fn is_checked_out(ctx: &Ctx, args: &PlanArgs, outcome: &Outcome) -> bool {
+    let head = || run::probe(ctx, &Step::new("git").args(["rev-parse", "HEAD"]));
+    args.head.is_none() || head() == outcome.head
 }
 
 fn everything<'a>(verdict: &'a Verdict<'_>) -> Option<&'a Cause> {
@@ -148,13 +159,18 @@ struct Planning<'a> {
     name: &'a str,
     affected: bool,
     reason: Value,
-    fingerprint: Option<String>,
+    fingerprint: Option<Fingerprint>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Value>,
 }
 
 impl<'a> Planned<'a> {
-    fn of(outcome: &'a Outcome, verdicts: &[Verdict<'a>], explain: bool) -> Self {
+    fn of(
+        outcome: &'a Outcome,
+        verdicts: &[Verdict<'a>],
+        explain: bool,
+        fingerprint: impl Fn(&Service) -> Option<Fingerprint>,
+    ) -> Self {
         let affected = verdicts.iter().filter(|verdict| verdict.affected());
         let service = |verdict: &Verdict<'a>| Planning {
             name: &verdict.service.name,
@@ -170,10 +186,6 @@ impl<'a> Planned<'a> {
             matrix: json!({ "include": affected.map(|verdict| row(verdict.service)).collect::<Vec<_>>() }),
         }
     }
-}
-
-fn fingerprint(_service: &Service) -> Option<String> {
-    None
 }
 
 /// A service as a row of a job's matrix. Texts only: that is all an expression

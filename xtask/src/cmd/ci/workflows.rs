@@ -4,16 +4,14 @@
 use camino::Utf8PathBuf;
 
 use crate::ctx::Ctx;
-use crate::exec::run;
 use crate::fault;
 use crate::model::config::Project;
-use crate::model::workflow::{Finding, Rules, findings};
-use crate::plan::step::Step;
+use crate::model::finding::Finding;
+use crate::model::workflow::{Rules, findings};
 use crate::plan::workflow::{FOLDER, HEADER, callers};
 
 /// All that is wrong with them, in one run.
-pub fn check(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
-    let tracked = tracked(ctx);
+pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
     let help = "`cargo xtask ci sync` writes it";
@@ -27,7 +25,7 @@ pub fn check(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
     }
     for file in files(ctx)? {
         found.extend(match read(ctx, &file)? {
-            Some(text) => findings(&file, &text, Rules { tracked: &tracked, commands }),
+            Some(text) => findings(&file, &text, Rules { tracked, commands }),
             None => {
                 vec![Finding { file, line: 1, message: "not UTF-8".into(), help: "GitHub reads UTF-8 alone".into() }]
             }
@@ -87,13 +85,4 @@ pub fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
 fn entries(ctx: &Ctx, folder: &str) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let Ok(entries) = ctx.root.join(folder).read_dir_utf8() else { return Ok(Vec::new()) };
     entries.map(|entry| Ok(Utf8PathBuf::from(folder).join(entry?.file_name()))).collect()
-}
-
-/// Every tracked file; none outside of a repository, and that is said.
-fn tracked(ctx: &Ctx) -> Vec<String> {
-    let list = run::probe(ctx, &Step::new("git").args(["ls-files", "-z"])).unwrap_or_else(|| {
-        ctx.say("note: git lists no tracked files here: what path filters name is not looked at");
-        String::new()
-    });
-    list.split('\0').filter(|file| !file.is_empty()).map(str::to_owned).collect()
 }
