@@ -291,6 +291,9 @@ mod tests {
 
         let text = "FROM scratch\nCOPY --parents ./x/a.txt ./y/a.txt /parents/\n";
         assert!(reads(text, "x/a.txt") && reads(text, "y/a.txt") && !reads(text, "x/b.txt"));
+        let text = "FROM scratch\nCOPY --parents ./x/./y/*.txt ./x/./**/*.md /parents/\n";
+        assert!(reads(text, "x/y/a.txt") && reads(text, "x/z/q/a.md") && reads(text, "x/a.md"));
+        assert!(!reads(text, "x/a.txt") && !reads(text, "y/a.txt") && !reads(text, "z/a.md"));
         let text = "FROM scratch\nCOPY --parents ./x/./*/c.txt /parents/\n";
         assert!(reads(text, "x/d/c.txt") && !reads(text, "x/c.txt") && !reads(text, "x/d/e/c.txt"));
         let text = "FROM scratch\nCOPY --parents src/**/package.json --exclude=no . /p/\n";
