@@ -9,7 +9,7 @@ use crate::ctx::Ctx;
 use crate::exec::worktree;
 use crate::fault::{self, Fault};
 use crate::model::config::{FILE, Service};
-use crate::model::coverage::in_context;
+use crate::model::coverage::{Coverage, in_context};
 use crate::model::dockerfile::inputs::Inputs;
 use crate::model::dockerfile::{self, DockerfileError};
 use crate::model::dockerignore::{self, Dockerignore};
@@ -71,6 +71,11 @@ impl<'a> Definition<'a> {
             .collect();
         inputs.follow(&links);
         Ok(inputs)
+    }
+
+    /// The service's filter beside what it must include.
+    pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
+        Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
     }
 }
 

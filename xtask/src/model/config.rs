@@ -12,6 +12,7 @@ use crate::fault::{self, Fault};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{self, Ci, WorkflowName};
+use crate::model::glob;
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::place::Place;
 use crate::model::platform::Platform;
@@ -333,7 +334,7 @@ impl Checker<'_> {
         let key = |field: &str| format!("services.{name}.{field}");
         let path = |field: &str, text: Option<Spanned<String>>, default: &str| match text {
             None => Ok(Utf8PathBuf::from(default)),
-            Some(text) if is_inside(text.get_ref()) => Ok(Utf8PathBuf::from(text.into_inner())),
+            Some(text) if is_inside(text.get_ref()) => Ok(glob::clean(text.get_ref()).into()),
             Some(text) => Err(
                 at.fault(text.span().start, format!("`{}`: expected a path below the root, without `..`", key(field)))
             ),

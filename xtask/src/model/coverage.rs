@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
+
 use crate::model::config::{FILE, Service};
 use crate::model::dockerfile::inputs::{Input, Inputs, Source};
-use crate::model::dockerignore::{self, Dockerignore};
+use crate::model::dockerignore::Dockerignore;
 use crate::model::finding::Finding;
 use crate::model::pattern::Pattern;
 
@@ -18,6 +20,8 @@ pub struct Coverage<'a> {
     pub inputs: &'a Inputs,
     /// What the context does not hold.
     pub ignore: &'a Dockerignore,
+    /// Where that is said.
+    pub ignore_file: Option<&'a Utf8Path>,
 }
 
 /// Why a file matters to a build.
@@ -33,7 +37,7 @@ impl<'a> Coverage<'a> {
     /// What reads the file at `path`, from the root.
     pub fn reader(&self, path: &str) -> Option<Reader<'a>> {
         let Service { dockerfile, context, .. } = self.service;
-        if path == dockerfile || dockerignore::candidates(dockerfile, context).iter().any(|file| path == file) {
+        if path == dockerfile || self.ignore_file.is_some_and(|file| path == file) {
             return Some(Reader::Definition);
         }
         let path = in_context(context.as_str(), path)?;
@@ -171,6 +175,9 @@ pub fn in_context<'p>(context: &str, path: &'p str) -> Option<&'p str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::config::Project;
+    use crate::model::dockerfile::inputs;
+    use expect_test::expect;
 
     #[test]
     fn a_path_of_the_root_is_one_of_the_context_only_below_it() {
@@ -179,5 +186,67 @@ mod tests {
         assert_eq!(in_context("a/", "a/b"), Some("b"));
         assert_eq!(in_context("a", "ab/c"), None);
         assert_eq!(in_context("a", "a"), None);
+    }
+
+    const DOCKERFILE: &str = "FROM a AS base\nCOPY api/lock ./\nFROM base AS api\nCOPY api/src src\nCOPY shared gone ./\nFROM a AS other\nCOPY docs ./\n";
+
+    fn found(paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
+        let text = format!(
+            "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
+             [services.api]\nimage = \"demo-api\"\ntarget = \"api\"\npaths = [\n{paths}\n]\n"
+        );
+        let project = Project::parse("services.toml".into(), &text).unwrap();
+        let service = project.service("api").unwrap();
+        let inputs = inputs(DOCKERFILE, Some("api"), &BTreeMap::new()).unwrap();
+        let ignore = Dockerignore::parse(ignore).unwrap();
+        let ignore_file = Some(Utf8Path::new(".dockerignore"));
+        let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };
+        let rows = findings(&coverage, tracked, here);
+        rows.iter().map(|it| format!("{}:{}: {}\n  {}\n", it.file, it.line, it.message, it.help)).collect()
+    }
+
+    #[test]
+    fn a_filter_that_says_the_truth_has_no_findings() {
+        let tracked =
+            ["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "api/src/b", "shared/x", "gone", "docs/y"];
+        let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"api/**\",\n\"shared/*\",\n\"gone\"";
+        assert_eq!(found(paths, "", &tracked, &[]), "");
+    }
+
+    #[test]
+    fn what_is_left_out_stale_unread_or_missing_is_named_with_its_line() {
+        let tracked =
+            ["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "api/src/b", "api/README", "shared/x", "docs/y"];
+        let paths = "\"Dockerfile\",\n\"api/**\",\n\"!api/src/*\",\n\"old/**\",\n\"docs/y\"";
+        expect![[r#"
+            services.toml:9: `services.api.paths`: `paths` leaves out .dockerignore, which says how it is built
+              add `".dockerignore"`, or its folder with `/**`
+            services.toml:11: `services.api.paths`: the pattern `!api/src/*` leaves out api/src/a (and 2 more), which Dockerfile:4 `COPY api/src src` reads
+              put `"api/src/a"` below it, or make it say less
+            services.toml:9: `services.api.paths`: `paths` leaves out shared/x, which Dockerfile:5 `COPY shared gone ./` reads
+              add `"shared/x"`, or its folder with `/**`
+            services.toml:12: `services.api.paths`: `old/**` matches no tracked file
+              correct the path, or delete the pattern
+            services.toml:10: `services.api.paths`: `api/**` includes api/README, which no stage of its target reads
+              put `"!api/README"` below it
+            services.toml:13: `services.api.paths`: `docs/y` includes a file, which no stage of its target reads
+              delete it
+            Dockerfile:5: `COPY shared gone ./`: the context has no `gone`
+              correct the path, or add the file to git
+        "#]]
+        .assert_eq(&found(paths, "", &tracked, &["api/src/new"]));
+    }
+
+    #[test]
+    fn what_the_ignore_file_keeps_out_is_not_read_and_is_told_from_what_is_not_there() {
+        let tracked = ["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "api/src/t/b", "shared/x", "gone"];
+        let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"api/**\",\n\"shared/*\"";
+        expect![[r#"
+            services.toml:11: `services.api.paths`: `api/**` includes api/src/t/b, which no stage of its target reads
+              put `"!api/src/t/b"` below it
+            Dockerfile:5: `COPY shared gone ./`: the ignore file keeps `gone` out of the context
+              take it back in: `!gone`
+        "#]]
+        .assert_eq(&found(paths, "**/t\ngone\n", &tracked, &[]));
     }
 }

@@ -19,7 +19,7 @@ struct Rule {
 /// Where the rules of a Dockerfile stand: the first of these files that exists
 /// counts alone, even when it is empty. Both arguments start at the same folder.
 pub fn candidates(dockerfile: &Utf8Path, context: &Utf8Path) -> [Utf8PathBuf; 2] {
-    [Utf8PathBuf::from(format!("{dockerfile}.dockerignore")), context.join(".dockerignore")]
+    [format!("{dockerfile}.dockerignore").into(), clean(context.join(".dockerignore").as_str()).into()]
 }
 
 impl Dockerignore {

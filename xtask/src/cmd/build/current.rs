@@ -16,7 +16,6 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
-use crate::model::coverage::Coverage;
 use crate::model::fingerprint::{self, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -32,7 +31,7 @@ pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fi
     let inputs = definition
         .inputs(ctx, target, &build_args, &files)
         .map_err(|error| format!("{}:{error}", service.dockerfile))?;
-    let coverage = Coverage { service, inputs: &inputs, ignore: &definition.ignore };
+    let coverage = definition.coverage(&inputs);
     if let Some((path, _)) = coverage.missed(files.iter().map(|file| file.path.as_str())).first() {
         return Err(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
     }

@@ -8,7 +8,7 @@ use crate::ctx::Ctx;
 use crate::exec::worktree;
 use crate::fault;
 use crate::model::config::{Project, Service};
-use crate::model::coverage::{self, Coverage};
+use crate::model::coverage;
 use crate::model::finding::Finding;
 
 /// Runs the verb.
@@ -55,6 +55,6 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
     }
     let tracked: BTreeSet<&str> = tracked.iter().map(String::as_str).collect();
     let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(|path| !tracked.contains(path)).collect();
-    let coverage = Coverage { service, inputs: &inputs, ignore: &definition.ignore };
+    let coverage = definition.coverage(&inputs);
     Ok(coverage::findings(&coverage, &tracked.into_iter().collect::<Vec<_>>(), &here))
 }
