@@ -44,7 +44,7 @@ pub enum Verb {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// What stdout speaks: text for people, or one JSON object; `github` is `ci plan`'s
+    /// What stdout speaks: text for people, or one JSON object; `github` for `ci plan` and `ci check`
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub format: Format,
     /// Print the plan as lines that paste into a shell; run and write nothing

@@ -50,8 +50,8 @@ pub fn read() -> anyhow::Result<Start> {
         project?;
         return Err(fault::usage("no such command").help("`cargo xtask --help` lists them").into());
     };
-    if global.format == Format::Github && !matches!(verb, Verb::Ci(CiVerb::Plan(_))) {
-        return Err(fault::usage("`--format github` is for `ci plan` only")
+    if global.format == Format::Github && !matches!(verb, Verb::Ci(CiVerb::Plan(_) | CiVerb::Check)) {
+        return Err(fault::usage("`--format github` is for `ci plan` and `ci check` only")
             .help("`--format text` or `--format json`")
             .into());
     }

@@ -705,7 +705,7 @@ fn a_job_gets_its_outputs_its_summary_and_the_reason_in_its_log() {
     assert!(page.contains("everything: there is no commit"), "{page}");
     ended(&mut repo.xtask(&["--format", "github"], &env[..2]), 2, "GITHUB_OUTPUT");
     let mut other = common::pinned(&["docker", "down", "--format", "github"]);
-    ended(other.current_dir(&repo.0), 2, "`--format github` is for `ci plan` only");
+    ended(other.current_dir(&repo.0), 2, "`--format github` is for `ci plan` and `ci check` only");
 }
 
 /// A generator that repeats itself: a failure can be looked at.

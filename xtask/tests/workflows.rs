@@ -21,11 +21,13 @@ branches = ["main"]
 
 [services.api]
 image = "demo-api"
-paths = ["api/**"]
+target = "api"
+paths = ["Dockerfile", "api/**"]
 
 [services.web]
 image = "demo-web"
-paths = ["web/**"]
+target = "web"
+paths = ["Dockerfile", "web/**"]
 workflow = "site"
 "#;
 
@@ -38,7 +40,11 @@ impl Checkout {
         std::fs::create_dir_all(&dir).unwrap();
         let checkout = Self(dir);
         checkout.write("services.toml", TOML);
+        checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\nFROM scratch AS web\nCOPY web /\n");
+        checkout.write("api/main.py", "");
+        checkout.write("web/index.html", "");
         checkout.git(&["init", "--quiet"]);
+        checkout.git(&["add", "."]);
         checkout
     }
 
@@ -72,6 +78,23 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+#[test]
+fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
+    let checkout = Checkout::new("filters");
+    checkout.ci("sync");
+    assert_eq!(checkout.findings(), [""; 0]);
+    checkout.write("shared/x", "");
+    checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api shared gone /\nFROM scratch AS web\nCOPY web /\n");
+    // `shared/x` is left out, `gone` is not there.
+    assert_eq!(checkout.findings(), ["Dockerfile:2", "services.toml:12"]);
+    checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api\n");
+    assert_eq!(checkout.findings(), ["Dockerfile:2"], "once, for both services");
+    checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\n");
+    assert_eq!(checkout.findings(), ["Dockerfile:1"], "there is no stage web");
+    std::fs::remove_file(checkout.0.join("Dockerfile")).unwrap();
+    assert_eq!(checkout.findings().len(), 2);
 }
 
 #[test]

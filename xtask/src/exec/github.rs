@@ -42,7 +42,17 @@ fn entry(name: &str, value: &str) -> String {
 
 /// The line that makes a runner show a warning on the run's page.
 pub fn warning(text: &str) -> String {
-    format!("::warning::{}", text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A"))
+    format!("::warning::{}", one_line(text))
+}
+
+/// The line that makes a runner show an error beside a line of a file.
+pub fn error_at(file: &str, line: usize, text: &str) -> String {
+    let file = one_line(file).replace(':', "%3A").replace(',', "%2C");
+    format!("::error file={file},line={line}::{}", one_line(text))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Text in a cell of a Markdown table, where nothing of it is markup.
@@ -71,5 +81,6 @@ mod tests {
     fn markup_and_new_lines_stay_text() {
         assert_eq!(cell("a|b <img> `x`\n"), "a\\|b \\<img\\> \\`x\\` ");
         assert_eq!(warning("50%\nmore"), "::warning::50%25%0Amore");
+        assert_eq!(error_at("a,b:c", 3, "x\n::y"), "::error file=a%2Cb%3Ac,line=3::x%0A::y");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cmd::ci::workflows;
 use crate::cmd::definition::Definition;
-use crate::ctx::Ctx;
-use crate::exec::worktree;
+use crate::ctx::{Ctx, Format};
+use crate::exec::{github, worktree};
 use crate::fault;
 use crate::model::config::{Project, Service};
 use crate::model::coverage;
@@ -24,7 +24,10 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     found.sort();
     found.dedup();
     ctx.result(&serde_json::json!({ "findings": found }), || {
-        let row = |Finding { file, line, message, help }: &Finding| format!("{file}:{line}: {message}\n  help: {help}");
+        let row = |Finding { file, line, message, help }: &Finding| match ctx.format {
+            Format::Github => github::error_at(file, *line, &format!("{message}\nhelp: {help}")),
+            _ => format!("{file}:{line}: {message}\n  help: {help}"),
+        };
         let lines: Vec<String> = found.iter().map(row).collect();
         if lines.is_empty() { "nothing is wrong".into() } else { lines.join("\n") }
     })?;
@@ -37,18 +40,22 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
 
 /// Whether a service's filter says the truth about its Dockerfile.
 fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
-    let definition = Definition::read(ctx, service)?;
+    let broken = |file: &str, line: usize, message: String| {
+        Ok(vec![Finding {
+            file: file.to_owned(),
+            line: line.max(1),
+            message,
+            help: "nothing that is built from it can be checked, or built".into(),
+        }])
+    };
+    let definition = match Definition::read(ctx, service) {
+        Ok(definition) => definition,
+        Err(fault) => return broken(service.dockerfile.as_str(), 1, fault.to_string()),
+    };
     let files = definition.files(ctx).map_err(fault::failed)?;
     let inputs = match definition.inputs(ctx, service.target.as_deref(), &BTreeMap::new(), &files) {
         Ok(inputs) => inputs,
-        Err(error) => {
-            return Ok(vec![Finding {
-                file: service.dockerfile.to_string(),
-                line: error.line.max(1),
-                message: error.message,
-                help: format!("`services.{}` is built from it", service.name),
-            }]);
-        }
+        Err(error) => return broken(service.dockerfile.as_str(), error.line, error.message),
     };
     for warning in &inputs.warnings {
         ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
