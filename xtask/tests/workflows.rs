@@ -94,7 +94,7 @@ fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
     checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\n");
     assert_eq!(checkout.findings(), ["Dockerfile:1"], "there is no stage web");
     std::fs::remove_file(checkout.0.join("Dockerfile")).unwrap();
-    assert_eq!(checkout.findings().len(), 2);
+    assert_eq!(checkout.findings(), ["Dockerfile:1"]);
 }
 
 #[test]

@@ -14,10 +14,13 @@ use crate::plan::workflow::{FOLDER, HEADER, callers};
 pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
-    let help = "`cargo xtask ci sync` writes it";
-    for file in stale(ctx, project)? {
-        let message = "not what services.toml describes".into();
-        found.push(Finding { file, line: 1, message, help: help.into() });
+    for (file, text) in callers(project) {
+        let there = read(ctx, &file)?.unwrap_or_default();
+        if there != text {
+            let message = "not what services.toml describes".into();
+            let help = "`cargo xtask ci sync` writes it".into();
+            found.push(Finding { file, line: differs_at(&there, &text), message, help });
+        }
     }
     for file in orphans(ctx, project)? {
         let message = "generated, and no service has this workflow any more".into();
@@ -33,6 +36,11 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     }
     found.sort();
     Ok(found)
+}
+
+/// The first line in which two texts are not equal.
+fn differs_at(there: &str, text: &str) -> usize {
+    1 + there.lines().zip(text.lines()).take_while(|(there, text)| there == text).count()
 }
 
 /// The generated files that are not there, or not as they should be.
@@ -85,4 +93,16 @@ pub fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
 fn entries(ctx: &Ctx, folder: &str) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let Ok(entries) = ctx.root.join(folder).read_dir_utf8() else { return Ok(Vec::new()) };
     entries.map(|entry| Ok(Utf8PathBuf::from(folder).join(entry?.file_name()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_told_by_its_first_changed_line() {
+        for (there, line) in [("", 1), ("a\nx\n", 2), ("a\n", 2), ("a\nb\nc\n", 3)] {
+            assert_eq!(differs_at(there, "a\nb\n"), line, "{there:?}");
+        }
+    }
 }
