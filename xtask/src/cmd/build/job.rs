@@ -57,6 +57,10 @@ impl<'a> Job<'a> {
         let images =
             Definition::read(ctx, service)?.images(request.target.as_deref(), &build_args(ctx, &request.build_args))?;
         request.bases = bases::resolve(ctx, engine, mode, &images)?;
+        if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
+            ctx.say("note: without `--pull`: no registry has a stand-in");
+            request.pull = false;
+        }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
         let mut job = Self { service, engine, project, request, name, fingerprint: None };
