@@ -96,7 +96,9 @@ impl Look<'_> {
             if let Some(run) = step.get("run") {
                 self.run(run);
             }
-            if let Some(filters) = step.get("with").and_then(|with| with.get("filters")) {
+            // dorny/paths-filter and its forks; elsewhere the word means other things.
+            let is_filter = step.get("uses").and_then(Node::text).is_some_and(|uses| uses.contains("filter"));
+            if let Some(filters) = step.get("with").and_then(|with| with.get("filters")).filter(|_| is_filter) {
                 self.filters(filters);
             }
         }
@@ -196,12 +198,14 @@ impl Look<'_> {
                 format!("a block of filters that is not valid YAML: {}", error.message),
                 "quote patterns that begin with `*`, `!`, `[` or `{`",
             ),
-            Ok(None) => {}
-            Ok(Some(root)) => {
+            Ok(Some(root)) if !root.map().is_empty() => {
                 for (name, patterns) in root.map() {
                     let what = format!("the filter `{}`", name.text().unwrap_or_default());
                     self.filter(patterns, node.line - 1, &what);
                 }
+            }
+            Ok(_) => {
+                self.add(node.line, "a block of filters without a filter".into(), "`name:` and a list of patterns");
             }
         }
     }
@@ -361,13 +365,20 @@ mod tests {
             2: YAML that does not parse: unclosed bracket '['
         "#]],
         );
-        let block = "      - uses: a/b@9e907b5e64f6b83e7804b09294d44122997950d6 # v3\n        with:\n          filters: |\n            a:\n              - **/x\n            b: y\n";
+        let step = "      - uses: dorny/paths-filter@9e907b5e64f6b83e7804b09294d44122997950d6 # v3\n        with:\n          filters: |\n";
         found(
-            &job(block),
+            &job(&format!("{step}            - a\n")),
             None,
             &expect![[r#"
-            10: a block of filters that is not valid YAML: while parsing node, found unknown anchor
+            9: a block of filters without a filter
         "#]],
+        );
+        found(
+            &job(&format!("{step}            a:\n              - **/x\n            b: y\n")),
+            None,
+            &expect![[r#"
+                10: a block of filters that is not valid YAML: while parsing node, found unknown anchor
+            "#]],
         );
         found(
             "",
