@@ -26,14 +26,9 @@ pub struct Definition<'a> {
 }
 
 impl<'a> Definition<'a> {
-    /// The files of the working tree; of those that git ignores, what the
-    /// context holds.
+    /// The files of the working tree that a build may see, or git knows.
     pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
-        let context = self.service.context.as_str();
-        worktree::files(ctx, |path| match path.strip_suffix('/') {
-            Some(dir) => in_context(context, dir).is_none_or(|dir| !self.ignore.excludes_below(dir)),
-            None => in_context(context, path).is_some_and(|path| !self.ignore.excludes(path)),
-        })
+        worktree::files(ctx, |path| self.holds(path))
     }
 
     /// Reads them.
@@ -73,6 +68,19 @@ impl<'a> Definition<'a> {
         Ok(inputs)
     }
 
+    /// Whether a build can see a file or a folder of the root, or of `FOLDER/`
+    /// anything below it.
+    pub fn holds(&self, path: &str) -> bool {
+        let Service { dockerfile, context, .. } = self.service;
+        let [first, second] = dockerignore::candidates(dockerfile, context);
+        let Some(dir) = path.strip_suffix('/') else {
+            return [dockerfile, &first, &second].iter().any(|file| *file == path)
+                || in_context(context.as_str(), path).is_some_and(|path| !self.ignore.excludes(path));
+        };
+        [dockerfile, &first, &second, &context.join("")].iter().any(|file| file.as_str().starts_with(path))
+            || in_context(context.as_str(), dir).is_some_and(|dir| !self.ignore.excludes_below(dir))
+    }
+
     /// The service's filter beside what it must include.
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
         Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
@@ -91,5 +99,7 @@ pub fn build_args(ctx: &Ctx, args: &[String]) -> BTreeMap<String, String> {
         Some((key, value)) => Some((key.to_owned(), value.to_owned())),
         None => Some((arg.clone(), ctx.env.get(arg)?.to_owned())),
     };
-    args.iter().filter_map(pair).collect()
+    // buildx passes this one on by itself.
+    let dates = "SOURCE_DATE_EPOCH".to_owned();
+    [dates].iter().chain(args).filter_map(pair).collect()
 }

@@ -1,20 +1,29 @@
-//! What the working tree holds, file by file, as git would record it.
+//! What the working tree holds, file by file, as a build would find it.
 //!
 //! Contents that git knows are not read again: the index names them. What is
-//! changed, new or ignored is hashed as git would, so that committing what was
-//! built changes nothing. Where git can't tell, nobody can: that is a doubt,
-//! and a doubt means a build.
+//! changed, new or ignored is hashed as it lies there, which is git's own id
+//! unless git converts it, so that committing what was built changes nothing.
+//! What no index holds matters to a build too: it sees permissions, folders and
+//! the files of submodules. Where nobody can tell, that is a doubt, and a doubt
+//! means a build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use camino::Utf8Path;
-
 use crate::ctx::Ctx;
 use crate::exec::run;
+use crate::fault;
 use crate::model::fingerprint::File;
 use crate::plan::step::Step;
+
+/// Of a symbolic link and of a submodule, as git writes their modes.
+const LINK: &str = "120000";
+const SUBMODULE: &str = "160000";
+
+/// Leaves only files that git may convert on their way to or from the tree, by
+/// attributes: what the index has of them is not what a build reads.
+const CONVERTED: &str = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encoding)";
 
 /// What git says of the tree.
 #[derive(Debug, Default)]
@@ -25,36 +34,40 @@ struct Listing {
     changed: BTreeSet<String>,
     /// Not in the index.
     new: BTreeSet<String>,
-    /// Not in the index and not to be; folders end in `/`.
-    ignored: BTreeSet<String>,
 }
 
-/// The files below the root; `counts` says which of those that git ignores
-/// matter, and of which folders the contents may. `Err` is why nobody knows.
-pub fn files(ctx: &Ctx, counts: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
-    let Listing { mut tracked, changed, mut new, ignored } = listing(ctx)?;
-    for path in ignored {
-        collect(ctx, &path, &counts, &mut new)?;
-    }
-    let mut plain = Vec::new();
-    for path in changed.into_iter().chain(new) {
-        let Ok(metadata) = ctx.root.join(&path).symlink_metadata() else {
-            tracked.remove(&path);
-            continue;
-        };
+/// The files below the root: those of the index, those that are not ignored,
+/// and all those, folders ending in `/` among them, that a build can see.
+/// `holds` says whether the build context has a file or a folder, and of
+/// `FOLDER/` whether it may have anything below. `Err` is why nobody knows.
+pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
+    let Listing { mut tracked, changed, new } = listing(ctx)?;
+    let mut paths: BTreeSet<String> = tracked.keys().cloned().chain(new).collect();
+    walk(ctx, "", &holds, &mut paths)?;
+    let modules: Vec<String> =
+        tracked.values().filter(|file| file.mode == SUBMODULE).map(|file| file.path.clone()).collect();
+    let (mut files, mut unknown) = (Vec::new(), Vec::new());
+    for path in paths {
+        let Ok(metadata) = ctx.root.join(&path).symlink_metadata() else { continue };
+        let id = tracked.remove(&path).filter(|_| !changed.contains(&path));
+        let mode = format!("{:o}", metadata.permissions().mode());
         if metadata.is_symlink() {
             let target = ctx.root.join(&path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
-            tracked.insert(path.clone(), File { path, mode: "120000".into(), id: format!("-> {target}") });
-        } else if metadata.is_file() {
-            let mode = if metadata.permissions().mode() & 0o111 == 0 { "100644" } else { "100755" };
-            plain.push(File { path, mode: mode.into(), id: String::new() });
-        } else {
+            files.push(File { path, mode: LINK.into(), id: format!("-> {target}") });
+        } else if metadata.is_dir() {
+            // A file's path that is a folder now: what is in it is listed.
+            let module = id.filter(|file| file.mode == SUBMODULE);
+            files.extend(module.or_else(|| path.ends_with('/').then(|| File { path, mode, id: String::new() })));
+        } else if !metadata.is_file() {
             return Err(format!("{path} is neither a file nor a link"));
+        } else if let Some(File { id, .. }) = id {
+            files.push(File { path, mode, id });
+        } else {
+            unknown.push(File { path, mode, id: String::new() });
         }
     }
-    let hashed = hash(ctx, plain)?;
-    tracked.extend(hashed.into_iter().map(|file| (file.path.clone(), file)));
-    Ok(tracked.into_values().collect())
+    files.extend(hash(ctx, unknown)?);
+    Ok(files.into_iter().map(|file| of_module(file, &modules)).collect())
 }
 
 /// The paths that git tracks, from the root.
@@ -65,30 +78,55 @@ pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
 
 /// Where the links among these files lead, as they say it.
 pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
-    let links = files.iter().filter(|file| file.mode == "120000");
+    let links = files.iter().filter(|file| file.mode == LINK);
     links
         .filter_map(|file| Some((file.path.clone(), ctx.root.join(&file.path).read_link_utf8().ok()?.into())))
         .collect()
 }
 
 fn listing(ctx: &Ctx) -> Result<Listing, String> {
-    let answers = thread::scope(|scope| {
+    let (answers, line_ends) = thread::scope(|scope| {
         let asked = [
-            "ls-files -v --stage -z",
-            "status --porcelain=v2 -z --no-renames --untracked-files=all --ignored=matching -- .",
-            "rev-parse --show-prefix",
+            &["ls-files", "-v", "--stage", "-z"][..],
+            &["ls-files", "-z", "--", ".", CONVERTED],
+            // Whatever is configured, submodules are looked into.
+            &[
+                "status",
+                "--porcelain=v2",
+                "-z",
+                "--no-renames",
+                "--untracked-files=all",
+                "--ignore-submodules=none",
+                ".",
+            ],
+            &["rev-parse", "--show-prefix"],
         ]
-        .map(|args| scope.spawn(move || run::bytes(ctx, &Step::new("git").args(args.split(' ')))));
-        asked.map(thread::ScopedJoinHandle::join)
+        .map(|args| scope.spawn(move || run::bytes(ctx, &Step::new("git").args(args.iter().copied()))));
+        let line_ends = run::probe(ctx, &Step::new("git").args(["config", "--get", "core.autocrlf"]));
+        (asked.map(thread::ScopedJoinHandle::join), line_ends)
     });
-    let [index, status, prefix] = answers.map(|answer| {
-        let bytes = answer.map_err(|_| "a question to git ended in a panic")?.map_err(|error| format!("{error:#}"))?;
+    let [index, converted, status, prefix] = answers.map(|answer| {
+        let bytes = answer.map_err(|_| "a question to git ended in a panic")?.map_err(why)?;
         String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())
     });
     let mut listing = Listing::default();
     read_index(&index?, &mut listing)?;
+    match line_ends.as_deref() {
+        None | Some("false" | "no" | "off" | "0") => {
+            listing.changed.extend(converted?.split_terminator('\0').map(str::to_owned));
+        }
+        Some(_) => listing.changed.extend(listing.tracked.keys().cloned()),
+    }
     read_status(&status?, prefix?.trim_end_matches('\n'), &mut listing)?;
     Ok(listing)
+}
+
+/// Git's last words, or that there is no git.
+fn why(error: anyhow::Error) -> String {
+    match fault::said(&error).lines().find(|line| !line.is_empty()) {
+        Some(line) => line.trim_start_matches("fatal: ").to_owned(),
+        None => format!("{error:#}"),
+    }
 }
 
 /// `TAG MODE ID STAGE⇥PATH`, paths from the root.
@@ -112,59 +150,76 @@ fn read_status(text: &str, prefix: &str, listing: &mut Listing) -> Result<(), St
     for entry in text.split_terminator('\0') {
         let odd = || format!("`git status` says {entry:?}");
         let count = match entry.as_bytes().first() {
+            Some(b'#') => continue, // of branch or stash, as configured
             Some(b'1') => 9,
             Some(b'u') => 11,
-            Some(b'?' | b'!') => 2,
+            Some(b'?') => 2,
             _ => return Err(odd()),
         };
         let words: Vec<&str> = entry.splitn(count, ' ').collect();
         let Some(path) = words.get(count - 1).ok_or_else(odd)?.strip_prefix(prefix) else { continue };
         match words[0] {
-            "?" if path.ends_with('/') => return Err(format!("{path} is a repository of its own")),
+            // A repository of its own; what a build sees of it is walked.
+            "?" if path.ends_with('/') => {}
             "?" => _ = listing.new.insert(path.to_owned()),
-            "!" => _ = listing.ignored.insert(path.to_owned()),
-            _ if words[2].starts_with('S') => return Err(format!("the submodule {path} has changes")),
             // The second letter tells the tree from the index.
             "1" if words[1].ends_with('.') => {}
+            _ if words[2].starts_with('S') => return Err(format!("the submodule {path} has changes")),
+            "1" if words[1].ends_with('D') => _ = listing.tracked.remove(path),
             _ => _ = listing.changed.insert(path.to_owned()),
         }
     }
     Ok(())
 }
 
-/// Adds an ignored file, or those of an ignored folder, that count.
-fn collect(ctx: &Ctx, path: &str, counts: &impl Fn(&str) -> bool, found: &mut BTreeSet<String>) -> Result<(), String> {
-    if !counts(path) {
-        return Ok(());
-    }
-    let Some(dir) = path.strip_suffix('/') else {
-        found.insert(path.to_owned());
-        return Ok(());
-    };
-    let unreadable = |error: std::io::Error| format!("{dir}: {error}");
-    for entry in ctx.root.join(Utf8Path::new(dir)).read_dir_utf8().map_err(unreadable)? {
+/// Adds all that the context holds below a folder, and the folders themselves.
+fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut BTreeSet<String>) -> Result<(), String> {
+    let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
+    for entry in ctx.root.join(dir).read_dir_utf8().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let end = if entry.file_type().map_err(unreadable)?.is_dir() { "/" } else { "" };
-        collect(ctx, &format!("{dir}/{}{end}", entry.file_name()), counts, found)?;
+        let path = format!("{dir}{}", entry.file_name());
+        let held = holds(&path);
+        if !entry.file_type().map_err(unreadable)?.is_dir() {
+            found.extend(held.then_some(path));
+            continue;
+        }
+        let below = format!("{path}/");
+        // Git's own folder changes with every command: whether it matters is
+        // for others to say.
+        if entry.file_name() != ".git" && holds(&below) {
+            walk(ctx, &below, holds, found)?;
+        }
+        found.extend(held.then_some(below));
     }
     Ok(())
 }
 
-/// Gives each file git's own id for its contents.
+/// A file of a submodule goes by the submodule's path: that is what filters know.
+fn of_module(file: File, modules: &[String]) -> File {
+    let below = |module: &String| Some((module.clone(), file.path.strip_prefix(module)?.strip_prefix('/')?.to_owned()));
+    match modules.iter().find_map(below) {
+        Some((path, rest)) => File { path, mode: file.mode, id: format!("{rest} {}", file.id) },
+        None => file,
+    }
+}
+
+/// Gives each file git's own id for what is in it, as it is.
 fn hash(ctx: &Ctx, files: Vec<File>) -> Result<Vec<File>, String> {
-    // The list has a path a line; a name with a newline in it is an argument.
-    let (odd, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.path.contains('\n'));
-    let git = |args: [&str; 2]| Step::new("git").args(args);
-    let list: String = plain.iter().map(|file| format!("{}\n", file.path)).collect();
-    let names: Vec<String> = odd.iter().map(|file| file.path.clone()).collect();
+    // Paths of the list are from git's own top, so they are whole; one a line,
+    // and what can't stand in a line is an argument.
+    let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
+    let paths = |files: &[File]| -> Vec<String> { files.iter().map(|file| root.join(&file.path).into()).collect() };
+    let odd = |file: &File| root.as_str().contains('\n') || file.path.contains('\n') || file.path.ends_with('\r');
+    let (odd, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(odd);
+    let git = |last: &str| Step::new("git").args(["hash-object", "--no-filters", last]);
+    let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
+    let names = paths(&odd);
     let mut hashed = Vec::new();
-    for (files, step) in
-        [(plain, git(["hash-object", "--stdin-paths"]).stdin(list)), (odd, git(["hash-object", "--"]).args(names))]
-    {
+    for (files, step) in [(plain, git("--stdin-paths").stdin(list)), (odd, git("--").args(names))] {
         if files.is_empty() {
             continue;
         }
-        let ids = run::read(ctx, &step).map_err(|error| format!("{error:#}"))?;
+        let ids = run::read(ctx, &step).map_err(why)?;
         if ids.lines().count() != files.len() {
             return Err("`git hash-object` did not answer for each file".into());
         }

@@ -14,7 +14,7 @@ use crate::model::config::Service;
 use crate::model::platform::Platform;
 
 /// Changes when the same inputs are to give another word.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Letters that no hexadecimal number has: nobody takes it for a git commit.
 const ALPHABET: &[u8; 16] = b"zyxwvutsrqponmlk";
@@ -29,14 +29,15 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A file, as git would record it.
+/// A file or a folder, as the tree has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File {
-    /// From the root.
+    /// From the root; a folder's ends in `/`.
     pub path: String,
-    /// `100644`, `100755`, `120000`, `160000`.
+    /// `100644`, `100755` and whatever else the permissions are; `40755` of a
+    /// folder, `120000` of a link, `160000` of a submodule.
     pub mode: String,
-    /// The id of its contents.
+    /// The id of what is in it.
     pub id: String,
 }
 

@@ -32,8 +32,18 @@ pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fi
         .inputs(ctx, target, &build_args, &files)
         .map_err(|error| format!("{}:{error}", service.dockerfile))?;
     let coverage = definition.coverage(&inputs);
-    if let Some((path, _)) = coverage.missed(files.iter().map(|file| file.path.as_str())).first() {
+    let (folders, plain): (Vec<&str>, Vec<&str>) =
+        files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
+    if let Some((path, _)) = coverage.missed(plain).first() {
         return Err(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
+    }
+    // What is in there changes with every command of git's.
+    let of_git = |dir: &&&str| **dir == ".git/" || dir.ends_with("/.git/");
+    if let Some(dir) = folders.iter().filter(of_git).find(|dir| coverage.reader(&format!("{dir}HEAD")).is_some()) {
+        return Err(format!(
+            "{dir} goes into the build ({} in .dockerignore leaves it out)",
+            dir.trim_end_matches('/')
+        ));
     }
     let here = [Platform::of_this_machine()];
     Ok(fingerprint::fingerprint(&Inputs {
@@ -76,7 +86,8 @@ pub fn reuse(
     let (true, true, Output::Load, Some((_, wanted))) = (request.reuse, one_platform, &request.output, wanted) else {
         return Ok(None);
     };
-    if !trusted(&engine.ctx, project, service, request) {
+    // An image in the engine does not tell its annotations.
+    if !request.annotations.is_empty() || !trusted(&engine.ctx, project, service, request) {
         return Ok(None);
     }
     let mut near: Vec<String> = request.tags.iter().map(Reference::to_string).collect();
@@ -95,7 +106,10 @@ pub fn reuse(
     for tag in request.tags.iter().map(Reference::as_str).filter(|tag| !has.contains(tag)) {
         let step = Step::new("docker").args(["tag", &name, tag]);
         engine.ctx.show(&step);
-        run::read(&engine.ctx, &step)?;
+        // Somebody may have removed it meanwhile.
+        if run::probe(&engine.ctx, &step).is_none() {
+            return Ok(None);
+        }
     }
     Ok(image["Id"].as_str().map(str::to_owned))
 }

@@ -61,7 +61,8 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
         ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
     }
     let tracked: BTreeSet<&str> = tracked.iter().map(String::as_str).collect();
-    let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(|path| !tracked.contains(path)).collect();
+    let is_new = |path: &&str| !path.ends_with('/') && !tracked.contains(path);
+    let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
     let coverage = definition.coverage(&inputs);
     Ok(coverage::findings(&coverage, &tracked.into_iter().collect::<Vec<_>>(), &here))
 }

@@ -1,0 +1,562 @@
+//! The fingerprint of real working trees: real git repositories, no engine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+
+use xtask::ctx::{Ctx, Env, Format};
+use xtask::exec::worktree;
+use xtask::model::config::Project;
+use xtask::model::dockerignore::Dockerignore;
+use xtask::model::fingerprint::{File, Inputs, fingerprint};
+
+/// A repository of its own, gone afterwards.
+struct Repo {
+    top: PathBuf,
+    /// Below it, the folder that is looked at.
+    root: PathBuf,
+    project: Project,
+    ignore: Dockerignore,
+    exports: Vec<(String, String)>,
+}
+
+impl Repo {
+    fn new(name: &str) -> Self {
+        let mut repo = Self::bare_folder(name);
+        repo.git(&["init", "--quiet"]);
+        repo.filter(&["**"]);
+        repo
+    }
+
+    /// A folder without git, below one with a space and a letter outside ASCII.
+    fn bare_folder(name: &str) -> Self {
+        let top = std::env::temp_dir().join("xtask trëe").join(format!("{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&top);
+        fs::create_dir_all(&top).unwrap();
+        let pinned = [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CEILING_DIRECTORIES", "/tmp"),
+            ("GIT_AUTHOR_NAME", "a"),
+            ("GIT_AUTHOR_EMAIL", "a@example.org"),
+            ("GIT_COMMITTER_NAME", "a"),
+            ("GIT_COMMITTER_EMAIL", "a@example.org"),
+            ("GIT_ALLOW_PROTOCOL", "file"),
+        ];
+        let exports = pinned.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let ignore = Dockerignore::parse("").unwrap();
+        Self { root: top.clone(), top, project: project(&["**"]), ignore, exports }
+    }
+
+    fn filter(&mut self, paths: &[&str]) {
+        self.project = project(paths);
+    }
+
+    fn includes(&self, path: &str) -> bool {
+        self.project.service("api").unwrap().paths.includes(path)
+    }
+
+    fn git(&self, args: &[&str]) {
+        let output = self.try_git(args);
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn try_git(&self, args: &[&str]) -> std::process::Output {
+        let exports = self.exports.iter().map(|(name, value)| (name, value));
+        Command::new("git").args(args).current_dir(&self.top).envs(exports).output().unwrap()
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", "m"]);
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.top.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn chmod(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.top.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.top.join(path)).unwrap();
+    }
+
+    fn files(&self) -> Result<Vec<File>, String> {
+        let ctx = Ctx {
+            root: self.root.to_str().unwrap().into(),
+            env: Env::default(),
+            format: Format::Text,
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: self.exports.clone(),
+        };
+        worktree::files(&ctx, |path| match path.strip_suffix('/') {
+            Some(dir) => !self.ignore.excludes_below(dir),
+            None => !self.ignore.excludes(path),
+        })
+    }
+
+    fn print(&self) -> String {
+        self.print_of(&self.files().unwrap())
+    }
+
+    fn print_of(&self, files: &[File]) -> String {
+        let (service, build_args) = (self.project.service("api").unwrap(), BTreeMap::new());
+        let inputs = Inputs { service, target: None, build_args: &build_args, platforms: &[], bases: &[], files };
+        fingerprint(&inputs).to_string()
+    }
+
+    /// Whether `change` changes the fingerprint; that it is the old one again
+    /// after `revert`, and that staging and committing never matter.
+    fn changes(&self, change: impl FnOnce(), revert: impl FnOnce()) -> bool {
+        let before = self.print();
+        change();
+        let after = self.print();
+        revert();
+        assert_eq!(self.print(), before, "what was taken back is still seen");
+        after != before
+    }
+
+    /// The same after `git add` and after `git commit`.
+    fn is_kept_by_committing(&self) {
+        let before = self.print();
+        self.git(&["add", "--all"]);
+        assert_eq!(self.print(), before, "staging changed it");
+        self.commit();
+        assert_eq!(self.print(), before, "committing changed it");
+    }
+
+    fn why(&self) -> String {
+        self.files().expect_err("this is a doubt")
+    }
+}
+
+impl Drop for Repo {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.top);
+        let _ = fs::remove_dir(self.top.parent().unwrap());
+    }
+}
+
+fn project(paths: &[&str]) -> Project {
+    let text = format!(
+        "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
+         [services.api]\nimage = \"demo-api\"\npaths = {paths:?}\n"
+    );
+    Project::parse("services.toml".into(), &text).unwrap()
+}
+
+/// A generator with a fixed seed: the same changes on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// design: for every tracked path, the filter includes it if and only if
+/// changing its bytes or its mode changes the fingerprint.
+#[test]
+fn a_random_change_counts_if_and_only_if_the_filter_includes_it() {
+    const FOLDERS: [&str; 4] = ["", "a/", "a/t/", "b é/"];
+    const NAMES: [&str; 9] = ["x", "y.md", "é", "new\nline", "\"quoted\"", "cr\r", " space ", "-dash", "tab\t*?[x]"];
+    let mut repo = Repo::new("random");
+    repo.filter(&["a/**", "!a/t/**", "**/*.md", "b é/**", "!b é/x"]);
+    let mut dice = Dice(17);
+    for folder in FOLDERS {
+        for name in NAMES {
+            repo.write(&format!("{folder}{name}"), &format!("{folder}{name}"));
+        }
+        symlink("x", repo.top.join(format!("{folder}link"))).unwrap();
+    }
+    repo.commit();
+    let (mut counted, mut left_out) = (0, 0);
+    for round in 0..80 {
+        let before = repo.print();
+        let tracked: Vec<String> = repo.files().unwrap().into_iter().map(|file| file.path).collect();
+        let tracked: Vec<&String> =
+            tracked.iter().filter(|path| !path.ends_with('/') && repo.top.join(path).exists()).collect();
+        let path = tracked[dice.below(tracked.len())].clone();
+        let other = format!("{}{}-{round}", FOLDERS[dice.below(FOLDERS.len())], NAMES[dice.below(NAMES.len())]);
+        let at = repo.top.join(&path);
+        let is_link = at.is_symlink();
+        let mode = at.metadata().unwrap().permissions().mode() & 0o777;
+        let what = match dice.below(7) {
+            0 if !is_link => {
+                repo.write(&path, &format!("{round}"));
+                "edit"
+            }
+            1 if !is_link => {
+                repo.chmod(&path, mode ^ 0o111);
+                "chmod x"
+            }
+            2 if !is_link => {
+                repo.chmod(&path, mode ^ 0o044);
+                "chmod go-r"
+            }
+            3 => {
+                fs::remove_file(&at).unwrap();
+                "delete"
+            }
+            4 => {
+                fs::rename(&at, repo.top.join(&other)).unwrap();
+                "rename"
+            }
+            5 => {
+                repo.write(&other, "new");
+                "new"
+            }
+            _ => {
+                fs::remove_file(&at).unwrap();
+                symlink(format!("to {round}"), &at).unwrap();
+                "retarget"
+            }
+        };
+        let touched = match what {
+            "rename" => vec![path.clone(), other],
+            "new" => vec![other],
+            _ => vec![path.clone()],
+        };
+        let includes = touched.iter().any(|path| repo.includes(path));
+        let after = repo.print();
+        assert_eq!(after != before, includes, "round {round}: {what} {touched:?}");
+        match includes {
+            true => counted += 1,
+            false => left_out += 1,
+        }
+        match dice.below(3) {
+            0 => repo.git(&["add", "--all"]),
+            1 => repo.git(&["add", "--intent-to-add", "."]),
+            _ => {}
+        }
+        assert_eq!(repo.print(), after, "round {round}: staging {what} {touched:?}");
+        if dice.below(2) == 0 {
+            repo.commit();
+            assert_eq!(repo.print(), after, "round {round}: committing {what} {touched:?}");
+        } else {
+            repo.git(&["reset", "--quiet", "--hard"]);
+            repo.git(&["clean", "--quiet", "--force", "-d"]);
+            if what == "chmod go-r" {
+                repo.chmod(&path, mode);
+            }
+            assert_eq!(repo.print(), before, "round {round}: taking {what} {touched:?} back");
+        }
+    }
+    assert!(counted > 20 && left_out > 20, "{counted} {left_out}");
+}
+
+/// What git ignores counts if and only if the context holds it.
+#[test]
+fn an_ignored_file_counts_if_and_only_if_the_context_holds_it() {
+    let mut repo = Repo::new("ignored");
+    repo.ignore = Dockerignore::parse("**/node_modules\n*.log\n").unwrap();
+    repo.write(".gitignore", ".env\nnode_modules/\n*.log\nbuilt/\n");
+    repo.write("src/a", "a");
+    repo.commit();
+    assert!(repo.changes(|| repo.write("src/.env", "1"), || repo.remove("src/.env")));
+    repo.write("src/.env", "1");
+    assert!(repo.changes(|| repo.write("src/.env", "2"), || repo.write("src/.env", "1")));
+    repo.write("built/deep/x", "1");
+    assert!(repo.changes(|| repo.write("built/deep/x", "2"), || repo.write("built/deep/x", "1")));
+    assert!(!repo.changes(|| repo.write("a.log", "1"), || repo.remove("a.log")));
+    // Not even looked into: a pipe would be a doubt.
+    fs::create_dir(repo.top.join("node_modules")).unwrap();
+    let before = repo.print();
+    fifo(&repo, "node_modules/pipe");
+    assert_eq!(repo.print(), before);
+}
+
+fn fifo(repo: &Repo, path: &str) {
+    assert!(Command::new("mkfifo").arg(repo.top.join(path)).status().unwrap().success());
+}
+
+#[test]
+fn a_build_sees_folders_and_permissions_that_git_does_not_record() {
+    let repo = Repo::new("folders");
+    repo.write("a/b", "b");
+    repo.commit();
+    let dir = repo.top.join("a/empty");
+    assert!(repo.changes(|| fs::create_dir(&dir).unwrap(), || fs::remove_dir(&dir).unwrap()));
+    assert!(repo.changes(|| repo.chmod("a", 0o700), || repo.chmod("a", 0o755)));
+    assert!(repo.changes(|| repo.chmod("a/b", 0o600), || repo.chmod("a/b", 0o644)));
+    repo.git(&["config", "core.fileMode", "false"]);
+    assert!(repo.changes(|| repo.chmod("a/b", 0o755), || repo.chmod("a/b", 0o644)));
+    fifo(&repo, "a/pipe");
+    assert!(repo.why().contains("a/pipe is neither a file nor a link"), "{}", repo.why());
+}
+
+#[test]
+fn what_git_was_told_not_to_look_at_is_looked_at() {
+    let repo = Repo::new("told");
+    for name in ["assumed", "skipped", "gone"] {
+        repo.write(name, name);
+    }
+    repo.commit();
+    let before = repo.print();
+    repo.git(&["update-index", "--assume-unchanged", "assumed"]);
+    repo.git(&["update-index", "--skip-worktree", "skipped", "gone"]);
+    assert_eq!(repo.print(), before);
+    assert!(repo.changes(|| repo.write("assumed", "2"), || repo.write("assumed", "assumed")));
+    assert!(repo.changes(|| repo.write("skipped", "2"), || repo.write("skipped", "skipped")));
+    assert!(repo.changes(|| repo.remove("gone"), || repo.write("gone", "gone")));
+}
+
+#[test]
+fn an_intent_to_add_is_the_file_and_not_its_empty_entry() {
+    let repo = Repo::new("intent");
+    repo.commit();
+    repo.write("a", "a");
+    let before = repo.print();
+    repo.git(&["add", "--intent-to-add", "a"]);
+    assert_eq!(repo.print(), before);
+    assert!(repo.changes(|| repo.write("a", "b"), || repo.write("a", "a")));
+    repo.is_kept_by_committing();
+}
+
+#[test]
+fn a_merge_conflict_is_what_lies_in_the_tree() {
+    let repo = Repo::new("conflict");
+    for name in ["a", "deleted"] {
+        repo.write(name, "base");
+    }
+    repo.commit();
+    repo.git(&["checkout", "--quiet", "-b", "other"]);
+    repo.write("a", "theirs");
+    repo.write("deleted", "theirs");
+    repo.commit();
+    repo.git(&["checkout", "--quiet", "-b", "mine", "HEAD~"]);
+    repo.write("a", "mine");
+    repo.remove("deleted");
+    repo.commit();
+    assert!(!repo.try_git(&["merge", "other"]).status.success());
+    let marked = fs::read_to_string(repo.top.join("a")).unwrap();
+    assert!(marked.contains("<<<<<<<"));
+    assert!(repo.changes(|| repo.write("a", "solved"), || repo.write("a", &marked)));
+    repo.write("a", "solved");
+    repo.is_kept_by_committing();
+}
+
+#[test]
+fn a_submodule_is_its_files_and_with_changes_a_doubt() {
+    let lib = Repo::new("lib");
+    lib.write("l", "1");
+    lib.write(".gitignore", "ignored");
+    lib.commit();
+    let repo = Repo::new("super");
+    repo.write("a", "a");
+    repo.git(&["submodule", "--quiet", "add", lib.top.to_str().unwrap(), "lib/sub"]);
+    repo.commit();
+    let clean = repo.print();
+    // Its own ignored files are in the context, as everybody's.
+    assert!(repo.changes(|| repo.write("lib/sub/ignored", "1"), || repo.remove("lib/sub/ignored")));
+    repo.git(&["config", "submodule.lib/sub.ignore", "all"]);
+    repo.write("lib/sub/l", "2");
+    assert_eq!(repo.why(), "the submodule lib/sub has changes");
+    repo.write("lib/sub/l", "1");
+    repo.write("lib/sub/untracked", "1");
+    assert_eq!(repo.why(), "the submodule lib/sub has changes");
+    repo.remove("lib/sub/untracked");
+    assert_eq!(repo.print(), clean);
+    // Another commit, staged, is a state like any other.
+    lib.write("l", "3");
+    lib.commit();
+    repo.git(&["-C", "lib/sub", "pull", "--quiet"]);
+    assert_eq!(repo.why(), "the submodule lib/sub has changes");
+    repo.git(&["add", "--force", "lib/sub"]);
+    let other = repo.print();
+    assert_ne!(other, clean);
+    repo.commit();
+    assert_eq!(repo.print(), other);
+    // Not checked out: git calls that clean, and nothing is there.
+    repo.git(&["submodule", "--quiet", "deinit", "--force", "--all"]);
+    assert_ne!(repo.print(), other);
+    repo.git(&["submodule", "--quiet", "update", "--init"]);
+    assert_eq!(repo.print(), other);
+}
+
+#[test]
+fn a_submodule_goes_by_its_own_path() {
+    let lib = Repo::new("lib-path");
+    lib.write("l", "1");
+    lib.commit();
+    let mut repo = Repo::new("super-path");
+    repo.git(&["submodule", "--quiet", "add", lib.top.to_str().unwrap(), "sub"]);
+    repo.commit();
+    repo.filter(&["sub"]);
+    let counted = repo.print();
+    assert_ne!(counted, repo.print_of(&[]));
+    let paths: Vec<String> = repo.files().unwrap().into_iter().map(|file| file.path).collect();
+    assert!(paths.iter().all(|path| !path.starts_with("sub/")), "{paths:?}");
+    repo.git(&["submodule", "--quiet", "deinit", "--force", "--all"]);
+    assert_ne!(repo.print(), counted);
+}
+
+#[test]
+fn a_repository_inside_is_seen_if_the_context_holds_it() {
+    let mut repo = Repo::new("nested");
+    repo.write("a", "a");
+    repo.commit();
+    repo.write("in/x", "1");
+    repo.git(&["init", "--quiet", "in"]);
+    assert!(repo.changes(|| repo.write("in/x", "2"), || repo.write("in/x", "1")));
+    let has = |repo: &Repo, path: &str| repo.files().unwrap().iter().any(|file| file.path == path);
+    assert!(has(&repo, "in/.git/") && has(&repo, ".git/"), "what git has is named, not listed");
+    assert!(!has(&repo, "in/.git/HEAD"));
+    repo.ignore = Dockerignore::parse("in").unwrap();
+    assert!(!repo.changes(|| repo.write("in/x", "2"), || repo.write("in/x", "1")));
+}
+
+#[test]
+fn the_root_may_be_a_folder_of_the_repository() {
+    let mut repo = Repo::new("below");
+    repo.write("pro ject/a", "a");
+    repo.write("pro ject/é/b", "b");
+    repo.write("beside", "1");
+    repo.commit();
+    repo.root = repo.top.join("pro ject");
+    let paths: Vec<String> = repo.files().unwrap().into_iter().map(|file| file.path).collect();
+    assert_eq!(paths, ["a", "é/", "é/b"]);
+    assert!(repo.changes(|| repo.write("pro ject/a", "2"), || repo.write("pro ject/a", "a")));
+    assert!(repo.changes(|| repo.write("pro ject/new", "2"), || repo.remove("pro ject/new")));
+    assert!(!repo.changes(|| repo.write("beside", "2"), || repo.write("beside", "1")));
+    repo.write("pro ject/é/b", "2");
+    repo.is_kept_by_committing();
+}
+
+#[test]
+fn a_repository_without_commits_has_files_too() {
+    for format in ["sha1", "sha256"] {
+        let repo = Repo::bare_folder(&format!("empty-{format}"));
+        repo.git(&["init", "--quiet", "--object-format", format]);
+        let nothing = repo.print();
+        repo.write("a", "a");
+        assert_ne!(repo.print(), nothing);
+        repo.is_kept_by_committing();
+        assert!(repo.changes(|| repo.write("a", "b"), || repo.write("a", "a")));
+    }
+}
+
+#[test]
+fn without_a_working_tree_nobody_knows() {
+    let repo = Repo::bare_folder("none");
+    assert!(repo.why().contains("not a git repository"), "{}", repo.why());
+    repo.git(&["init", "--quiet", "--bare"]);
+    assert!(repo.why().contains("must be run in a work tree"), "{}", repo.why());
+}
+
+#[test]
+fn without_git_it_says_so() {
+    let mut repo = Repo::new("no-git");
+    repo.exports.push(("PATH".into(), repo.top.to_str().unwrap().into()));
+    assert!(repo.why().contains("git") && repo.why().contains("not found"), "{}", repo.why());
+}
+
+/// Root reads everything, so git is one that can't.
+#[test]
+fn a_file_that_can_not_be_read_is_a_doubt() {
+    let mut repo = Repo::new("unreadable");
+    repo.write("a", "a");
+    repo.ignore = Dockerignore::parse("bin").unwrap();
+    let real = which("git");
+    let deny = "case \"$*\" in *hash-object*) echo 'fatal: could not open a: Permission denied' >&2; exit 128;; esac";
+    repo.write("bin/git", &format!("#!/bin/sh\n{deny}\nexec '{real}' \"$@\"\n"));
+    repo.chmod("bin/git", 0o755);
+    let path = format!("{}:{}", repo.top.join("bin").display(), std::env::var("PATH").unwrap());
+    repo.exports.push(("PATH".into(), path));
+    assert_eq!(repo.why(), "could not open a: Permission denied");
+}
+
+fn which(tool: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A build reads what lies there, not what git would commit.
+#[test]
+fn line_ends_and_filters_count_as_the_tree_has_them() {
+    for (name, config, attributes) in [
+        ("autocrlf", "core.autocrlf", ""),
+        ("attributes", "core.eol", "* text=auto\n"),
+        ("clean", "x.x", "a filter=f\n"),
+    ] {
+        let repo = Repo::new(name);
+        let value = if name == "autocrlf" { "true" } else { "lf" };
+        repo.git(&["config", config, value]);
+        repo.git(&["config", "filter.f.clean", "tr -d '\\r'"]);
+        repo.git(&["config", "filter.f.smudge", "cat"]);
+        repo.write(".gitattributes", attributes);
+        repo.write("a", "one\ntwo\n");
+        repo.commit();
+        let before = repo.print();
+        repo.write("a", "one\r\ntwo\r\n");
+        repo.git(&["add", "a"]);
+        assert!(repo.try_git(&["status", "--porcelain"]).stdout.is_empty(), "{name}: to git it is unchanged");
+        assert_ne!(repo.print(), before, "{name}: to a build it is not");
+        repo.is_kept_by_committing();
+        repo.write("a", "one\ntwo\n");
+        assert_eq!(repo.print(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_file_becomes_a_folder_and_a_folder_a_file_or_a_link() {
+    let repo = Repo::new("becomes");
+    repo.write("a", "a");
+    repo.write("d/x", "x");
+    repo.write("e/x", "x");
+    repo.commit();
+    let before = repo.print();
+    repo.remove("a");
+    repo.write("a/b", "a");
+    let folder = repo.print();
+    assert_ne!(folder, before);
+    repo.is_kept_by_committing();
+    fs::remove_dir_all(repo.top.join("d")).unwrap();
+    repo.write("d", "x");
+    assert_ne!(repo.print(), folder);
+    repo.is_kept_by_committing();
+    // The same names answer behind the link.
+    let file = repo.print();
+    fs::remove_dir_all(repo.top.join("e")).unwrap();
+    repo.write("elsewhere/x", "x");
+    symlink("elsewhere", repo.top.join("e")).unwrap();
+    assert_ne!(repo.print(), file);
+    repo.is_kept_by_committing();
+}
+
+#[test]
+fn configured_headers_of_git_status_are_no_doubt() {
+    let repo = Repo::new("headers");
+    repo.write("a", "a");
+    repo.commit();
+    let before = repo.print();
+    for key in ["status.showStash", "status.branch", "status.relativePaths"] {
+        repo.git(&["config", key, "true"]);
+    }
+    repo.git(&["config", "status.showUntrackedFiles", "no"]);
+    repo.write("a", "stashed");
+    repo.git(&["stash", "--quiet"]);
+    assert_eq!(repo.print(), before);
+    assert!(repo.changes(|| repo.write("new", "1"), || repo.remove("new")));
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_a_doubt() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let repo = Repo::new("bytes");
+    fs::write(repo.top.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+    assert!(repo.why().contains("UTF-8"), "{}", repo.why());
+}
