@@ -419,6 +419,17 @@ fn a_clone_of_depth_one_is_deepened_or_it_is_everything() {
     assert_eq!((typed.affected(), typed.json["base"].as_str()), (vec!["api"], Some(&*fork)));
     let parent = world.checkout("parent", "topic").plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &[]);
     assert_eq!(parent.affected(), ["api"]);
+    // GitHub checks the merge of a pull request out, which no branch holds.
+    repo.git(&["checkout", "--quiet", "--detach", &base]);
+    repo.git(&["merge", "--quiet", "--no-edit", "topic"]);
+    repo.git(&["push", "--quiet", "origin", "HEAD:refs/pull/1/merge"]);
+    let merge = Repo(world.0.join("merge"));
+    repo.git(&["init", "--quiet", merge.0.to_str().unwrap()]);
+    merge.git(&["remote", "add", "origin", &world.url()]);
+    merge.git(&["fetch", "--quiet", "--depth=1", "origin", "+refs/pull/1/merge:refs/remotes/pull/1/merge"]);
+    merge.git(&["checkout", "--quiet", "--detach", "refs/remotes/pull/1/merge"]);
+    let planned = merge.plan(&["--strict"], &event);
+    assert_eq!((planned.affected(), planned.json["base"].as_str()), (vec!["api"], Some(&*fork)));
     // A push needs no merge base, but the commit that was.
     let push = world.pushed("refs/heads/main", &fork, &base);
     assert_eq!(world.checkout("push", "main").plan(&["--strict"], &push).affected(), ["web"]);

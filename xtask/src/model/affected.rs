@@ -19,11 +19,6 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Reads what git writes with `-z`.
-    pub fn of_git(bytes: Vec<u8>) -> Self {
-        Self { text: utf8(bytes), end: '\0' }
-    }
-
     /// Reads a list that somebody else made: a path a line, unless there is a
     /// NUL in it; then NUL ends each. A `./` in front is left out.
     pub fn of_list(bytes: Vec<u8>) -> Self {
@@ -31,7 +26,7 @@ impl Paths {
         Self { text: utf8(bytes), end }
     }
 
-    /// Adds what git writes with `-z`.
+    /// Adds what git writes with `-z`, to nothing or to more of it.
     #[must_use]
     pub fn and(mut self, bytes: Vec<u8>) -> Self {
         self.text.push_str(&utf8(bytes));
@@ -282,7 +277,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         assert_eq!(list("a\n./b c\r\n\nd"), ["a", "b c", "d"]);
         assert_eq!(list("a\nb\0c\0"), ["a\nb", "c"]);
         assert_eq!(list(""), [""; 0]);
-        let git = Paths::of_git(b"a\xff\0".into()).and(b"\xc3\xa9\n\0".into());
+        let git = Paths::default().and(b"a\xff\0".into()).and(b"\xc3\xa9\n\0".into());
         assert_eq!(git.iter().collect::<Vec<_>>(), ["a\u{fffd}", "é\n"]);
     }
 
