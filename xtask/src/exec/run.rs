@@ -38,22 +38,29 @@ pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
     if ctx.verbose {
         ctx.show(step);
     }
-    let sh = xshell::Shell::new()?;
-    sh.change_dir(&ctx.root);
-    let mut cmd = sh.cmd(&step.tool).args(&step.args).quiet().ignore_status();
-    for (name, value) in ctx.exports.iter().chain(&step.env) {
-        cmd = cmd.env(name, value);
-    }
-    if let Some(text) = &step.stdin {
-        cmd = cmd.stdin(text);
-    }
-    let output = cmd.output().with_context(|| format!("could not run `{step}`"))?;
+    let output = match step.stdin {
+        // xshell takes it for an error when a program ends before it has read
+        // all; what the program says of it is then lost.
+        Some(_) => expression(ctx, step).stdout_capture().stderr_capture().run(),
+        None => quietly(ctx, step),
+    };
+    let output = output.with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
         interrupt::check()?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(ended(step, output.status, stderr.trim()).into());
     }
     Ok(output.stdout)
+}
+
+fn quietly(ctx: &Ctx, step: &Step) -> std::io::Result<std::process::Output> {
+    let sh = xshell::Shell::new().map_err(std::io::Error::other)?;
+    sh.change_dir(&ctx.root);
+    let mut cmd = sh.cmd(&step.tool).args(&step.args).quiet().ignore_status();
+    for (name, value) in ctx.exports.iter().chain(&step.env) {
+        cmd = cmd.env(name, value);
+    }
+    cmd.output().map_err(std::io::Error::other)
 }
 
 /// Runs a quick command that may well fail.
