@@ -78,7 +78,8 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         title: stage.to_owned(),
         image: format!("{}-{stage}", project.name).parse().map_err(fault::usage)?,
         dockerfile: "Dockerfile".into(),
-        target: Some(stage.to_owned()),
+        // A stage beside what a service is: no fingerprint is asked for.
+        target: None,
         context: ".".into(),
         paths: PathFilter::new(vec![everything]).map_err(fault::failed)?,
         path_lines: vec![1],
