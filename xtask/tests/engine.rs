@@ -10,14 +10,13 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xtask::ctx::{Ctx, Env, Format};
-use xtask::exec::engine::Engine;
+
+use self::common::{docker, exit, json, stderr, until_it_says};
 
 /// A copy of the demo project that cleans up after itself.
 struct Demo {
@@ -66,44 +65,6 @@ impl Drop for Demo {
         // The folder of all tests goes with the last of them.
         let _ = self.dir.parent().map(std::fs::remove_dir);
     }
-}
-
-fn docker(args: &[&str]) -> String {
-    let ctx = Ctx {
-        root: ".".into(),
-        env: Env::of_process(),
-        format: Format::Text,
-        dry_run: false,
-        verbose: false,
-        terminal: false,
-        exports: Vec::new(),
-    };
-    let engine = Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes");
-    let output = Command::new("docker").args(args).envs(engine.ctx.exports).output().unwrap();
-    assert!(output.status.success(), "docker {args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("{error}: stdout {:?}, stderr {}", String::from_utf8_lossy(&output.stdout), stderr(output))
-    })
-}
-
-fn exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
-}
-
-/// Waits for a line that contains `words`, then goes on reading in the back.
-fn until_it_says(child: &mut std::process::Child, words: &str) {
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let found = lines.by_ref().map_while(Result::ok).any(|line| line.contains(words));
-    assert!(found, "it ended without saying {words:?}");
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
 }
 
 fn interrupt(child: &std::process::Child) {

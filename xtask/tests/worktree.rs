@@ -471,7 +471,7 @@ fn a_file_that_can_not_be_read_is_a_doubt() {
     repo.write("a", "a");
     repo.ignore = Dockerignore::parse("bin").unwrap();
     let real = which("git");
-    let deny = "case \"$*\" in *hash-object*) echo 'fatal: could not open a: Permission denied' >&2; exit 128;; esac";
+    let deny = "case \"$*\" in *hash-object*) cat >/dev/null; echo 'fatal: could not open a: Permission denied' >&2; exit 128;; esac";
     repo.write("bin/git", &format!("#!/bin/sh\n{deny}\nexec '{real}' \"$@\"\n"));
     repo.chmod("bin/git", 0o755);
     let path = format!("{}:{}", repo.top.join("bin").display(), std::env::var("PATH").unwrap());

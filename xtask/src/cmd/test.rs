@@ -92,6 +92,8 @@ fn on_engine() -> Step {
         "xtask",
         "--test",
         "engine",
+        "--test",
+        "current",
         "--",
         "--ignored",
         "--test-threads=2",

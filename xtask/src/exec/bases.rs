@@ -81,7 +81,11 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
 /// what is missing is made.
 pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
     let Some(why) = local(ctx, mode) else {
-        return Ok(references.iter().map(|reference| Base::upstream(reference)).collect());
+        // A name that the engine has is another base when it has another image.
+        let images = images(engine, references).unwrap_or_else(|_| vec![None; references.len()]);
+        let ids = images.into_iter().map(|image| id(&image?));
+        let base = |(reference, id): (&String, _)| Base { id, ..Base::upstream(reference) };
+        return Ok(references.iter().zip(ids).map(base).collect());
     };
     let wanted = stand_ins(references)?;
     if wanted.is_empty() {
@@ -138,14 +142,22 @@ pub fn missing(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
 /// The ids of the stand-ins that the engine has, of this recipe.
 fn ids(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<String>>> {
     let recipe = Inputs::of_host(ctx).recipe();
-    // Side by side: this stands before every build.
-    let found: Vec<_> = thread::scope(|scope| {
-        let asked: Vec<_> = wanted.iter().map(|it| scope.spawn(|| engine.image(&it.image))).collect();
-        asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect::<anyhow::Result<_>>()
-    })?;
+    let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
     let is_right = |image: &Value| image["Config"]["Labels"][RECIPE] == recipe.as_str();
-    let id = |image: Option<Value>| image.filter(is_right)?["Id"].as_str().map(str::to_owned);
-    Ok(found.into_iter().map(id).collect())
+    Ok(found.into_iter().map(|image| id(&image.filter(is_right)?)).collect())
+}
+
+/// What the engine has under these names, asked side by side: this stands
+/// before every build.
+fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<Value>>> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| engine.image(name))).collect();
+        asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect()
+    })
+}
+
+fn id(image: &Value) -> Option<String> {
+    image["Id"].as_str().map(str::to_owned)
 }
 
 /// Makes what is missing. How many that were.

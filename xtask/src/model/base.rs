@@ -34,7 +34,7 @@ pub struct Base {
     pub reference: String,
     /// The image that is bound to them instead.
     pub stand_in: Option<String>,
-    /// What that image is, to the byte, where it is known.
+    /// The image that the engine has under the name, where it has one.
     pub id: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl Base {
 
     /// Whether a registry may have another image under this name tomorrow.
     pub fn can_move(&self) -> bool {
-        self.id.is_none() && !self.reference.contains("@sha256:")
+        self.stand_in.is_none() && !self.reference.contains("@sha256:") && self.reference != "scratch"
     }
 }
 
@@ -227,6 +227,16 @@ pub fn fnv(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_name_that_a_registry_answers_for_can_move() {
+        assert!(Base::upstream("python:3.11").can_move());
+        // The engine's own copy says nothing of the registry's.
+        assert!(Base { id: Some("1".into()), ..Base::upstream("python:3.11") }.can_move());
+        assert!(!Base::upstream("python:3.11@sha256:00").can_move());
+        assert!(!Base::upstream("scratch").can_move());
+        assert!(!Base { stand_in: Some("s".into()), ..Base::upstream("python:3.11") }.can_move());
+    }
 
     fn row(reference: &str) -> String {
         match stand_in(reference) {

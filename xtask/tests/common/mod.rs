@@ -1,9 +1,14 @@
 //! What the tests share: the binary, in surroundings that are pinned.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::Value;
+use xtask::ctx::{Ctx, Env, Format};
+use xtask::exec::engine::Engine;
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -34,4 +39,46 @@ pub fn transcript(output: &Output) -> String {
     }
     // A snapshot holds for machines of either kind.
     transcript.replace("linux-arm64", "linux-amd64")
+}
+
+/// What `docker ARGS` prints, on the engine that we use.
+pub fn docker(args: &[&str]) -> String {
+    let ctx = Ctx {
+        root: ".".into(),
+        env: Env::of_process(),
+        format: Format::Text,
+        dry_run: false,
+        verbose: false,
+        terminal: false,
+        exports: Vec::new(),
+    };
+    let engine = Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes");
+    let output = Command::new("docker").args(args).envs(engine.ctx.exports).output().unwrap();
+    assert!(output.status.success(), "docker {args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command told people.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command printed for programs.
+pub fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: stdout {:?}, stderr {}", String::from_utf8_lossy(&output.stdout), stderr(output))
+    })
+}
+
+/// Makes sure of how a command ended.
+pub fn exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
+}
+
+/// Waits for a line that contains `words`, then goes on reading in the back.
+pub fn until_it_says(child: &mut std::process::Child, words: &str) {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let found = lines.by_ref().map_while(Result::ok).any(|line| line.contains(words));
+    assert!(found, "it ended without saying {words:?}");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
 }

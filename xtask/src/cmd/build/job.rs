@@ -160,13 +160,17 @@ impl Built {
     }
 }
 
-/// Builds, and once more where the containerd image store collected a layer of
-/// the image that is being replaced while the new one was unpacked on it: a
-/// race inside of the engine, and everything is cached by then.
+/// Of races inside of the containerd image store: a layer of the image that is
+/// being replaced was collected while the new one was unpacked on it; two
+/// builds gave one name to an image at the same moment.
+const RACES: [&str; 2] = ["parent snapshot", "\": already exists"];
+
+/// Builds, and once more where the engine lost a race: everything is cached by
+/// then.
 fn steadily(ctx: &Ctx, step: &Step, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<()> {
     match build(step) {
-        Err(error) if fault::said(&error).contains("parent snapshot") => {
-            ctx.say("note: the engine lost a layer that it was unpacking on; building once more from its cache");
+        Err(error) if RACES.iter().any(|words| fault::said(&error).contains(words)) => {
+            ctx.say("note: the engine tripped over another build of this image; building once more from its cache");
             build(step)
         }
         result => result,
