@@ -298,6 +298,21 @@ fn a_build_sees_folders_and_permissions_that_git_does_not_record() {
     assert!(repo.why().contains("a/pipe is neither a file nor a link"), "{}", repo.why());
 }
 
+/// BuildKit makes the folders on the way to a file that a rule takes back, and
+/// no others.
+#[test]
+fn a_folder_on_the_way_to_what_the_context_holds_counts() {
+    let mut repo = Repo::new("way");
+    repo.ignore = Dockerignore::parse("*\n!src/**/*.py").unwrap();
+    repo.write("src/x/a.py", "a");
+    repo.write("src/y/a.md", "a");
+    repo.commit();
+    assert!(repo.changes(|| repo.chmod("src/x", 0o700), || repo.chmod("src/x", 0o755)));
+    assert!(!repo.changes(|| repo.chmod("src/y", 0o700), || repo.chmod("src/y", 0o755)));
+    let dir = repo.top.join("src/empty");
+    assert!(!repo.changes(|| fs::create_dir(&dir).unwrap(), || fs::remove_dir(&dir).unwrap()));
+}
+
 #[test]
 fn what_git_was_told_not_to_look_at_is_looked_at() {
     let repo = Repo::new("told");

@@ -172,26 +172,27 @@ fn read_status(text: &str, prefix: &str, listing: &mut Listing) -> Result<(), St
     Ok(())
 }
 
-/// Adds all that the context holds below a folder, and the folders themselves.
-fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut BTreeSet<String>) -> Result<(), String> {
+/// Adds all that the context holds below a folder, and the folders themselves:
+/// those that it holds, and those on the way to what it holds.
+fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut BTreeSet<String>) -> Result<bool, String> {
     let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
+    let mut any = false;
     for entry in ctx.root.join(dir).read_dir_utf8().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let path = format!("{dir}{}", entry.file_name());
-        let held = holds(&path);
-        if !entry.file_type().map_err(unreadable)?.is_dir() {
-            found.extend(held.then_some(path));
-            continue;
+        let mut path = format!("{dir}{}", entry.file_name());
+        let mut held = holds(&path);
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            path.push('/');
+            // Git's own folder changes with every command: whether it matters
+            // is for others to say.
+            if entry.file_name() != ".git" && holds(&path) {
+                held |= walk(ctx, &path, holds, found)?;
+            }
         }
-        let below = format!("{path}/");
-        // Git's own folder changes with every command: whether it matters is
-        // for others to say.
-        if entry.file_name() != ".git" && holds(&below) {
-            walk(ctx, &below, holds, found)?;
-        }
-        found.extend(held.then_some(below));
+        any |= held;
+        found.extend(held.then_some(path));
     }
-    Ok(())
+    Ok(any)
 }
 
 /// A file of a submodule goes by the submodule's path: that is what filters know.
