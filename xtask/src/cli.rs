@@ -244,27 +244,12 @@ pub enum EngineVerb {
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
-    /// Some parts instead of all
-    #[arg(value_enum, value_name = "PART")]
-    pub parts: Vec<Part>,
+    /// Some parts instead of all: `rust`, `workflows`, `images` and those of the services
+    #[arg(value_name = "PART")]
+    pub parts: Vec<String>,
     /// First install whatever `cargo xtask setup` finds missing
     #[arg(long)]
     pub setup: bool,
-}
-
-/// A part of `test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Part {
-    /// The xtask: format, lints, unit and property tests, plans
-    Rust,
-    /// apps/backend in its own stage, with real Postgres and Redis
-    Backend,
-    /// apps/frontend in its own stage
-    Frontend,
-    /// .github, by the linters of workflows in their stages
-    Workflows,
-    /// The images and every verb, on the real engine
-    Images,
 }
 
 /// Options of `bench`.

@@ -7,7 +7,7 @@
 
 use std::sync::Mutex;
 
-use crate::cli::{Part, TestArgs};
+use crate::cli::TestArgs;
 use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
@@ -20,28 +20,38 @@ use crate::model::tally::{Tally, tally};
 use crate::plan::container::Scene;
 use crate::plan::step::{Plan, Step};
 
-const ALL: [Part; 5] = [Part::Rust, Part::Workflows, Part::Backend, Part::Frontend, Part::Images];
+/// What can be tested alone.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// The xtask: format, lints, unit and property tests, plans.
+    Rust,
+    /// .github: by `ci check`, and by the linters in their stages.
+    Workflows,
+    /// A service's own tests, in their stage.
+    Service(&'a Service, &'a Test),
+    /// The images and every verb, on the real engine.
+    Images,
+}
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
-    let parts = if args.parts.is_empty() { &ALL[..] } else { &args.parts };
+    let parts = parts(ctx, project, &args.parts)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(project, parts, args.setup));
+        return cmd::print(ctx, &plan(project, &parts, args.setup));
     }
     // What started an engine for a test run stops it at the end.
-    let _engine = match args.setup && needs_engine(parts) {
+    let _engine = match args.setup && needs_engine(&parts) {
         true if cmd::setup::ensure(ctx, &cmd::all_images(ctx, project)?)? => Some(Started(ctx)),
         _ => None,
     };
     let mut sum = Tally::default();
     let mut failed = Vec::new();
-    for part in parts {
-        ctx.say(format!("── {part:?}"));
+    for (name, part) in parts {
+        ctx.say(format!("── {name}"));
         let (counted, result) = match part {
             Part::Rust => rust(ctx),
-            Part::Backend => staged(ctx, project, "backend"),
-            Part::Frontend => staged(ctx, project, "web"),
             Part::Workflows => workflows(ctx, project),
+            Part::Service(service, test) => staged(ctx, project, service, test),
             Part::Images => counted(ctx, &on_engine()),
         };
         interrupt::check()?;
@@ -50,7 +60,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
             // A part that fails before its runner counts has failed once.
             sum.failed += u64::from(counted.failed == 0);
             ctx.say(fault::render(&error));
-            failed.push(format!("{part:?}").to_lowercase());
+            failed.push(name);
         }
     }
     let Tally { passed, failed: not } = sum;
@@ -65,8 +75,27 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         .into())
 }
 
-fn needs_engine(parts: &[Part]) -> bool {
-    parts.iter().any(|part| *part != Part::Rust)
+/// The parts of these names, or all that the project has.
+fn parts<'a>(ctx: &Ctx, project: &'a Project, names: &[String]) -> anyhow::Result<Vec<(&'a str, Part<'a>)>> {
+    let mut all = Vec::new();
+    // Another project has no xtask of its own to test.
+    let is_ours = ctx.root.join("xtask/Cargo.toml").is_file();
+    all.extend(is_ours.then_some(("rust", Part::Rust)));
+    all.extend(project.ci.is_some().then_some(("workflows", Part::Workflows)));
+    let tested = project.services.values().filter_map(|service| Some((service, service.test.as_ref()?)));
+    all.extend(tested.map(|(service, test)| (test.part.as_str(), Part::Service(service, test))));
+    all.extend(is_ours.then_some(("images", Part::Images)));
+    if let Some(wrong) = names.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
+        let known = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        return Err(fault::usage(format!("nothing to test is called `{wrong}`"))
+            .help(format!("the parts are: {known}"))
+            .into());
+    }
+    Ok(all.into_iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name)).collect())
+}
+
+fn needs_engine(parts: &[(&str, Part<'_>)]) -> bool {
+    parts.iter().any(|(_, part)| !matches!(part, Part::Rust))
 }
 
 /// Stops the private engine at the end, unless a person had it running.
@@ -137,9 +166,8 @@ fn counted(ctx: &Ctx, step: &Step) -> (Tally, anyhow::Result<()>) {
 }
 
 /// A service's own tests, in its stage.
-fn staged(ctx: &Ctx, project: &Project, name: &str) -> (Tally, anyhow::Result<()>) {
+fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> (Tally, anyhow::Result<()>) {
     let attempt = || -> anyhow::Result<(Tally, anyhow::Result<()>)> {
-        let (service, test) = tested(project, name)?;
         let engine = Engine::connect(ctx)?;
         let tag = "local".parse().map_err(fault::usage)?;
         let image = cmd::build::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
@@ -150,48 +178,41 @@ fn staged(ctx: &Ctx, project: &Project, name: &str) -> (Tally, anyhow::Result<()
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
 }
 
-/// The linters of .github, each counted as one test.
+/// `ci check` and each linter of .github, one test each.
 fn workflows(ctx: &Ctx, project: &Project) -> (Tally, anyhow::Result<()>) {
-    let mut tally = Tally::default();
-    let engine = match Engine::connect(ctx) {
-        Ok(engine) => engine,
-        Err(error) => return (tally, Err(error)),
-    };
-    let mut result = Ok(());
-    for stage in cmd::lint::stages(project) {
-        match cmd::lint::workflows(&engine, project, stage) {
-            Ok(()) => tally.passed += 1,
-            Err(error) => {
-                tally.failed += 1;
-                result = result.and(Err(error));
-            }
+    let mut results = Vec::new();
+    if ctx.root.join(".git").exists() {
+        results.push(cmd::ci::check::nothing_is_wrong(ctx, project));
+    } else {
+        ctx.say("note: not a git checkout: `cargo xtask ci check` is left out");
+    }
+    match Engine::connect(ctx) {
+        Ok(engine) => {
+            let stages = cmd::lint::stages(project).iter();
+            results.extend(stages.map(|stage| cmd::lint::workflows(&engine, project, stage)));
         }
+        Err(error) => results.push(Err(error)),
     }
-    (tally, result)
+    let failed = results.iter().filter(|result| result.is_err()).count() as u64;
+    let tally = Tally { passed: results.len() as u64 - failed, failed };
+    (tally, results.into_iter().collect())
 }
 
-fn tested<'a>(project: &'a Project, name: &str) -> anyhow::Result<(&'a Service, &'a Test)> {
-    let service = project.service(name)?;
-    match &service.test {
-        Some(test) => Ok((service, test)),
-        None => Err(fault::usage(format!("`services.{name}` has no `test` table")).into()),
-    }
-}
-
-fn plan(project: &Project, parts: &[Part], with_setup: bool) -> Plan {
+fn plan(project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan {
     let mut plan = Plan::default();
     if with_setup && needs_engine(parts) {
         plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
     }
     let scene = Scene { project, id: "test".into() };
-    for part in parts {
+    for (_, part) in parts {
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
             Part::Images => plan.steps.push(on_engine()),
-            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(project)),
-            Part::Backend | Part::Frontend => {
-                let name = if *part == Part::Backend { "backend" } else { "web" };
-                let Ok((service, test)) = tested(project, name) else { continue };
+            Part::Workflows => {
+                plan.steps.push(Step::new("cargo").args(["xtask", "ci", "check"]));
+                plan.steps.extend(cmd::lint::workflow_plan(project));
+            }
+            Part::Service(service, test) => {
                 let image = format!("{}-test:local", service.image);
                 plan.steps.push(
                     Step::new("docker").args(["buildx", "build", "--file", service.dockerfile.as_str()]).args([

@@ -13,6 +13,22 @@ use crate::model::finding::Finding;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
+    let found = findings(ctx, project)?;
+    ctx.result(&serde_json::json!({ "findings": found }), || match lines(ctx, &found) {
+        lines if lines.is_empty() => "nothing is wrong".into(),
+        lines => lines.join("\n"),
+    })?;
+    none(&found)
+}
+
+/// The same as a test: what is wrong goes to stderr.
+pub fn nothing_is_wrong(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
+    let found = findings(ctx, project)?;
+    lines(ctx, &found).iter().for_each(|line| ctx.say(line));
+    none(&found)
+}
+
+fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
     let tracked = worktree::tracked(ctx).map_err(|why| {
         fault::failed(format!("git does not say which files are tracked: {why}"))
             .help("run it in a git checkout; `git init && git add --all` makes one")
@@ -23,14 +39,18 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     }
     found.sort();
     found.dedup();
-    ctx.result(&serde_json::json!({ "findings": found }), || {
-        let row = |Finding { file, line, message, help }: &Finding| match ctx.format {
-            Format::Github => github::error_at(file, *line, &format!("{message}\nhelp: {help}")),
-            _ => format!("{file}:{line}: {message}\n  help: {help}"),
-        };
-        let lines: Vec<String> = found.iter().map(row).collect();
-        if lines.is_empty() { "nothing is wrong".into() } else { lines.join("\n") }
-    })?;
+    Ok(found)
+}
+
+fn lines(ctx: &Ctx, found: &[Finding]) -> Vec<String> {
+    let line = |Finding { file, line, message, help }: &Finding| match ctx.format {
+        Format::Github => github::error_at(file, *line, &format!("{message}\nhelp: {help}")),
+        _ => format!("{file}:{line}: {message}\n  help: {help}"),
+    };
+    found.iter().map(line).collect()
+}
+
+fn none(found: &[Finding]) -> anyhow::Result<()> {
     match found.len() {
         0 => Ok(()),
         1 => Err(fault::failed("1 finding").into()),

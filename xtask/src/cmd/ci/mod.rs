@@ -1,6 +1,6 @@
 //! `ci`: one file a verb; what workflows run, and what keeps workflows right.
 
-mod check;
+pub mod check;
 mod install;
 pub mod plan;
 pub mod report;
