@@ -1,4 +1,4 @@
-//! `lint`: formats and lints of the xtask, and the linters of workflows in the
+//! `lint`: formats and lints of the xtask, `ci check`, and the linters of workflows in the
 //! stages of the Dockerfile that hold them: each of its pinned version, on a
 //! machine that has an engine and nothing else. The applications' linters run
 //! in their test stages, where their tools are.
@@ -22,6 +22,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         return cmd::print(ctx, &Plan { steps, finally: Vec::new() });
     }
     plan.steps.iter().try_for_each(|step| run::run(ctx, step))?;
+    check(ctx, project).unwrap_or(Ok(()))?;
     if stages(project).is_empty() {
         return Ok(());
     }
@@ -41,6 +42,15 @@ pub fn plan() -> Plan {
     Plan { steps, finally: Vec::new() }
 }
 
+/// `ci check`, where there is a repository to be checked.
+pub fn check(ctx: &Ctx, project: &Project) -> Option<anyhow::Result<()>> {
+    if ctx.root.join(".git").exists() {
+        return Some(cmd::ci::check::nothing_is_wrong(ctx, project));
+    }
+    ctx.say("note: not a git checkout: `cargo xtask ci check` is left out");
+    None
+}
+
 /// The stages whose commands lint .github.
 pub fn stages(project: &Project) -> &[String] {
     project.ci.as_ref().map_or(&[], |ci| &ci.lint)
@@ -53,14 +63,15 @@ pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Res
     run::run(&engine.ctx, &lint(project, stage, image.as_str()))
 }
 
-/// What `workflows` does for each stage, as lines.
+/// `check`, and what `workflows` does for each stage, as lines.
 pub fn workflow_plan(project: &Project) -> Vec<Step> {
     let steps = |stage: &String| {
         let image = format!("{}-{stage}-test:local", project.name);
         let build = Step::new("docker").args(["buildx", "build", "--file", "Dockerfile", "--target", stage]);
         [build.args(["--tag", &image, "--load", "."]), lint(project, stage, &image)]
     };
-    stages(project).iter().flat_map(steps).collect()
+    let check = Step::new("cargo").args(["xtask", "ci", "check"]);
+    std::iter::once(check).chain(stages(project).iter().flat_map(steps)).collect()
 }
 
 fn lint(project: &Project, stage: &str, image: &str) -> Step {

@@ -180,12 +180,7 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> (Tall
 
 /// `ci check` and each linter of .github, one test each.
 fn workflows(ctx: &Ctx, project: &Project) -> (Tally, anyhow::Result<()>) {
-    let mut results = Vec::new();
-    if ctx.root.join(".git").exists() {
-        results.push(cmd::ci::check::nothing_is_wrong(ctx, project));
-    } else {
-        ctx.say("note: not a git checkout: `cargo xtask ci check` is left out");
-    }
+    let mut results: Vec<_> = cmd::lint::check(ctx, project).into_iter().collect();
     match Engine::connect(ctx) {
         Ok(engine) => {
             let stages = cmd::lint::stages(project).iter();
@@ -208,10 +203,7 @@ fn plan(project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
             Part::Images => plan.steps.push(on_engine()),
-            Part::Workflows => {
-                plan.steps.push(Step::new("cargo").args(["xtask", "ci", "check"]));
-                plan.steps.extend(cmd::lint::workflow_plan(project));
-            }
+            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(project)),
             Part::Service(service, test) => {
                 let image = format!("{}-test:local", service.image);
                 plan.steps.push(
