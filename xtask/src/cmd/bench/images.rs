@@ -1,102 +1,35 @@
-//! `bench`: our figures, each beside the raw tool in the same run.
-//!
-//! A time on a shared machine says little; the ratio of two medians, taken in
-//! turns, says what xtask costs. Everything happens in a copy of the checkout,
-//! so that the line that is changed is nobody's work.
+//! What images cost: to build, to ship, to start and to stop.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::BenchArgs;
 use crate::cmd;
+use crate::cmd::bench::{Bench, Figure, median, plain, timed};
+use crate::cmd::build::current;
 use crate::cmd::definition::Definition;
-use crate::ctx::Ctx;
-use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{ask, bases, files, interrupt, run};
-use crate::fault;
-use crate::model::bytes::Bytes;
-use crate::model::config::{Project, Service};
+use crate::exec::{ask, bases, files, run};
+use crate::model::config::Service;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
 use crate::plan::step::Step;
 
-#[derive(Serialize)]
-struct Figure {
-    name: String,
-    ours: f64,
-    raw: Option<f64>,
-    ratio: Option<f64>,
-    unit: &'static str,
-}
-
-/// Runs the verb.
-pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()> {
-    if ctx.dry_run {
-        return Err(fault::usage("`bench` measures; it has no plan to show").into());
-    }
-    let engine = Engine::connect(ctx)?;
-    let copy = files::Temporary::new("checkout")?;
-    let mut bench = Bench { engine: &engine, project, args, root: copy.path().to_owned(), changes: 0 };
-    bench.copy()?;
-    let mut figures = Vec::new();
-    for service in project.services.values() {
-        bench.builds(service, &mut figures)?;
-        bench.bytes(service, &mut figures)?;
-        bench.containers(service, &mut figures)?;
-    }
-    ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
-        figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n")
-    })
-}
-
-impl Figure {
-    fn line(&self) -> String {
-        let value = |value: f64| match self.unit {
-            "bytes" => Bytes(value as u64).to_string(),
-            unit => format!("{value:.3} {unit}"),
-        };
-        let raw = self.raw.map_or(String::new(), |raw| format!("raw {:<12}", value(raw)));
-        let ratio = self.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}×"));
-        format!("{:<56} {:<12} {raw} {ratio}", self.name, value(self.ours)).trim_end().to_owned()
-    }
-}
-
-struct Bench<'a> {
-    engine: &'a Engine,
-    project: &'a Project,
-    args: &'a BenchArgs,
-    root: Utf8PathBuf,
-    changes: u32,
-}
-
 impl Bench<'_> {
-    /// The checkout as it stands, without what git ignores.
-    fn copy(&self) -> anyhow::Result<()> {
-        let ctx = &self.engine.ctx;
-        let list = Step::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        for file in run::read(ctx, &list)?.split('\0').filter(|file| !file.is_empty()) {
-            let to = self.root.join(file);
-            std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
-            // A file that is deleted but not yet in the index is no file.
-            if ctx.root.join(file).is_file() {
-                std::fs::copy(ctx.root.join(file), to)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
-        let ours = self.ours(service)?;
+    pub(super) fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let bases = clap::ValueEnum::to_possible_value(&self.args.bases)
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        let unchanged = self.ours(&self.root)?.args(["docker", &service.name, "--bases", &bases]);
+        let ours = unchanged.clone().arg("--force");
         let raw = buildx(&self.request(service, Output::Load)?);
         self.time(&raw)?;
         let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
         figures.push(timed(format!("{}: nothing changed (--force)", service.name), pairs));
+        let pairs = self.in_turns(&unchanged, &raw, |_| Ok(()))?;
+        figures.push(timed(format!("{}: nothing changed", service.name), pairs));
         if let Some(file) = self.source(service) {
             let pairs = self.in_turns(&ours, &raw, |bench| bench.change(&file))?;
             figures.push(timed(format!("{}: one line changed, to a loaded image", service.name), pairs));
@@ -104,7 +37,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn bytes(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    pub(super) fn bytes(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let before = self.layers(service)?;
         let base = self.base_layers(service)?;
         let ours: u64 = before.layers.iter().skip(base).map(|(_, size)| size).sum();
@@ -123,7 +56,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn containers(&self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    pub(super) fn containers(&self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let Some(run) = &service.run else { return Ok(()) };
         let (mut to_health, mut to_exit) = (Vec::new(), Vec::new());
         for _ in 0..self.args.runs {
@@ -153,23 +86,6 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Our command, as CI calls it: the binary itself.
-    fn ours(&self, service: &Service) -> anyhow::Result<Step> {
-        let binary = Utf8PathBuf::from_path_buf(std::env::current_exe()?)
-            .map_err(|_| fault::failed("our own path is not UTF-8"))?;
-        let bases = clap::ValueEnum::to_possible_value(&self.args.bases)
-            .map_or_else(String::new, |value| value.get_name().to_owned());
-        Ok(Step::new(binary).args([
-            "--root",
-            self.root.as_str(),
-            "docker",
-            &service.name,
-            "--force",
-            "--bases",
-            &bases,
-        ]))
-    }
-
     /// The same build without us.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
@@ -177,35 +93,10 @@ impl Bench<'_> {
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
         request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
         request.output = output;
-        Ok(request)
-    }
-
-    fn at_copy(&self) -> Ctx {
-        Ctx { root: self.root.clone(), ..self.engine.ctx.clone() }
-    }
-
-    fn time(&self, step: &Step) -> anyhow::Result<f64> {
-        interrupt::check()?;
-        let started = Instant::now();
-        run::read(&self.at_copy(), step)?;
-        Ok(started.elapsed().as_secs_f64())
-    }
-
-    /// Ours and the raw tool in turns, each after the same preparation.
-    fn in_turns(
-        &mut self,
-        ours: &Step,
-        raw: &Step,
-        mut prepare: impl FnMut(&mut Self) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(f64, f64)> {
-        let (mut of_ours, mut of_raw) = (Vec::new(), Vec::new());
-        for _ in 0..self.args.runs {
-            for (step, times) in [(ours, &mut of_ours), (raw, &mut of_raw)] {
-                prepare(self)?;
-                times.push(self.time(step)?);
-            }
+        if let Ok(fingerprint) = current::fingerprint(&ctx, service, &request) {
+            request.labels.push((current::label(self.project), fingerprint.to_string()));
         }
-        Ok((median(of_ours), median(of_raw)))
+        Ok(request)
     }
 
     /// A source file that the image is made of.
@@ -291,17 +182,4 @@ impl Bench<'_> {
 struct Manifest {
     layers: Vec<(String, u64)>,
     config: u64,
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn timed(name: String, (ours, raw): (f64, f64)) -> Figure {
-    Figure { name, ours, raw: Some(raw), ratio: Some(ours / raw), unit: "s" }
-}
-
-fn plain(name: String, ours: f64, unit: &'static str) -> Figure {
-    Figure { name, ours, raw: None, ratio: None, unit }
 }

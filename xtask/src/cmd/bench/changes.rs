@@ -1,0 +1,34 @@
+//! What `ci plan` costs, beside the question to git that it can't do without.
+
+use crate::cmd::bench::{Bench, Figure, timed};
+use crate::exec::{files, run};
+use crate::model::config::FILE;
+use crate::plan::step::Step;
+
+/// How many files change.
+const FILES: usize = 1000;
+
+impl Bench<'_> {
+    /// Two commits that differ in many files, none of which any service is made
+    /// from: then no pattern is spared.
+    pub(super) fn plans(&mut self, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let folder = files::Temporary::new("history")?;
+        let root = folder.path();
+        for text in ["before", "after"] {
+            for number in 0..FILES {
+                let file = root.join(format!("library/part-{}/src/file-{number}.txt", number % 20));
+                std::fs::create_dir_all(file.parent().unwrap_or(root))?;
+                std::fs::write(file, format!("{number} {text}\n"))?;
+            }
+            std::fs::copy(self.engine.ctx.root.join(FILE), root.join(FILE))?;
+            self.commit(root)?;
+        }
+        let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD~1", "--head", "HEAD"]);
+        let raw = Step::new("git").args(["-C", root.as_str()]);
+        let raw = raw.args(["diff", "--name-only", "--no-renames", "-z", "HEAD~1...HEAD"]);
+        run::bytes(&self.engine.ctx, &raw)?;
+        let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
+        figures.push(timed(format!("ci plan: {FILES} changed files (raw: git diff)"), pairs));
+        Ok(())
+    }
+}

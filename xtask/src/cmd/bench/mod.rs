@@ -1,0 +1,147 @@
+//! `bench`: our figures, each beside the raw tool in the same run.
+//!
+//! A time on a shared machine says little; the ratio of two medians, taken in
+//! turns, says what xtask costs. Everything happens in a copy of the checkout,
+//! so that the line that is changed is nobody's work.
+
+mod changes;
+mod images;
+
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use crate::cli::BenchArgs;
+use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
+use crate::exec::{files, interrupt, run};
+use crate::fault;
+use crate::model::bytes::Bytes;
+use crate::model::config::Project;
+use crate::plan::step::Step;
+
+#[derive(Serialize)]
+struct Figure {
+    name: String,
+    ours: f64,
+    raw: Option<f64>,
+    ratio: Option<f64>,
+    unit: &'static str,
+}
+
+/// Runs the verb.
+pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()> {
+    if ctx.dry_run {
+        return Err(fault::usage("`bench` measures; it has no plan to show").into());
+    }
+    let engine = Engine::connect(ctx)?;
+    let copy = files::Temporary::new("checkout")?;
+    let mut bench = Bench { engine: &engine, project, args, root: copy.path().to_owned(), changes: 0 };
+    bench.copy()?;
+    let mut figures = Vec::new();
+    for service in project.services.values() {
+        bench.builds(service, &mut figures)?;
+        bench.bytes(service, &mut figures)?;
+        bench.containers(service, &mut figures)?;
+    }
+    bench.plans(&mut figures)?;
+    ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
+        figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+impl Figure {
+    fn line(&self) -> String {
+        let value = |value: f64| match self.unit {
+            "bytes" => Bytes(value as u64).to_string(),
+            unit => format!("{value:.3} {unit}"),
+        };
+        let raw = self.raw.map_or(String::new(), |raw| format!("raw {:<12}", value(raw)));
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}×"));
+        format!("{:<56} {:<12} {raw} {ratio}", self.name, value(self.ours)).trim_end().to_owned()
+    }
+}
+
+struct Bench<'a> {
+    engine: &'a Engine,
+    project: &'a Project,
+    args: &'a BenchArgs,
+    root: Utf8PathBuf,
+    changes: u32,
+}
+
+impl Bench<'_> {
+    /// The checkout as it stands, without what git ignores.
+    fn copy(&self) -> anyhow::Result<()> {
+        let ctx = &self.engine.ctx;
+        let list = Step::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        for file in run::read(ctx, &list)?.split('\0').filter(|file| !file.is_empty()) {
+            let to = self.root.join(file);
+            std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
+            // A file that is deleted but not yet in the index is no file.
+            if ctx.root.join(file).is_file() {
+                std::fs::copy(ctx.root.join(file), to)?;
+            }
+        }
+        // As in a checkout, git knows every file.
+        self.commit(&self.root)
+    }
+
+    /// Makes a repository of a folder, with all that is in it.
+    fn commit(&self, dir: &Utf8Path) -> anyhow::Result<()> {
+        let identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false"];
+        let git = || Step::new("git").args(["-C", dir.as_str()]).args(identity);
+        run::read(&self.engine.ctx, &git().args(["init", "--quiet", "--initial-branch=main"]))?;
+        run::read(&self.engine.ctx, &git().args(["add", "--all"]))?;
+        run::read(&self.engine.ctx, &git().args(["commit", "--quiet", "--no-verify", "--message=all"])).map(drop)
+    }
+
+    /// Our own program, as CI calls it.
+    fn ours(&self, root: &Utf8Path) -> anyhow::Result<Step> {
+        let binary = Utf8PathBuf::from_path_buf(std::env::current_exe()?)
+            .map_err(|_| fault::failed("our own path is not UTF-8"))?;
+        Ok(Step::new(binary).args(["--root", root.as_str()]))
+    }
+
+    fn at_copy(&self) -> Ctx {
+        Ctx { root: self.root.clone(), ..self.engine.ctx.clone() }
+    }
+
+    fn time(&self, step: &Step) -> anyhow::Result<f64> {
+        interrupt::check()?;
+        let started = Instant::now();
+        run::bytes(&self.at_copy(), step)?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// Ours and the raw tool in turns, each after the same preparation.
+    fn in_turns(
+        &mut self,
+        ours: &Step,
+        raw: &Step,
+        mut prepare: impl FnMut(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(f64, f64)> {
+        let (mut of_ours, mut of_raw) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.runs {
+            for (step, times) in [(ours, &mut of_ours), (raw, &mut of_raw)] {
+                prepare(self)?;
+                times.push(self.time(step)?);
+            }
+        }
+        Ok((median(of_ours), median(of_raw)))
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn timed(name: String, (ours, raw): (f64, f64)) -> Figure {
+    Figure { name, ours, raw: Some(raw), ratio: Some(ours / raw), unit: "s" }
+}
+
+fn plain(name: String, ours: f64, unit: &'static str) -> Figure {
+    Figure { name, ours, raw: None, ratio: None, unit }
+}
