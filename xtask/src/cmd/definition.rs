@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::worktree;
+use crate::exec::worktree::{self, Moment};
 use crate::fault::{self, Fault};
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
@@ -17,7 +17,8 @@ use crate::model::fingerprint::File;
 
 /// Both files of one service.
 pub struct Definition<'a> {
-    service: &'a Service,
+    /// What is built.
+    pub service: &'a Service,
     text: String,
     /// The rules of the context.
     pub ignore: Dockerignore,
@@ -29,6 +30,11 @@ impl<'a> Definition<'a> {
     /// The files of the working tree that a build may see, or git knows.
     pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
         worktree::files(ctx, |path| self.holds(path))
+    }
+
+    /// What a build may see, at this moment.
+    pub fn moment(&self, ctx: &Ctx) -> Result<Moment, String> {
+        worktree::moment(ctx, |path| self.holds(path))
     }
 
     /// Reads them.

@@ -8,7 +8,7 @@
 //! means a build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::thread;
 
 use crate::ctx::Ctx;
@@ -68,6 +68,22 @@ pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, Strin
     }
     files.extend(hash(ctx, unknown)?);
     Ok(files.into_iter().map(|file| of_module(file, &modules)).collect())
+}
+
+/// Every file and folder with the time of its last change, its inode and its
+/// size. Two moments are equal: nothing was touched in between.
+pub type Moment = Vec<(String, (i64, i64), u64, u64)>;
+
+/// All that a build can see, as it lies there: a look at each file, where
+/// [`files`] needs git's answers as well.
+pub fn moment(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Moment, String> {
+    let mut paths = BTreeSet::new();
+    walk(ctx, "", &holds, &mut paths)?;
+    let moment = |path: String| {
+        let it = ctx.root.join(&path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
+        Ok((path, (it.ctime(), it.ctime_nsec()), it.ino(), it.size()))
+    };
+    paths.into_iter().map(moment).collect()
 }
 
 /// The paths that git tracks, from the root.

@@ -89,11 +89,12 @@ impl Bench<'_> {
     /// The same build without us.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
-        let images = Definition::read(&ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())?;
+        let definition = Definition::read(&ctx, service)?;
+        let images = definition.images(service.target.as_deref(), &BTreeMap::new())?;
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
         request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
         request.output = output;
-        if let Ok(fingerprint) = current::fingerprint(&ctx, service, &request) {
+        if let Ok(fingerprint) = current::fingerprint(&ctx, &definition, &request) {
             request.labels.push((current::label(self.project), fingerprint.to_string()));
         }
         Ok(request)

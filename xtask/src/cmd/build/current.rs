@@ -23,9 +23,8 @@ use crate::plan::build::{Output, Request};
 use crate::plan::step::Step;
 
 /// The fingerprint of what a request would build now, or why nobody knows.
-pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fingerprint, String> {
-    let target = request.target.as_deref();
-    let definition = Definition::read(ctx, service).map_err(|fault| fault.to_string())?;
+pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Fingerprint, String> {
+    let (service, target) = (definition.service, request.target.as_deref());
     let files = definition.files(ctx)?;
     let build_args = build_args(ctx, &request.build_args);
     let inputs = definition
@@ -59,13 +58,14 @@ pub fn fingerprint(ctx: &Ctx, service: &Service, request: &Request) -> Result<Fi
 /// The same of what `docker SERVICE` builds without options, on upstream's
 /// bases.
 pub fn of_service(ctx: &Ctx, project: &Project, service: &Service) -> Result<Fingerprint, String> {
+    let definition = Definition::read(ctx, service).map_err(|fault| fault.to_string())?;
     let attempt = || -> anyhow::Result<Request> {
         let mut request = super::plain(ctx, project, service)?;
-        let images = Definition::read(ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())?;
+        let images = definition.images(service.target.as_deref(), &BTreeMap::new())?;
         request.bases = images.iter().map(|image| Base::upstream(image)).collect();
         Ok(request)
     };
-    fingerprint(ctx, service, &attempt().map_err(|error| format!("{error:#}"))?)
+    fingerprint(ctx, &definition, &attempt().map_err(|error| format!("{error:#}"))?)
 }
 
 /// The label that holds a fingerprint.

@@ -9,6 +9,7 @@ use crate::cmd::build::{current, explain::explain, request};
 use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
+use crate::exec::worktree::Moment;
 use crate::exec::{bases, files, run};
 use crate::fault;
 use crate::model::base::Bases;
@@ -41,6 +42,8 @@ pub struct Job<'a> {
     project: &'a Project,
     request: Request,
     name: Reference,
+    definition: Definition<'a>,
+    before: Moment,
     fingerprint: Option<Fingerprint>,
 }
 
@@ -54,8 +57,9 @@ impl<'a> Job<'a> {
         mode: Bases,
     ) -> anyhow::Result<Self> {
         let ctx = &engine.ctx;
-        let images =
-            Definition::read(ctx, service)?.images(request.target.as_deref(), &build_args(ctx, &request.build_args))?;
+        let definition = Definition::read(ctx, service)?;
+        let before = definition.moment(ctx).unwrap_or_default();
+        let images = definition.images(request.target.as_deref(), &build_args(ctx, &request.build_args))?;
         request.bases = bases::resolve(ctx, engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");
@@ -63,7 +67,7 @@ impl<'a> Job<'a> {
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
-        let mut job = Self { service, engine, project, request, name, fingerprint: None };
+        let mut job = Self { service, engine, project, request, name, definition, before, fingerprint: None };
         if job.request.target == service.target {
             match job.fingerprint_now() {
                 Ok(fingerprint) => job.fingerprint = Some(fingerprint),
@@ -90,7 +94,7 @@ impl<'a> Job<'a> {
         let mut digest = self.build(&request, &build)?;
         current::remember(&self.engine.ctx, self.project, self.service, &request.bases);
         // What changed while it was built may be in it or not.
-        if self.fingerprint.is_some() && self.fingerprint_now().ok() != self.fingerprint {
+        if self.fingerprint.is_some() && self.is_touched() && self.fingerprint_now().ok() != self.fingerprint {
             self.engine.ctx.say("note: files changed during the build: the image won't be taken for up to date");
             digest = self.build(&self.request, &build)?;
             return Ok(Built { fingerprint: None, ..self.built("built", digest, started)? });
@@ -98,8 +102,12 @@ impl<'a> Job<'a> {
         self.built("built", digest, started)
     }
 
+    fn is_touched(&self) -> bool {
+        self.definition.moment(&self.engine.ctx).as_ref() != Ok(&self.before)
+    }
+
     fn fingerprint_now(&self) -> Result<Fingerprint, String> {
-        current::fingerprint(&self.engine.ctx, self.service, &self.request)
+        current::fingerprint(&self.engine.ctx, &self.definition, &self.request)
     }
 
     /// The request with the label that says what went in.
