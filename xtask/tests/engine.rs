@@ -405,7 +405,7 @@ fn an_archive_is_whole_or_not_there_and_the_local_cache_is_rotated() {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
-fn an_image_is_pushed_to_a_plain_registry() {
+fn an_image_is_pushed_to_a_plain_registry_and_trusted_as_a_base_for_a_day() {
     let demo = Demo::new("push");
     exit(&demo.run(&["docker", "registry"]), 0);
     let name = format!("{}-server", demo.name);
@@ -435,8 +435,25 @@ fn an_image_is_pushed_to_a_plain_registry() {
         let inspected = docker(&["buildx", "imagetools", "inspect", &format!("{at}/{}-app:{tag}", demo.name)]);
         assert!(inspected.contains(&digest), "{tag}: {inspected}");
     }
-    docker(&["rm", "--force", "--volumes", &name]);
+    // Now only the registry knows what this name is.
     for tag in ["v1", "v2"] {
         docker(&["image", "rm", &format!("{at}/{}-app:{tag}", demo.name)]);
     }
+    let dockerfile = format!("FROM {at}/{}-app:v1 AS app\nCOPY server.py /other\n", demo.name);
+    std::fs::write(demo.dir.join("Dockerfile"), dockerfile).unwrap();
+    assert!(Command::new("git").args(["init", "--quiet"]).current_dir(&demo.dir).status().unwrap().success());
+    let cache = demo.dir.join(".cache");
+    let outcome = || {
+        let mut command = demo.command(&["docker", "app", "--bases", "upstream", "--format", "json"]);
+        let output = command.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        exit(&output, 0);
+        json(&output)["outcome"].as_str().unwrap().to_owned()
+    };
+    std::fs::write(demo.dir.join(".gitignore"), ".cache\n").unwrap();
+    std::fs::write(demo.dir.join(".dockerignore"), ".cache\n.git\n").unwrap();
+    assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
+    let asked = std::fs::File::open(cache.join("xtask").join(&demo.name).join("app-bases")).unwrap();
+    asked.set_modified(std::time::SystemTime::now() - Duration::from_secs(25 * 3600)).unwrap();
+    assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
+    docker(&["rm", "--force", "--volumes", &name]);
 }
