@@ -94,8 +94,8 @@ impl Bench<'_> {
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
         request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
         request.output = output;
-        if let Ok(fingerprint) = current::fingerprint(&ctx, &definition, &request) {
-            request.labels.push((current::label(self.project), fingerprint.to_string()));
+        if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
+            request.labels.push((current::label(self.project), known.fingerprint.to_string()));
         }
         Ok(request)
     }

@@ -16,43 +16,53 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
-use crate::model::fingerprint::{self, Fingerprint, Inputs};
+use crate::model::coverage::Coverage;
+use crate::model::fingerprint::{self, File, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request};
 use crate::plan::step::Step;
 
+/// What a request would build now.
+#[derive(PartialEq, Eq)]
+pub struct Known {
+    /// Of what the filter includes.
+    pub fingerprint: Fingerprint,
+    /// Why an image of this fingerprint may still be another.
+    pub doubt: Option<String>,
+}
+
 /// The fingerprint of what a request would build now, or why nobody knows.
-pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Fingerprint, String> {
+pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
     let (service, target) = (definition.service, request.target.as_deref());
     let files = definition.files(ctx)?;
     let build_args = build_args(ctx, &request.build_args);
     let inputs = definition
         .inputs(ctx, target, &build_args, &files)
         .map_err(|error| format!("{}:{error}", service.dockerfile))?;
-    let coverage = definition.coverage(&inputs);
-    let (folders, plain): (Vec<&str>, Vec<&str>) =
-        files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
-    if let Some((path, _)) = coverage.missed(plain).first() {
-        return Err(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
-    }
-    // What is in there changes with every command of git's.
-    let of_git = |dir: &&&str| **dir == ".git/" || dir.ends_with("/.git/");
-    if let Some(dir) = folders.iter().filter(of_git).find(|dir| coverage.reader(&format!("{dir}HEAD")).is_some()) {
-        return Err(format!(
-            "{dir} goes into the build ({} in .dockerignore leaves it out)",
-            dir.trim_end_matches('/')
-        ));
-    }
     let here = [Platform::of_this_machine()];
-    Ok(fingerprint::fingerprint(&Inputs {
+    let fingerprint = fingerprint::fingerprint(&Inputs {
         service,
         target,
         build_args: &build_args,
         platforms: if request.platforms.is_empty() { &here } else { &request.platforms },
         bases: &request.bases,
         files: &files,
-    }))
+    });
+    Ok(Known { fingerprint, doubt: doubt(&definition.coverage(&inputs), &files) })
+}
+
+/// A file that goes into the build and does not count.
+fn doubt(coverage: &Coverage<'_>, files: &[File]) -> Option<String> {
+    let (folders, plain): (Vec<&str>, Vec<&str>) =
+        files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
+    if let Some((path, _)) = coverage.missed(plain).first() {
+        return Some(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", coverage.service.name));
+    }
+    // What is in there changes with every command of git's.
+    let of_git = |dir: &&&str| **dir == ".git/" || dir.ends_with("/.git/");
+    let read = folders.iter().filter(of_git).find(|dir| coverage.reader(&format!("{dir}HEAD")).is_some())?;
+    Some(format!("{read} goes into the build ({} in .dockerignore leaves it out)", read.trim_end_matches('/')))
 }
 
 /// The same of what `docker SERVICE` builds without options, on upstream's
@@ -65,7 +75,8 @@ pub fn of_service(ctx: &Ctx, project: &Project, service: &Service) -> Result<Fin
         request.bases = images.iter().map(|image| Base::upstream(image)).collect();
         Ok(request)
     };
-    fingerprint(ctx, &definition, &attempt().map_err(|error| format!("{error:#}"))?)
+    let request = attempt().map_err(|error| format!("{error:#}"))?;
+    Ok(fingerprint(ctx, &definition, &request)?.fingerprint)
 }
 
 /// The label that holds a fingerprint.

@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cmd::build::{current, explain::explain, request};
+use crate::cmd::build::current::{self, Known};
+use crate::cmd::build::{explain::explain, request};
 use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
@@ -44,7 +45,7 @@ pub struct Job<'a> {
     name: Reference,
     definition: Definition<'a>,
     before: Moment,
-    fingerprint: Option<Fingerprint>,
+    known: Option<Known>,
 }
 
 impl<'a> Job<'a> {
@@ -67,14 +68,13 @@ impl<'a> Job<'a> {
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
-        let mut job = Self { service, engine, project, request, name, definition, before, fingerprint: None };
+        let mut job = Self { service, engine, project, request, name, definition, before, known: None };
         if job.request.target == service.target {
-            match job.fingerprint_now() {
-                Ok(fingerprint) => job.fingerprint = Some(fingerprint),
-                Err(why) => {
-                    ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
-                }
+            let known = job.known_now();
+            if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {
+                ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
             }
+            job.known = known.ok();
         }
         Ok(job)
     }
@@ -94,7 +94,7 @@ impl<'a> Job<'a> {
         let mut digest = self.build(&request, &build)?;
         current::remember(&self.engine.ctx, self.project, self.service, &request.bases);
         // What changed while it was built may be in it or not.
-        if self.fingerprint.is_some() && self.is_touched() && self.fingerprint_now().ok() != self.fingerprint {
+        if request.labels != self.request.labels && self.is_touched() && self.known_now().ok() != self.known {
             self.engine.ctx.say("note: files changed during the build: the image won't be taken for up to date");
             digest = self.build(&self.request, &build)?;
             return Ok(Built { fingerprint: None, ..self.built("built", digest, started)? });
@@ -106,15 +106,15 @@ impl<'a> Job<'a> {
         self.definition.moment(&self.engine.ctx).as_ref() != Ok(&self.before)
     }
 
-    fn fingerprint_now(&self) -> Result<Fingerprint, String> {
+    fn known_now(&self) -> Result<Known, String> {
         current::fingerprint(&self.engine.ctx, &self.definition, &self.request)
     }
 
     /// The request with the label that says what went in.
     fn labelled(&self) -> Request {
         let mut request = self.request.clone();
-        let label = self.fingerprint.iter().map(|fingerprint| (current::label(self.project), fingerprint.to_string()));
-        request.labels.extend(label);
+        let sure = self.known.iter().filter(|known| known.doubt.is_none());
+        request.labels.extend(sure.map(|known| (current::label(self.project), known.fingerprint.to_string())));
         request
     }
 
@@ -155,7 +155,7 @@ impl<'a> Job<'a> {
             },
             seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             outcome,
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: self.known.as_ref().map(|known| known.fingerprint.clone()),
         })
     }
 }
