@@ -5,13 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use xtask::ctx::{Ctx, Env, Format};
-use xtask::exec::engine::Engine;
 use xtask::model::dockerfile::inputs;
 use xtask::model::dockerignore::Dockerignore;
 
@@ -65,23 +65,13 @@ struct Oracle {
 
 impl Oracle {
     fn new(name: &str) -> Self {
-        let ctx = Ctx {
-            root: ".".into(),
-            env: Env::of_process(),
-            format: Format::Text,
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
-        };
-        let engine = Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes");
         let dir = std::env::temp_dir().join(format!("oracle-{name}-{}", std::process::id()));
         for file in FILES {
             let path = dir.join("context").join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, file).unwrap();
         }
-        Self { dir, exports: engine.ctx.exports.into_iter().map(|(k, v)| (k.to_string(), v.to_string())).collect() }
+        Self { dir, exports: common::engine().ctx.exports }
     }
 
     /// The result's files with what they hold, or BuildKit's error.

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What each layer may import from the crate. `cmd` sees everything.
 const MAY: [(&str, &[&str]); 3] = [
@@ -13,19 +13,6 @@ const MAY: [(&str, &[&str]); 3] = [
     ("plan", &["plan", "model"]),
     ("exec", &["exec", "plan", "model", "ctx", "fault"]),
 ];
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
 
 fn source() -> PathBuf {
     common::root().join("xtask/src")
@@ -35,7 +22,7 @@ fn source() -> PathBuf {
 fn imports_run_one_way() {
     let mut wrong = Vec::new();
     for (layer, may) in MAY {
-        for file in files(&source().join(layer)) {
+        for file in common::files(&source().join(layer), "rs") {
             let text = std::fs::read_to_string(&file).unwrap();
             for (at, line) in text.lines().enumerate() {
                 for import in line.split("crate::").skip(1) {
@@ -53,7 +40,7 @@ fn imports_run_one_way() {
 #[test]
 fn every_file_says_why_it_is_there_and_none_is_a_hall() {
     let mut wrong = Vec::new();
-    for file in files(&source()) {
+    for file in common::files(&source(), "rs") {
         let text = std::fs::read_to_string(&file).unwrap();
         if !text.starts_with("//! ") {
             wrong.push(format!("{}: does not open with `//!`", file.display()));

@@ -137,7 +137,7 @@ fn every_line_that_our_jobs_run_is_a_command_line_of_ours() {
     let project = Project::parse("services.toml".into(), &toml).unwrap();
     let services: Vec<_> = project.services.keys().map(|name| (name.clone(), String::new())).collect();
     let mut count = 0;
-    for line in files(&common::root().join(".github")).iter().flat_map(|file| runs(file)) {
+    for line in common::files(&common::root().join(".github"), "yml").iter().flat_map(|file| runs(file)) {
         for part in ["rust", "workflows", "images", "backend", "frontend"] {
             let line = line.replace("$PART", part).replace("$SERVICE", &services[0].0);
             let words = shell_words::split(&line).unwrap();
@@ -160,18 +160,5 @@ fn runs(file: &Path) -> Vec<String> {
     }
     let mut found = Vec::new();
     walk(&yaml::parse(&std::fs::read_to_string(file).unwrap()).unwrap().unwrap(), &mut found);
-    found
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yml") {
-            found.push(path);
-        }
-    }
     found
 }

@@ -41,8 +41,8 @@ pub fn transcript(output: &Output) -> String {
     transcript.replace("linux-arm64", "linux-amd64")
 }
 
-/// What `docker ARGS` prints, on the engine that we use.
-pub fn docker(args: &[&str]) -> String {
+/// The engine that we use.
+pub fn engine() -> Engine {
     let ctx = Ctx {
         root: ".".into(),
         env: Env::of_process(),
@@ -52,10 +52,28 @@ pub fn docker(args: &[&str]) -> String {
         terminal: false,
         exports: Vec::new(),
     };
-    let engine = Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes");
-    let output = Command::new("docker").args(args).envs(engine.ctx.exports).output().unwrap();
+    Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes")
+}
+
+/// What `docker ARGS` prints, on the engine that we use.
+pub fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).envs(engine().ctx.exports).output().unwrap();
     assert!(output.status.success(), "docker {args:?}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// All files below a folder whose names end so.
+pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|end| end == extension) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// What a command told people.
