@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::common;
 use crate::runner::{Machine, is_true};
 use crate::world::{Event, World, git};
 
@@ -83,6 +84,10 @@ pub fn check(machine: &Machine<'_>) {
         let name = item["name"].as_str().unwrap();
         let is_stand_in = item["kind"] == "image" && (name.is_empty() || name.starts_with("127.0.0.1:1/stand-in/"));
         assert!(is_stand_in || name.contains(&machine.world.project), "{item}");
+        if !is_stand_in && item["kind"] == "image" {
+            // The images of linters belong to no service; one that is gone is no error.
+            common::docker(&["image", "rm", "--force", item["id"].as_str().unwrap()]);
+        }
     }
     std::fs::remove_file(machine.dir.join(LIST)).unwrap();
 }

@@ -197,7 +197,7 @@ fn whatever_fails_ends_in_a_red_verdict() {
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn a_push_of_the_backend_tests_proves_and_publishes_it() {
     let world = World::whole("backend");
-    world.edit("apps/backend/src/infinite_scribe/health.py", |text| format!("{text}\n# Rehearsed.\n"));
+    world.edit("apps/backend/src/infinite_scribe/health.py", |text| format!("{text}\n\n# Rehearsed.\n"));
     let event = world.push("main", "Rehearse the backend");
     let (results, jobs) = world.run(&event, "backend-docker-build");
     assert_eq!(results, ALL);
