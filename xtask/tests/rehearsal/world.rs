@@ -395,7 +395,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         docker(&["rm", "--force", "--volumes", &self.container]);
-        self.xtask(&["docker", "clean", "--images", "registry"]);
+        docker(&["image", "rm", "--force", &self.container.replace("-server", "-registry:local")]);
     }
 }
 
