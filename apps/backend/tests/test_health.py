@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
 from infinite_scribe import schema
+from infinite_scribe.health import Health
 from tests.support import Link, Role, free_port, through, until
 
 if TYPE_CHECKING:
@@ -66,6 +66,23 @@ async def test_each_missing_dependency_is_named(backing: Backing) -> None:
     )
 
 
+class Waiting:
+    """A dependency that answers as soon as all others are asked as well."""
+
+    def __init__(self, name: str, others: asyncio.Barrier) -> None:
+        self.name = name
+        self._others = others
+
+    async def ping(self) -> None:
+        await self._others.wait()
+
+
+async def test_all_dependencies_are_asked_at_once() -> None:
+    others = asyncio.Barrier(3)
+    report = await Health("x", [Waiting(name, others) for name in "abc"]).report()
+    assert report["checks"] == {"a": "ok", "b": "ok", "c": "ok"}
+
+
 async def test_a_silent_dependency_is_not_waited_for() -> None:
     """A peer that accepts and never answers, as a frozen machine does."""
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody answers
@@ -75,9 +92,7 @@ async def test_a_silent_dependency_is_not_waited_for() -> None:
             "REDIS_URL": f"redis://127.0.0.1:{port}",
         }
         async with Role("api-gateway", **settings) as role:
-            begun = time.monotonic()
             status, body = await role.health()
-            assert time.monotonic() - begun < 2.5, "both checks run side by side"
             assert status == 503
             assert body["checks"] == {"postgres": "timed out", "redis": "timed out"}
             await role.stop()

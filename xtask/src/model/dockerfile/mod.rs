@@ -3,8 +3,8 @@
 //! grammar is the parser crate's business.
 
 mod expand;
-mod heredoc;
 pub mod inputs;
+mod preparse;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use parse_dockerfile::{Flag, FromInstruction, Instruction, Source as Written};
 
 use super::expand::Scope;
 use super::inputs::{Input, Source, Warning};
-use super::{DockerfileError, heredoc};
+use super::{DockerfileError, preparse};
 use crate::model::dockerignore::Dockerignore;
 
 /// Where FROM, `--from` or a mount's `from` leads.
@@ -32,14 +32,16 @@ pub struct Stage {
 /// Reads all stages.
 pub fn stages(text: &str, build_args: &BTreeMap<String, String>) -> Result<Vec<Stage>, DockerfileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let directives = heredoc::directives(text);
-    let blanked = heredoc::blanked(text, directives.escape)?;
+    let directives = preparse::directives(text);
+    let text = preparse::without_empty_lists(text);
+    let blanked = preparse::blanked(&text, directives.escape)?;
     // Not `parse`, which refuses a name that is given twice; BuildKit takes the last.
     let instructions: Vec<_> = parse_dockerfile::parse_iter(&blanked)
         .and_then(Iterator::collect)
         .map_err(|error: parse_dockerfile::Error| DockerfileError::of(&error))?;
     let escape = directives.escape;
-    let mut walk = Walk { text, escape, build_args, globals: Scope::global(escape), stages: vec![], triggers: vec![] };
+    let mut walk =
+        Walk { text: &text, escape, build_args, globals: Scope::global(escape), stages: vec![], triggers: vec![] };
     for instruction in &instructions {
         match instruction {
             Instruction::From(from) => walk.open(from),

@@ -1,6 +1,7 @@
-//! Here-documents of RUN: the parser crate knows those at the start of a command
-//! only and reads the lines of all others (`RUN cat <<EOF >x`) as instructions.
-//! So their lines are blanked before it looks, byte for byte: places stay.
+//! What the parser crate does not read as Docker does, put so that it does, byte
+//! for byte: places stay. It knows here-documents of RUN at the start of a
+//! command only and reads the lines of all others (`RUN cat <<EOF >x`) as
+//! instructions; and it takes an empty list for an error.
 
 use std::borrow::Cow;
 
@@ -29,6 +30,23 @@ pub fn directives(text: &str) -> Directives<'_> {
         }
     }
     found
+}
+
+/// The text with `ENTRYPOINT []` and `CMD []` as a word each: Docker reads them
+/// as "none", the crate as an error.
+pub fn without_empty_lists(text: &str) -> Cow<'_, str> {
+    let is_empty_list = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip_while(|word| word.eq_ignore_ascii_case("onbuild"));
+        let keyword = words.next().unwrap_or_default();
+        let list: String = words.collect();
+        list == "[]" && ["ENTRYPOINT", "CMD"].iter().any(|known| keyword.eq_ignore_ascii_case(known))
+    };
+    if !text.lines().any(is_empty_list) {
+        return text.into();
+    }
+    let line =
+        |line: &str| if is_empty_list(line) { line.replace('[', "x").replace(']', " ") } else { line.to_owned() };
+    text.split_inclusive('\n').map(line).collect::<String>().into()
 }
 
 /// The text with the here-documents of RUN blanked.
@@ -170,5 +188,13 @@ mod tests {
         let found = directives(text);
         assert_eq!((found.escape, found.syntax), ('`', Some((1, "a/b:1"))));
         assert_eq!(directives("# x\n# escape=`").escape, '\\');
+    }
+
+    #[test]
+    fn an_empty_list_is_a_word_to_the_parser() {
+        let text = "FROM a\nENTRYPOINT []\ncmd [ ]\nONBUILD CMD []\nCMD [\"[]\"]\nRUN x []";
+        let expected = "FROM a\nENTRYPOINT x \ncmd x  \nONBUILD CMD x \nCMD [\"[]\"]\nRUN x []";
+        assert_eq!(without_empty_lists(text), expected);
+        assert!(parse_dockerfile::parse(expected).is_ok());
     }
 }
