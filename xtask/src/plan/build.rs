@@ -134,7 +134,8 @@ pub fn buildx(request: &Request) -> Step {
     }
     step = match output {
         Output::Load => step.arg("--load"),
-        Output::Push => step.arg("--push"),
+        // OCI media types: Docker's own have no room for annotations.
+        Output::Push => step.args(["--output", "type=image,push=true,oci-mediatypes=true"]),
         Output::Oci(file) => step.args(["--output", &format!("type=oci,dest={}", partial(file))]),
     };
     if *no_cache {

@@ -18,10 +18,6 @@
 //! the two set-ups nothing: the registry lets anybody in, and the engine's own
 //! builder exports caches. Everything else panics.
 //!
-//! **Not seen**: the published annotations. The builder inside of Debian's
-//! engine (26.1) writes Docker's own manifests, which have none; the runner's
-//! builder is another.
-//!
 //! **Changed**: services.toml names this registry, another project, so that
 //! nobody's images are touched, and one platform: stand-ins have no other. The
 //! line that compiles the program (`ci install` behind `cargo run`) calls the
@@ -75,6 +71,8 @@ fn a_push_publishes_what_it_affects() {
     let sha = format!("sha-{}", &event.sha[..7]);
     assert_eq!(world.tags("api"), ["latest", "main", &sha]);
     let first = same(&world, "api", &["latest", "main", &sha]);
+    let annotations = &world.manifest("api", "main")["annotations"];
+    assert!(annotations["org.opencontainers.image.created"].is_string(), "{annotations}");
     assert_eq!(world.run(&event, SITE).0, NONE);
     assert_eq!(world.tags("site"), [""; 0]);
     let hits = world.hits.take();

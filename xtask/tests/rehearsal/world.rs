@@ -295,6 +295,12 @@ impl World {
         self.registry.digest(&self.image(service), tag)
     }
 
+    /// The manifest, or the index, behind a tag.
+    pub fn manifest(&self, service: &str, tag: &str) -> Value {
+        let (_, body) = self.registry.get(&format!("{}/manifests/{tag}", self.image(service)));
+        serde_json::from_str(&body).unwrap()
+    }
+
     /// A service's image, without the registry.
     pub fn image(&self, service: &str) -> String {
         format!("{}/{}-{service}", self.owner().to_lowercase(), self.project)

@@ -38,7 +38,8 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
             .filter_map(|line| line.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
-    let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS").lines().map(str::to_owned).collect();
+    let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS");
+    let annotations = annotations.lines().flat_map(|line| annotation(line, platforms.len() > 1)).collect();
     let progress = match args.progress {
         Some(progress) => clap::ValueEnum::to_possible_value(&progress).map(|value| value.get_name().to_owned()),
         None if ctx.verbose => Some("plain".into()),
@@ -67,6 +68,19 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         progress,
         metadata_file: None,
     })
+}
+
+/// `manifest,index:KEY=VALUE` as an annotation a level: an older buildx takes
+/// several for a part of the key. One platform has no index to be annotated.
+fn annotation(line: &str, has_index: bool) -> Vec<String> {
+    const LEVELS: [&str; 4] = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
+    match line.split_once(':') {
+        Some((levels, rest)) if levels.split(',').all(|level| LEVELS.contains(&level)) => {
+            let levels = levels.split(',').filter(|level| has_index || !level.starts_with("index"));
+            levels.map(|level| format!("{level}:{rest}")).collect()
+        }
+        _ => vec![line.to_owned()],
+    }
 }
 
 fn tags(
@@ -158,5 +172,19 @@ pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()>
                 platform.emulator()
             ))
             .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_of_several_levels_is_one_a_level() {
+        let of = |line, has_index| annotation(line, has_index).join(" ");
+        assert_eq!(of("manifest,index:a.b=c:d", true), "manifest:a.b=c:d index:a.b=c:d");
+        assert_eq!(of("manifest,index:a.b=c", false), "manifest:a.b=c");
+        assert_eq!(of("a.b=c:d", false), "a.b=c:d");
+        assert_eq!(of("manifest[linux/amd64]:a=b", false), "manifest[linux/amd64]:a=b");
     }
 }
