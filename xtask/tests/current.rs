@@ -252,6 +252,18 @@ fn a_base_that_was_built_here_counts_as_what_it_is_now() {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_definition_behind_a_link_is_always_built() {
+    let demo = Demo::new("linked", "FROM scratch AS app\nCOPY src /src\n", PATHS);
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "up-to-date"]);
+    fs::rename(demo.dir.join("Dockerfile"), demo.dir.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", demo.dir.join("Dockerfile")).unwrap();
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "built"]);
+    let output = demo.run(&["app"]);
+    assert!(stderr(&output).contains("Dockerfile lies behind a symbolic link"), "{}", stderr(&output));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn two_at_once_both_succeed() {
     let demo = Demo::new("twice", DOCKERFILE, PATHS);
     for _ in ["to build", "to reuse"] {

@@ -452,8 +452,11 @@ fn an_image_is_pushed_to_a_plain_registry_and_trusted_as_a_base_for_a_day() {
     std::fs::write(demo.dir.join(".gitignore"), ".cache\n").unwrap();
     std::fs::write(demo.dir.join(".dockerignore"), ".cache\n.git\n").unwrap();
     assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
-    let asked = std::fs::File::open(cache.join("xtask").join(&demo.name).join("app-bases")).unwrap();
-    asked.set_modified(std::time::SystemTime::now() - Duration::from_secs(25 * 3600)).unwrap();
+    let asked = cache.join("xtask").join(&demo.name).join("app-bases");
+    let record = std::fs::read_to_string(&asked).unwrap();
+    let (second, fingerprint) = record.split_once(' ').unwrap();
+    let yesterday = second.parse::<u64>().unwrap() - 25 * 3600;
+    std::fs::write(&asked, format!("{yesterday} {fingerprint}")).unwrap();
     assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
     docker(&["rm", "--force", "--volumes", &name]);
 }

@@ -49,6 +49,19 @@ impl<'a> Definition<'a> {
         Ok(Self { service, text, ignore: rules, ignore_file })
     }
 
+    /// Which of the Dockerfile, its ignore file and the context lies behind a
+    /// symbolic link. A filter sees the link; a build reads what it leads to.
+    pub fn linked(&self, ctx: &Ctx) -> Option<&Utf8Path> {
+        let Service { dockerfile, context, .. } = self.service;
+        let root = ctx.root.canonicalize_utf8().ok();
+        let is_itself = |path: &Utf8Path| {
+            let place = ctx.root.join(path).canonicalize_utf8().ok();
+            place.is_some() && place == root.as_ref().map(|root| root.join(path))
+        };
+        let all = [Some(dockerfile), self.ignore_file.as_ref(), Some(context)];
+        all.into_iter().flatten().map(Utf8PathBuf::as_path).find(|path| !is_itself(path))
+    }
+
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, args: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
         dockerfile::base_images(&self.text, target, args)

@@ -45,6 +45,8 @@ pub struct Request {
     pub tags: Vec<Reference>,
     /// Its labels.
     pub labels: Vec<(String, String)>,
+    /// Those that say of what commit and what run it is.
+    pub run_labels: Vec<(String, String)>,
     /// Its annotations, as buildx takes them.
     pub annotations: Vec<String>,
     /// Its platforms; none: the builder's own.
@@ -103,6 +105,7 @@ pub fn buildx(request: &Request) -> Step {
         target,
         tags,
         labels,
+        run_labels,
         annotations,
         platforms,
         output,
@@ -126,7 +129,7 @@ pub fn buildx(request: &Request) -> Step {
         .args(["--file", dockerfile.as_str()])
         .each("--target", target)
         .each("--tag", tags.iter().map(Reference::as_str))
-        .each("--label", labels.iter().map(|(key, value)| format!("{key}={value}")))
+        .each("--label", labels.iter().chain(run_labels).map(|(key, value)| format!("{key}={value}")))
         .each("--annotation", annotations);
     if !platforms.is_empty() {
         let list = platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(",");

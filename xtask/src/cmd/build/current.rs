@@ -5,8 +5,9 @@
 //! is built. Any doubt, a build.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::cmd::build::request::cache_root;
@@ -16,7 +17,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
-use crate::model::coverage::Coverage;
+use crate::model::dockerfile;
 use crate::model::fingerprint::{self, File, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -49,15 +50,28 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
         bases: &request.bases,
         files: &files,
     });
-    Ok(Known { fingerprint, doubt: doubt(&definition.coverage(&inputs), &files) })
+    Ok(Known { fingerprint, doubt: doubt(ctx, definition, &inputs, &files) })
 }
 
-/// A file that goes into the build and does not count.
-fn doubt(coverage: &Coverage<'_>, files: &[File]) -> Option<String> {
+/// What goes into the build and does not count, or may be another tomorrow.
+fn doubt(
+    ctx: &Ctx,
+    definition: &Definition<'_>,
+    inputs: &dockerfile::inputs::Inputs,
+    files: &[File],
+) -> Option<String> {
+    let service = definition.service;
+    if let Some(path) = definition.linked(ctx) {
+        return Some(format!("{path} lies behind a symbolic link (`cargo xtask ci check`)"));
+    }
+    if let Some(it) = inputs.moving.first() {
+        return Some(format!("{}:{}: {}", service.dockerfile, it.line, it.message));
+    }
+    let coverage = definition.coverage(inputs);
     let (folders, plain): (Vec<&str>, Vec<&str>) =
         files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
     if let Some((path, _)) = coverage.missed(plain).first() {
-        return Some(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", coverage.service.name));
+        return Some(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
     }
     // What is in there changes with every command of git's.
     let of_git = |dir: &&&str| **dir == ".git/" || dir.ends_with("/.git/");
@@ -98,7 +112,7 @@ pub fn reuse(
         return Ok(None);
     };
     // An image in the engine does not tell its annotations.
-    if !request.annotations.is_empty() || !trusted(&engine.ctx, project, service, request) {
+    if !request.annotations.is_empty() || !trusted(&engine.ctx, project, service, request, wanted) {
         return Ok(None);
     }
     let mut near: Vec<String> = request.tags.iter().map(Reference::to_string).collect();
@@ -107,7 +121,8 @@ pub fn reuse(
         // The list costs ten times what a question for one name does.
         None => {
             let images = engine.labelled("/images/json?", &format!("{}={wanted}", label(project)))?;
-            let name = |image: &Value| image["RepoTags"][0].as_str().or(image["Id"].as_str()).map(str::to_owned);
+            // What lost its name may have lost it because files changed while it was built.
+            let name = |image: &Value| image["RepoTags"][0].as_str().map(str::to_owned);
             find(engine, request, images.iter().filter_map(name).collect())?
         }
         found => found,
@@ -145,29 +160,66 @@ fn is_right(image: &Value, request: &Request) -> bool {
     platform == wanted.to_string() && request.labels.iter().all(|(key, value)| labels[key] == value.as_str())
 }
 
-/// Whether all bases are what they were: known to the byte, or looked up by a
-/// build not long ago.
-fn trusted(ctx: &Ctx, project: &Project, service: &Service, request: &Request) -> bool {
-    let file = looked_up(ctx, project, service);
-    let young = || file.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age <= project.trust_bases.0);
-    let known = std::fs::read_to_string(&file).unwrap_or_default();
-    let mut moving = request.bases.iter().filter(|base| base.can_move()).peekable();
-    moving.peek().is_none()
-        || (young() == Some(true) && moving.all(|base| known.lines().any(|line| line == base.reference)))
+/// Whether all bases are what they were: known to the byte, or looked up not
+/// long ago by a build of the very same.
+fn trusted(ctx: &Ctx, project: &Project, service: &Service, request: &Request, wanted: &str) -> bool {
+    !request.bases.iter().any(Base::can_move)
+        || young(&looked_up(ctx, project, service), project.trust_bases.0).iter().any(|(_, known)| known == wanted)
 }
 
-/// Remembers that a build has just looked up its bases. Where that fails, the
-/// next run builds.
-pub fn remember(ctx: &Ctx, project: &Project, service: &Service, bases: &[Base]) {
-    let lines: Vec<String> =
-        bases.iter().filter(|base| base.can_move()).map(|base| format!("{}\n", base.reference)).collect();
-    if !lines.is_empty() {
+/// Remembers that a build of this fingerprint has just looked up its bases; what
+/// other builds have looked up says nothing about it. Where that fails, the next
+/// run builds.
+pub fn remember(ctx: &Ctx, project: &Project, service: &Service, bases: &[Base], fingerprint: &Fingerprint) {
+    if bases.iter().any(Base::can_move) {
         let file = looked_up(ctx, project, service);
+        let mut known = young(&file, project.trust_bases.0);
+        known.retain(|(_, known)| *known != fingerprint.to_string());
+        known.push((now(), fingerprint.to_string()));
+        let lines: String = known.iter().map(|(when, known)| format!("{when} {known}\n")).collect();
         let _ = std::fs::create_dir_all(cache_root(ctx, project));
-        let _ = std::fs::write(file, lines.concat());
+        let _ = std::fs::write(file, lines);
     }
+}
+
+/// What was looked up not longer ago than `trust`: the second, since 1970, and
+/// the fingerprint.
+fn young(file: &Utf8Path, trust: Duration) -> Vec<(u64, String)> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let entry = |line: &str| {
+        let (when, known) = line.split_once(' ')?;
+        Some((when.parse().ok()?, known.to_owned()))
+    };
+    // A time to come is of a clock that was set back: nobody knows how old it is.
+    let is_young = |(when, _): &(u64, String)| now().checked_sub(*when).is_some_and(|age| age < trust.as_secs());
+    text.lines().filter_map(entry).filter(is_young).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn looked_up(ctx: &Ctx, project: &Project, service: &Service) -> Utf8PathBuf {
     cache_root(ctx, project).join(format!("{}-bases", service.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_looked_up_not_long_ago_is_trusted() {
+        let file =
+            Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap().join(format!("bases-{}", std::process::id()));
+        let now = now();
+        std::fs::write(&file, format!("{} old\n{} young\n{} tomorrow\npython:3.11\n", now - 7200, now - 60, now + 999))
+            .unwrap();
+        let names =
+            |trust| young(&file, Duration::from_secs(trust)).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(3600), ["young"]);
+        assert_eq!(names(86_400), ["old", "young"]);
+        assert_eq!(names(0), Vec::<String>::new());
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(names(3600), Vec::<String>::new());
+    }
 }

@@ -92,7 +92,9 @@ impl<'a> Job<'a> {
             return self.built("up-to-date", Some(id), started);
         }
         let mut digest = self.build(&request, &build)?;
-        current::remember(&self.engine.ctx, self.project, self.service, &request.bases);
+        if let Some(known) = &self.known {
+            current::remember(&self.engine.ctx, self.project, self.service, &request.bases, &known.fingerprint);
+        }
         // What changed while it was built may be in it or not.
         if request.labels != self.request.labels && self.is_touched() && self.known_now().ok() != self.known {
             self.engine.ctx.say("note: files changed during the build: the image won't be taken for up to date");
@@ -110,10 +112,12 @@ impl<'a> Job<'a> {
         current::fingerprint(&self.engine.ctx, &self.definition, &self.request)
     }
 
-    /// The request with the label that says what went in.
+    /// The request with the label that says what went in. An image that also
+    /// says what run it is of is no other run's.
     fn labelled(&self) -> Request {
         let mut request = self.request.clone();
-        let sure = self.known.iter().filter(|known| known.doubt.is_none());
+        let is_sure = |known: &&Known| known.doubt.is_none() && request.run_labels.is_empty();
+        let sure = self.known.iter().filter(is_sure);
         request.labels.extend(sure.map(|known| (current::label(self.project), known.fingerprint.to_string())));
         request
     }

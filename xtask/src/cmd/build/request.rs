@@ -27,17 +27,16 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
     if let Some(file) = cmd::ca_bundle(ctx) {
         secrets.push(format!("id=ca-bundle,src={file}"));
     }
-    let mut labels = vec![
+    let labels = vec![
         (project.label("service"), service.name.clone()),
         ("org.opencontainers.image.title".into(), service.title.clone()),
     ];
     let chosen_by_action = |name: &str| ctx.env.get(name).filter(|_| args.tags.is_empty()).unwrap_or_default();
-    labels.extend(
-        chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-    );
+    let run_labels = chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS");
     let annotations = annotations.lines().flat_map(|line| annotation(line, platforms.len() > 1)).collect();
     let progress = match args.progress {
@@ -54,6 +53,7 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         target: service.target.clone(),
         tags: tags(ctx, project, service, args, chosen_by_action("DOCKER_METADATA_OUTPUT_TAGS"))?,
         labels,
+        run_labels,
         annotations,
         cache: cache(ctx, project, service, args, &platforms)?,
         platforms,

@@ -7,7 +7,7 @@ use crate::cmd::definition::Definition;
 use crate::ctx::{Ctx, Format};
 use crate::exec::{github, worktree};
 use crate::fault;
-use crate::model::config::{Project, Service};
+use crate::model::config::{FILE, Project, Service};
 use crate::model::coverage;
 use crate::model::finding::Finding;
 
@@ -72,6 +72,14 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
         Ok(definition) => definition,
         Err(fault) => return broken(service.dockerfile.as_str(), 1, fault.to_string()),
     };
+    if let Some(path) = definition.linked(ctx) {
+        return Ok(vec![Finding {
+            file: path.to_string(),
+            line: 1,
+            message: format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to"),
+            help: format!("name the place itself, in {FILE}, or put the file there"),
+        }]);
+    }
     let files = definition.files(ctx).map_err(fault::failed)?;
     let inputs = match definition.inputs(ctx, service.target.as_deref(), &BTreeMap::new(), &files) {
         Ok(inputs) => inputs,

@@ -21,6 +21,9 @@ pub struct Inputs {
     pub inputs: Vec<Input>,
     /// Where "everything" was assumed.
     pub warnings: Vec<Warning>,
+    /// What comes from outside of the context and may be another tomorrow,
+    /// base images with a known name aside.
+    pub moving: Vec<Warning>,
     /// The stages that the target reaches, by name or number.
     pub stages: Vec<String>,
 }

@@ -82,6 +82,7 @@ pub fn inputs(
         found.stages.push(stage.name.clone().unwrap_or_else(|| at.to_string()));
         found.inputs.append(&mut stage.inputs);
         found.warnings.append(&mut stage.warnings);
+        found.moving.append(&mut stage.moving);
     }
     // One trigger runs in many stages.
     let mut seen = Vec::new();
@@ -247,6 +248,19 @@ mod tests {
         assert!(reads(&text[..text.find("COPY ${O").unwrap()], "apps/x/src/a/deep"));
         assert_eq!(warnings.len(), 5, "{warnings:?}");
         assert_eq!(warnings[0], "7: `${OTHER}`: `$OTHER` has no certain value; taken as everything in the context");
+    }
+
+    #[test]
+    fn what_may_be_another_tomorrow_is_told_with_its_line() {
+        let hash = "a".repeat(40);
+        let text = format!(
+            "FROM a AS unused\nADD https://x.y/u /\nFROM os-$TARGETARCH\nADD https://x.y/a b /\n\
+             ADD --checksum=sha256:00 https://x.y/c /\nADD https://x.y/r.git#{hash}:sub /\nADD git@x.y:r.git#main /\n\
+             COPY --from=t-$TARGETARCH /x /\n"
+        );
+        let moving = inputs(&text, None, &BTreeMap::new()).unwrap().moving;
+        assert_eq!(moving.iter().map(|it| it.line).collect::<Vec<_>>(), [3, 4, 7, 8], "{moving:?}");
+        assert_eq!(moving[1].message, "`ADD https://x.y/a`: what is there may change");
     }
 
     #[test]

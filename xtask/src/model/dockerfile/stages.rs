@@ -10,6 +10,7 @@ use super::expand::Scope;
 use super::inputs::{Input, Source, Warning};
 use super::{DockerfileError, preparse};
 use crate::model::dockerignore::Dockerignore;
+use crate::model::event::is_commit;
 
 /// Where FROM, `--from` or a mount's `from` leads.
 pub enum Origin {
@@ -26,6 +27,7 @@ pub struct Stage {
     pub origins: Vec<Origin>,
     pub inputs: Vec<Input>,
     pub warnings: Vec<Warning>,
+    pub moving: Vec<Warning>,
     scope: Scope,
 }
 
@@ -95,7 +97,7 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
     /// Begins a stage: variables come from the stage below, and its triggers run.
     fn open(&mut self, from: &FromInstruction<'_>) {
         let origin = self.origin(&from.image.value, &self.stages);
-        let (mut inherited, mut warnings) = (Vec::new(), Vec::new());
+        let (mut inherited, mut warnings, mut moving) = (Vec::new(), Vec::new(), Vec::new());
         let scope = match &origin {
             Origin::Stage(at) => {
                 inherited.clone_from(&self.triggers[*at]);
@@ -105,11 +107,12 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
             Origin::Unclear(stages) => {
                 inherited.extend(stages.iter().flat_map(|at| self.triggers[*at].iter().copied()));
                 warnings.extend(self.unclear(from.from.span.start, "FROM", &from.image.value, stages));
+                moving.push(self.uncertain(from.from.span.start, "FROM", &from.image.value));
                 Scope::on_image(self.escape, "")
             }
         };
         let name = from.as_.as_ref().map(|(_, name)| name.value.to_lowercase());
-        self.stages.push(Stage { name, origins: vec![origin], inputs: vec![], warnings, scope });
+        self.stages.push(Stage { name, origins: vec![origin], inputs: vec![], warnings, moving, scope });
         self.triggers.push(Vec::new());
         for (start, trigger) in inherited {
             self.step(trigger, Some(start));
@@ -155,11 +158,15 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
         for source in written {
             let Written::Path(text) = source else { continue };
             let text = text.value.as_ref();
-            if add && is_remote(text) {
+            let expanded = stage.scope.expand(text);
+            let url = expanded.as_deref().unwrap_or(text);
+            if add && is_remote(url) {
+                if value("checksum").next().is_none() && !is_pinned(url) {
+                    stage.moving.push(Warning { line, message: format!("`ADD {text}`: what is there may change") });
+                }
                 continue;
             }
-            let source = match stage.scope.expand(text) {
-                Ok(expanded) if add && is_remote(&expanded) => continue,
+            let source = match expanded {
                 Ok(expanded) => Source::of(text, &expanded, parents),
                 Err(why) => Err(why),
             };
@@ -224,13 +231,16 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
             Some(at) => Origin::Stage(at),
             None => self.origin(name, &self.stages[..before]),
         };
-        let warning = match &origin {
-            Origin::Unclear(stages) => self.unclear(start, what, name, stages),
-            _ => None,
+        let (warning, moving) = match &origin {
+            Origin::Unclear(stages) => {
+                (self.unclear(start, what, name, stages), Some(self.uncertain(start, what, name)))
+            }
+            _ => (None, None),
         };
         if let Some(stage) = self.stages.last_mut() {
             stage.origins.push(origin);
             stage.warnings.extend(warning);
+            stage.moving.extend(moving);
         }
     }
 
@@ -264,6 +274,10 @@ impl<'i, 'x> Walk<'_, 'i, 'x> {
         let names: Vec<_> = stages.iter().filter_map(|at| self.stages[*at].name.as_deref()).collect();
         let message = format!("`{what} {name}` has no certain value; taken as any of: {}", names.join(", "));
         (!names.is_empty()).then(|| Warning { line: self.line(start), message })
+    }
+
+    fn uncertain(&self, start: usize, what: &str, name: &str) -> Warning {
+        Warning { line: self.line(start), message: format!("`{what} {name}` has no certain value") }
     }
 
     fn line(&self, at: usize) -> usize {
@@ -300,4 +314,10 @@ fn is_remote(text: &str) -> bool {
         })
     });
     scheme || ssh
+}
+
+/// Whether a git repository is named at a commit, which never changes.
+fn is_pinned(url: &str) -> bool {
+    let reference = url.split_once('#').map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
+    is_commit(reference)
 }
