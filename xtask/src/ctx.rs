@@ -38,7 +38,7 @@ pub enum Format {
     Text,
     /// One JSON object, nothing else.
     Json,
-    /// Text, and a GitHub job's outputs and summary beside it: `ci plan` only.
+    /// Text that a GitHub job's page shows too: as outputs and a summary (`ci plan`), beside the lines (`ci check`).
     Github,
 }
 

@@ -13,7 +13,7 @@ pub enum CiVerb {
     /// with the default branch. `--format github` also writes the job's outputs
     /// and summary.
     Plan(PlanArgs),
-    /// What is wrong with the workflows, all of it in one run
+    /// What is wrong with `paths` and the workflows, all of it in one run
     Check,
     /// Write the workflows that services.toml describes
     Sync,

@@ -88,7 +88,7 @@ pub fn moment(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Moment, String>
 
 /// The paths that git tracks, from the root.
 pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
-    let bytes = run::bytes(ctx, &Step::new("git").args(["ls-files", "-z"])).map_err(|error| format!("{error:#}"))?;
+    let bytes = run::bytes(ctx, &Step::new("git").args(["ls-files", "-z"])).map_err(why)?;
     Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
 }
 

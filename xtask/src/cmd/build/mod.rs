@@ -8,6 +8,7 @@ mod several;
 
 use crate::cli::{BuildArgs, ProveArgs};
 use crate::cmd;
+use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::run;
@@ -84,7 +85,10 @@ fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service,
     if args.setup {
         whole.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
     }
-    for (_, request) in requests {
+    for (service, request) in requests {
+        // A Dockerfile that can't be built is no plan.
+        let arguments = build_args(ctx, &request.build_args);
+        Definition::read(ctx, service)?.images(request.target.as_deref(), &arguments)?;
         let Plan { steps, finally } = plan(request);
         whole.steps.extend(steps);
         whole.finally.extend(finally);
