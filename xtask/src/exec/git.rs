@@ -139,8 +139,9 @@ impl Pair {
         format!("{}{dots}{}", short(&self.base), self.head.as_deref().map_or("the working tree".into(), short))
     }
 
-    /// Gets the history of both sides, without the contents: names need none.
-    fn fetch(&self, shallow: bool) -> Step {
+    /// Gets the history of both sides. Names need no contents, but a fetch that
+    /// leaves them out makes the clone a partial one for good: in a job only.
+    fn fetch(&self, ctx: &Ctx, shallow: bool) -> Step {
         let names = [self.base.as_str(), self.head()];
         let mut wanted: Vec<String> = names.into_iter().filter_map(on_remote).collect();
         if wanted.len() < names.len() && shallow {
@@ -148,7 +149,8 @@ impl Pair {
             wanted.push("+refs/heads/*:refs/remotes/origin/*".into());
         }
         let depth = shallow.then_some("--unshallow");
-        git(&["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--filter=blob:none"])
+        git(&["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"])
+            .args(ctx.env.get("CI").map(|_| "--filter=blob:none"))
             .args(depth)
             .arg("origin")
             .args(wanted)
@@ -170,7 +172,7 @@ fn compare(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, String>> {
     if !can_fetch {
         return Ok(Err(cause));
     }
-    if let Err(why) = twice(ctx, &pair.fetch(shallow))? {
+    if let Err(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
         return Ok(Err(format!("{cause}, and git could not fetch what is missing: {why}")));
     }
     let told = ask(ctx, pair)?;
