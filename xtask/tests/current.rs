@@ -162,16 +162,21 @@ fn another_request_is_another_image_and_some_always_build() {
     for (args, environment) in [
         (&["--build-arg", "WHO=me"][..], &[][..]),
         (&["--build-arg", "WHO"], &[("WHO", "you")]),
-        (&[], &[("DOCKER_METADATA_OUTPUT_LABELS", "a=b\nc=d=e")]),
         (&[], &[("SOURCE_DATE_EPOCH", "1")]),
     ] {
         assert_eq!(demo.app_with(args, environment)["outcome"], "built", "{args:?} {environment:?}");
         assert_eq!(demo.app_with(args, environment)["outcome"], "up-to-date", "{args:?} {environment:?}");
     }
-    let annotated = [("DOCKER_METADATA_OUTPUT_ANNOTATIONS", "manifest:a=b")];
-    for _ in 0..2 {
-        assert_eq!(demo.app_with(&[], &annotated)["outcome"], "built", "nobody can look at an annotation");
+    // An image that says of what run it is, is no other run's.
+    for name in ["ANNOTATIONS", "LABELS"] {
+        let variable = format!("DOCKER_METADATA_OUTPUT_{name}");
+        for _ in 0..2 {
+            assert_eq!(demo.app_with(&[], &[(&variable, "a.b=c=d")])["outcome"], "built", "{name}");
+        }
     }
+    assert_eq!(demo.inspect("local", "{{index .Config.Labels \"a.b\"}}"), "c=d");
+    assert_eq!(demo.outcome(&[]), "built", "without the labels of that run");
+    assert_eq!(demo.inspect("local", "{{index .Config.Labels \"a.b\"}}"), "");
     // The same name, by somebody else.
     let image = format!("{}:local", demo.name);
     fs::create_dir(demo.dir.join("foreign")).unwrap();
