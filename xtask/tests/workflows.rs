@@ -92,9 +92,12 @@ fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
     checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api\n");
     assert_eq!(checkout.findings(), ["Dockerfile:2"], "once, for both services");
     checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\n");
-    assert_eq!(checkout.findings(), ["Dockerfile:1"], "there is no stage web");
+    assert_eq!(checkout.findings(), ["services.toml:16"], "there is no stage web");
+    checkout.write(".dockerignore", "a\n[b\n");
+    assert_eq!(checkout.findings(), [".dockerignore:2"]);
+    std::fs::remove_file(checkout.0.join(".dockerignore")).unwrap();
     std::fs::remove_file(checkout.0.join("Dockerfile")).unwrap();
-    assert_eq!(checkout.findings(), ["Dockerfile:1"]);
+    assert_eq!(checkout.findings(), ["services.toml:11", "services.toml:16"]);
 }
 
 #[test]

@@ -26,6 +26,33 @@ pub struct Definition<'a> {
     pub ignore_file: Option<Utf8PathBuf>,
 }
 
+/// What is wrong with one of them, and where.
+pub struct Broken {
+    /// The file, from the root.
+    pub file: Utf8PathBuf,
+    /// The line and the column, from 1; 0 where it is the whole file.
+    pub at: (usize, usize),
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        let Broken { file, at, message, help } = broken;
+        let fault = fault::usage(match at {
+            (0, _) => format!("{file}: {message}"),
+            (line, 0) => format!("{file}:{line}: {message}"),
+            (line, column) => format!("{file}:{line}:{column}: {message}"),
+        });
+        match help {
+            Some(help) => fault.help(help),
+            None => fault,
+        }
+    }
+}
+
 impl<'a> Definition<'a> {
     /// The files of the working tree that a build may see, or git knows.
     pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
@@ -39,10 +66,13 @@ impl<'a> Definition<'a> {
 
     /// Reads them.
     pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Fault> {
-        let text = std::fs::read_to_string(ctx.root.join(&service.dockerfile)).map_err(|error| {
-            fault::usage(format!("{}: {error}", service.dockerfile))
-                .help(format!("`services.{}.dockerfile` in {FILE} names it", service.name))
-        })?;
+        Ok(Self::look(ctx, service)?)
+    }
+
+    /// The same, for whoever wants to know where it is broken.
+    pub fn look(ctx: &Ctx, service: &'a Service) -> Result<Self, Broken> {
+        let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
+        let text = text(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
         let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
         let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).is_file());
         let rules = ignore_file.as_ref().map(|file| rules(&ctx.root, file)).transpose()?.unwrap_or_default();
@@ -64,8 +94,12 @@ impl<'a> Definition<'a> {
 
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, args: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
-        dockerfile::base_images(&self.text, target, args)
-            .map_err(|error| fault::usage(format!("{}:{error}", self.service.dockerfile)))
+        Ok(dockerfile::base_images(&self.text, target, args).map_err(|error| self.broken(error))?)
+    }
+
+    fn broken(&self, error: DockerfileError) -> Broken {
+        let DockerfileError { line, column, message } = error;
+        Broken { file: self.service.dockerfile.clone(), at: (line, column), message, help: None }
     }
 
     /// What a stage reads from the context; `files` are those of the tree,
@@ -76,8 +110,8 @@ impl<'a> Definition<'a> {
         target: Option<&str>,
         args: &BTreeMap<String, String>,
         files: &[File],
-    ) -> Result<Inputs, DockerfileError> {
-        let mut inputs = dockerfile::inputs(&self.text, target, args)?;
+    ) -> Result<Inputs, Broken> {
+        let mut inputs = dockerfile::inputs(&self.text, target, args).map_err(|error| self.broken(error))?;
         let links = worktree::links(ctx, files);
         let links: Vec<(&str, &str)> = links
             .iter()
@@ -106,9 +140,16 @@ impl<'a> Definition<'a> {
     }
 }
 
-fn rules(root: &Utf8Path, file: &Utf8Path) -> Result<Dockerignore, Fault> {
-    let text = std::fs::read_to_string(root.join(file)).map_err(|error| fault::usage(format!("{file}: {error}")))?;
-    Dockerignore::parse(&text).map_err(|(line, why)| fault::usage(format!("{file}:{line}: {why}")))
+fn text(root: &Utf8Path, file: &Utf8Path) -> Result<String, Broken> {
+    std::fs::read_to_string(root.join(file)).map_err(|error| broken(file, 0, error.to_string()))
+}
+
+fn rules(root: &Utf8Path, file: &Utf8Path) -> Result<Dockerignore, Broken> {
+    Dockerignore::parse(&text(root, file)?).map_err(|(line, why)| broken(file, line, why))
+}
+
+fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {
+    Broken { file: file.to_owned(), at: (line, 0), message, help: None }
 }
 
 /// Build arguments with their values, as Docker takes them: `K` alone has the

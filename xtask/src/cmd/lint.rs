@@ -91,6 +91,7 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         dockerfile: "Dockerfile".into(),
         // A stage beside what a service is: no fingerprint is asked for.
         target: None,
+        target_line: None,
         context: ".".into(),
         paths: PathFilter::new(vec![everything]).map_err(fault::failed)?,
         path_lines: vec![1],

@@ -117,7 +117,11 @@ fn listing(ctx: &Ctx) -> Result<Listing, String> {
             ],
             &["rev-parse", "--show-prefix"],
         ]
-        .map(|args| scope.spawn(move || run::bytes(ctx, &Step::new("git").args(args.iter().copied()))));
+        .map(|args| {
+            // A look takes no lock from whoever commits meanwhile.
+            let step = Step::new("git").args(args.iter().copied()).env("GIT_OPTIONAL_LOCKS", "0");
+            scope.spawn(move || run::bytes(ctx, &step))
+        });
         let line_ends = run::probe(ctx, &Step::new("git").args(["config", "--get", "core.autocrlf"]));
         (asked.map(thread::ScopedJoinHandle::join), line_ends)
     });

@@ -59,6 +59,8 @@ pub struct Service {
     pub dockerfile: Utf8PathBuf,
     /// The stage; none is the last.
     pub target: Option<String>,
+    /// The line that names it.
+    pub target_line: Option<usize>,
     /// The build context, from the root.
     pub context: Utf8PathBuf,
     /// What the image is built from.
@@ -167,7 +169,7 @@ struct RawService {
     title: Option<String>,
     image: Spanned<String>,
     dockerfile: Option<Spanned<String>>,
-    target: Option<String>,
+    target: Option<Spanned<String>>,
     context: Option<Spanned<String>>,
     paths: Spanned<Vec<Spanned<String>>>,
     platforms: Option<Vec<Spanned<String>>>,
@@ -344,7 +346,8 @@ impl Checker<'_> {
             title: title.unwrap_or_else(|| name.clone()),
             image: at.read(&key("image"), &image)?,
             dockerfile: path("dockerfile", dockerfile, "Dockerfile")?,
-            target,
+            target_line: target.as_ref().map(|target| at.line(target.span().start)),
+            target: target.map(Spanned::into_inner),
             context: path("context", context, ".")?,
             paths: self.filter(&key("paths"), paths)?,
             path_lines,

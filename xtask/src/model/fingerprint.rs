@@ -68,6 +68,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
         image: _, // where it goes, not what it is
         dockerfile,
         target: _, // the one above is what counts
+        target_line: _,
         context,
         paths,
         path_lines: _,

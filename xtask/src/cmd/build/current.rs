@@ -15,6 +15,7 @@ use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::run;
+use crate::fault::Fault;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::dockerfile;
@@ -38,9 +39,8 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
     let (service, target) = (definition.service, request.target.as_deref());
     let files = definition.files(ctx)?;
     let build_args = build_args(ctx, &request.build_args);
-    let inputs = definition
-        .inputs(ctx, target, &build_args, &files)
-        .map_err(|error| format!("{}:{error}", service.dockerfile))?;
+    let inputs =
+        definition.inputs(ctx, target, &build_args, &files).map_err(|broken| Fault::from(broken).to_string())?;
     let here = [Platform::of_this_machine()];
     let fingerprint = fingerprint::fingerprint(&Inputs {
         service,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::Definition;
+use crate::cmd::definition::{Broken, Definition};
 use crate::ctx::{Ctx, Format};
 use crate::exec::{github, worktree};
 use crate::fault;
@@ -60,17 +60,9 @@ fn none(found: &[Finding]) -> anyhow::Result<()> {
 
 /// Whether a service's filter says the truth about its Dockerfile.
 fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
-    let broken = |file: &str, line: usize, message: String| {
-        Ok(vec![Finding {
-            file: file.to_owned(),
-            line: line.max(1),
-            message,
-            help: "nothing that is built from it can be checked, or built".into(),
-        }])
-    };
-    let definition = match Definition::read(ctx, service) {
+    let definition = match Definition::look(ctx, service) {
         Ok(definition) => definition,
-        Err(fault) => return broken(service.dockerfile.as_str(), 1, fault.to_string()),
+        Err(broken) => return Ok(vec![finding(service, broken)]),
     };
     if let Some(path) = definition.linked(ctx) {
         return Ok(vec![Finding {
@@ -80,10 +72,13 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
             help: format!("name the place itself, in {FILE}, or put the file there"),
         }]);
     }
-    let files = definition.files(ctx).map_err(fault::failed)?;
+    let files = definition.files(ctx).unwrap_or_else(|why| {
+        ctx.say(format!("warning: {why}: only what git tracks is looked at"));
+        Vec::new()
+    });
     let inputs = match definition.inputs(ctx, service.target.as_deref(), &BTreeMap::new(), &files) {
         Ok(inputs) => inputs,
-        Err(error) => return broken(service.dockerfile.as_str(), error.line, error.message),
+        Err(broken) => return Ok(vec![finding(service, broken)]),
     };
     for warning in &inputs.warnings {
         ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
@@ -93,4 +88,18 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
     let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
     let coverage = definition.coverage(&inputs);
     Ok(coverage::findings(&coverage, &tracked.into_iter().collect::<Vec<_>>(), &here))
+}
+
+/// A broken file as a finding. A stage or a whole file that is not there is only
+/// named: in services.toml.
+fn finding(service: &Service, broken: Broken) -> Finding {
+    let Broken { file, at: (line, column), message, help } = broken;
+    let help = help.unwrap_or_else(|| "nothing that is built from it can be checked, or built".into());
+    match (line, service.target_line) {
+        (0, Some(line)) => Finding { file: FILE.into(), line, message: format!("{file}: {message}"), help },
+        (line, _) => {
+            let message = if column > 0 { format!("column {column}: {message}") } else { message };
+            Finding { file: file.into(), line: line.max(1), message, help }
+        }
+    }
 }
