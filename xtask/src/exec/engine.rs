@@ -6,6 +6,7 @@
 //! `cargo xtask setup` installs where there is none.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -59,8 +60,16 @@ impl Engine {
     /// All that a list of the engine's has with a label: `KEY` or `KEY=VALUE`.
     pub fn labelled(&self, list: &str, label: &str) -> anyhow::Result<Vec<Value>> {
         let filter = serde_json::json!({ "label": [label] }).to_string();
-        let answer = self.get(&format!("{list}filters={}", http::encoded(&filter)))?;
-        answer.and_then(|answer| answer.as_array().cloned()).context("the engine did not answer with a list")
+        let question = format!("{list}filters={}", http::encoded(&filter));
+        // The containerd image store answers with 404 when one of the list goes
+        // away while it is being made: somebody else removes things, too.
+        for _ in 0..20 {
+            if let Some(answer) = self.get(&question)? {
+                return answer.as_array().cloned().context("the engine did not answer with a list");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(fault::failed(format!("the engine has no list of {list}, again and again")).into())
     }
 
     /// A container's `inspect`, by name or id.
