@@ -1,66 +1,178 @@
-//! Files that must not outlive us, and locks that end with us.
+//! Our own files: locks, records and what is there for one run only.
+//!
+//! They lie where others may write, too (a shared temporary folder, a cache
+//! that somebody named), and we may be root. So a file of ours is opened in one
+//! way only: no link is followed, it is a file with one name, it belongs to us,
+//! and nobody else may open it.
 
-use std::fs::File;
+mod temporary;
+pub mod trust;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
+pub use self::temporary::Temporary;
 use crate::ctx::Ctx;
 use crate::exec::interrupt;
+use crate::fault;
 
-/// A folder of our own with one file in it, removed on every way out.
-#[derive(Debug)]
-pub struct Temporary {
-    dir: Utf8PathBuf,
-    file: Utf8PathBuf,
+/// No record of ours is larger; what is, is not ours.
+const RECORD: u64 = 64 << 20;
+
+/// The user that we run as. Without unsafe code only what belongs to us can
+/// tell: our own entry in /proc, or `id` where there is no /proc.
+pub fn user() -> u32 {
+    static USER: OnceLock<u32> = OnceLock::new();
+    *USER.get_or_init(|| match fs::metadata("/proc/self") {
+        Ok(entry) => entry.uid(),
+        Err(_) => {
+            let output = std::process::Command::new("id").arg("-u").output().map(|output| output.stdout);
+            let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
+            // Nobody: then nothing is ours, and all is refused.
+            text.trim().parse().unwrap_or(u32::MAX)
+        }
+    })
 }
 
-impl Temporary {
-    /// Makes the folder; the file is whoever's who writes it.
-    pub fn new(name: &str) -> anyhow::Result<Self> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let base = Utf8PathBuf::from_path_buf(std::env::temp_dir())
-            .map_err(|dir| anyhow::anyhow!("the temporary folder {} is not UTF-8", dir.display()))?;
-        let dir = base.join(format!("xtask-{}-{count}", std::process::id()));
-        std::fs::create_dir(&dir).with_context(|| format!("could not make {dir}"))?;
-        Ok(Self { file: dir.join(name), dir })
-    }
+/// Makes a folder that only we can open, with what is missing above it. One
+/// that is there stays as it is.
+pub fn folder(path: &Utf8Path) -> anyhow::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("could not make {path}"))
+}
 
-    /// The file's path.
-    pub fn path(&self) -> &Utf8Path {
-        &self.file
+/// Opens a file of ours to read, write and lock it; it is made where there is
+/// none, and never cut.
+pub fn open(path: &Utf8Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    checked(path, &mut options)?.with_context(|| format!("could not make {path}"))
+}
+
+/// What a record of ours says. `None`: there is none, or it is not ours to
+/// believe, which is the same.
+pub fn read(path: &Utf8Path) -> Option<String> {
+    let mut text = String::new();
+    let file = checked(path, OpenOptions::new().read(true)).ok()??;
+    (&file).take(RECORD).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Replaces a record of ours as a whole: who reads it sees the old one or the
+/// new one, whatever happens to us or to the disk.
+pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(".".into());
+    folder(dir)?;
+    let name = format!(".{}.{:016x}", path.file_name().unwrap_or("record"), temporary::random());
+    let new = dir.join(name);
+    let written = write_new(&new, bytes.as_ref()).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written.with_context(|| format!("could not write {path}"))
+}
+
+fn write_new(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
+    // A new file follows no link: there is nothing by this name.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// `None`: there is no such file, and none was to be made.
+fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<File>> {
+    // Not to wait: opening a pipe would, for somebody at its other end.
+    let file = options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if path.is_symlink() => {
+            return Err(refused(path, "a link", Some(error)));
+        }
+        Err(error) => return Err(error).with_context(|| format!("could not open {path}")),
+    };
+    let found = file.metadata()?;
+    if let Some(why) = strange(found.is_file(), found.uid(), found.nlink(), user()) {
+        return Err(refused(path, &why, None));
+    }
+    if found.mode() & 0o077 != 0 {
+        // Whoever can open a lock can hold it for ever.
+        file.set_permissions(fs::Permissions::from_mode(0o600)).with_context(|| format!("could not close {path}"))?;
+    }
+    Ok(Some(file))
+}
+
+fn refused(path: &Utf8Path, why: &str, error: Option<std::io::Error>) -> anyhow::Error {
+    let fault = fault::failed(format!("{path} is {why}; a file of ours is expected there"))
+        .help(format!("look at it (`ls -l {path}`), and remove it if nobody needs it"));
+    match error {
+        Some(error) => anyhow::Error::from(error).context(fault),
+        None => fault.into(),
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
+/// Why a file that was opened is none of ours, if it isn't.
+fn strange(is_file: bool, uid: u32, names: u64, user: u32) -> Option<String> {
+    match (is_file, uid == user, names) {
+        (false, ..) => Some("no file".to_owned()),
+        (_, false, _) => Some(format!("user {uid}'s")),
+        // Somebody else's file can be given a second name here.
+        (_, _, 2..) => Some("known by another name, too".to_owned()),
+        _ => None,
     }
 }
 
-/// Waits for a lock, saying so; the kernel releases it when we end, however.
-pub fn lock(ctx: &Ctx, path: &Utf8PathBuf, held: &str) -> anyhow::Result<File> {
+/// Waits for a lock, saying so and who holds it; the kernel releases it when we
+/// end, however.
+pub fn lock(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).with_context(|| format!("could not make {dir}"))?;
+        folder(dir)?;
     }
-    let file = File::create(path).with_context(|| format!("could not make {path}"))?;
+    let mut file = open(path)?;
     let mut told = false;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
+            Ok(()) if is_at(&file, path) => {
+                sign(&mut file);
+                return Ok(file);
+            }
+            // What was locked was removed meanwhile, and its folder perhaps.
+            Ok(()) => {
+                path.parent().map_or(Ok(()), folder)?;
+                file = open(path)?;
+            }
+            Err(fs::TryLockError::WouldBlock) => {
                 if !told {
-                    ctx.say(format!("waiting: {held} ({path})"));
+                    let who = read(path).unwrap_or_default();
+                    let who = who.trim().parse::<u32>().map_or(String::new(), |pid| format!(", process {pid}"));
+                    ctx.say(format!("waiting: {held}{who} ({path})"));
                     told = true;
                 }
                 interrupt::check()?;
                 std::thread::sleep(Duration::from_millis(100));
             }
-            Err(std::fs::TryLockError::Error(error)) => return Err(error).context(format!("could not lock {path}")),
+            Err(fs::TryLockError::Error(error)) => return Err(error).context(format!("could not lock {path}")),
         }
     }
+}
+
+/// Whether an open file is still what its path says.
+fn is_at(file: &File, path: &Utf8Path) -> bool {
+    let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    matches!((file.metadata(), path.symlink_metadata()), (Ok(open), Ok(there)) if same(&open, &there))
+}
+
+/// Leaves word for those who wait; a disk that is full is none of their
+/// business.
+fn sign(file: &mut File) {
+    let _ = file.set_len(0);
+    let _ = file.rewind();
+    let _ = writeln!(file, "{}", std::process::id());
 }
 
 /// The bytes of all files below a folder, or of a file.
@@ -74,4 +186,126 @@ pub fn bytes_below(path: &Utf8Path) -> anyhow::Result<u64> {
         bytes += bytes_below(entry?.path())?;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn place() -> (Temporary, camino::Utf8PathBuf) {
+        let place = Temporary::new("it").unwrap();
+        let path = place.path().to_owned();
+        (place, path)
+    }
+
+    fn mode(path: &Utf8Path) -> u32 {
+        path.symlink_metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_of_ours_is_made_for_us_alone_and_never_cut() {
+        let (_place, path) = place();
+        open(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        fs::write(&path, "words").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        open(&path).unwrap();
+        assert_eq!((read(&path).as_deref(), mode(&path)), (Some("words"), 0o600));
+    }
+
+    #[test]
+    fn no_link_is_followed_to_read_to_write_or_to_lock() {
+        let (place, path) = place();
+        let victim = place.path().with_file_name("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, &path).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(fault::render(&error).contains("is a link"), "{error:?}");
+        assert_eq!(read(&path), None);
+        write(&path, "ours").unwrap();
+        assert!(!path.is_symlink());
+        assert_eq!(read(&path).as_deref(), Some("ours"));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+
+        // Where it leads does not matter: nothing is made behind it either.
+        fs::remove_file(&path).unwrap();
+        let nowhere = place.path().with_file_name("nowhere");
+        symlink(&nowhere, &path).unwrap();
+        assert!(open(&path).is_err());
+        assert!(!nowhere.exists());
+    }
+
+    #[test]
+    fn another_name_for_a_file_a_folder_and_a_pipe_are_refused() {
+        let (place, path) = place();
+        fs::write(place.path().with_file_name("victim"), "precious").unwrap();
+        fs::hard_link(place.path().with_file_name("victim"), &path).unwrap();
+        assert!(open(&path).unwrap_err().to_string().contains("another name"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(open(&path).is_err());
+        fs::remove_dir(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(open(&path).unwrap_err().to_string().contains("no file"));
+        assert_eq!(read(&path), None, "and nobody waits for it");
+    }
+
+    #[test]
+    fn whose_file_it_is_decides() {
+        for (is_file, uid, names, user, is_ours) in [
+            (true, 1000, 1, 1000, true),
+            (true, 0, 1, 0, true),
+            (true, 1000, 1, 0, false),
+            (true, 0, 1, 1000, false),
+            (true, 1000, 2, 1000, false),
+            (true, 1000, 0, 1000, true),
+            (false, 1000, 1, 1000, false),
+        ] {
+            assert_eq!(strange(is_file, uid, names, user).is_none(), is_ours, "{is_file} {uid} {names} {user}");
+        }
+    }
+
+    #[test]
+    fn a_lock_says_who_holds_it_and_one_that_went_away_is_made_again() {
+        let (place, path) = place();
+        let ctx = Ctx {
+            root: ".".into(),
+            env: Default::default(),
+            format: Default::default(),
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: Vec::new(),
+        };
+        let path = path.join("below/a.lock");
+        let held = lock(&ctx, &path, "a test").unwrap();
+        assert_eq!(read(&path).unwrap().trim(), std::process::id().to_string());
+        assert!(matches!(open(&path).unwrap().try_lock(), Err(fs::TryLockError::WouldBlock)));
+
+        // Somebody waits; what he waits for is removed as a whole.
+        let waiting = {
+            let path = path.clone();
+            std::thread::spawn(move || lock(&ctx, &path, "a test"))
+        };
+        std::thread::sleep(Duration::from_millis(150));
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        drop(held);
+        let second = waiting.join().unwrap().unwrap();
+        assert!(is_at(&second, &path));
+        drop(place);
+    }
+
+    #[test]
+    fn half_a_record_is_never_seen_and_nothing_lies_beside_it() {
+        let (place, path) = place();
+        for text in ["one", "two"] {
+            write(&path, text).unwrap();
+            assert_eq!(read(&path).as_deref(), Some(text));
+        }
+        let names: Vec<_> = place.path().parent().unwrap().read_dir_utf8().unwrap().flatten().collect();
+        assert_eq!(names.iter().filter(|entry| !entry.file_name().starts_with(".run")).count(), 1);
+        assert!(write(Utf8Path::new("/proc/self/nothing/here"), "x").is_err());
+    }
 }

@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let _lock = match &request.cache {
             Cache::Local(dir) => {
-                Some(files::lock(ctx, &format!("{dir}.lock").into(), "another build uses this cache")?)
+                Some(files::lock(ctx, format!("{dir}.lock").as_str().into(), "another build uses this cache")?)
             }
             _ => None,
         };

@@ -1,0 +1,199 @@
+//! Folders for one run, removed on every way out; what a killed run left, the
+//! next one removes.
+//!
+//! A pid says little: it is used again, and means somebody else in another
+//! container. So each folder holds a file that its run has locked. The kernel
+//! lets go of it when the run ends, however it does, and the lock is seen from
+//! wherever the folder is.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::sync::Once;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// What a folder's name begins with; sixteen letters of chance follow.
+const PREFIX: &str = "xtask-";
+/// The file that is locked while the run lives.
+const RUN: &str = ".run";
+/// What it says: a folder without it is not ours to remove.
+const MARK: &str = "a folder of one run of cargo xtask; the next run removes it\n";
+
+/// A folder of our own with one file in it, removed on every way out.
+#[derive(Debug)]
+pub struct Temporary {
+    dir: Utf8PathBuf,
+    file: Utf8PathBuf,
+    _alive: File,
+}
+
+impl Temporary {
+    /// Makes the folder among the temporary ones; the file is whoever's who
+    /// writes it.
+    pub fn new(name: &str) -> anyhow::Result<Self> {
+        static SWEPT: Once = Once::new();
+        let base = Utf8PathBuf::from_path_buf(std::env::temp_dir())
+            .map_err(|dir| anyhow::anyhow!("the temporary folder {} is not UTF-8", dir.display()))?;
+        SWEPT.call_once(|| sweep(&base, ""));
+        Self::make(&base, "", name)
+    }
+
+    /// Makes the folder beside `target`, on the same file system, so that the
+    /// file can take its place when it is whole. It is not seen by who lists
+    /// the folder.
+    pub fn beside(target: &Utf8Path) -> anyhow::Result<Self> {
+        let base = target.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(".".into());
+        sweep(base, ".");
+        Self::make(base, ".", target.file_name().unwrap_or("file"))
+    }
+
+    fn make(base: &Utf8Path, hidden: &str, name: &str) -> anyhow::Result<Self> {
+        loop {
+            let dir = base.join(format!("{hidden}{PREFIX}{:016x}", random()));
+            match DirBuilder::new().mode(0o700).create(&dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error).with_context(|| format!("could not make {dir}")),
+            }
+            // A sweeper may be faster than the lock: then there is a next name.
+            if let Some(alive) = claim(&dir)? {
+                return Ok(Self { file: dir.join(name), dir, _alive: alive });
+            }
+        }
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Utf8Path {
+        &self.file
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn claim(dir: &Utf8Path) -> anyhow::Result<Option<File>> {
+    let path = dir.join(RUN);
+    let claimed = super::open(&path).and_then(|mut file| {
+        file.try_lock()?;
+        file.write_all(MARK.as_bytes())?;
+        Ok(file)
+    });
+    match claimed {
+        Ok(file) if super::is_at(&file, &path) => Ok(Some(file)),
+        Ok(_) => Ok(None),
+        Err(_) if !dir.exists() => Ok(None),
+        Err(error) => {
+            let _ = fs::remove_dir_all(dir);
+            Err(error)
+        }
+    }
+}
+
+/// Removes the folders of ended runs in `base`.
+fn sweep(base: &Utf8Path, hidden: &str) {
+    // By bytes: others' names need not be text.
+    let Ok(entries) = fs::read_dir(base) else { return };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for dir in names.filter(|name| is_name(name, hidden)).map(|name| base.join(name)) {
+        let is_ours = dir.symlink_metadata().is_ok_and(|it| it.is_dir() && it.uid() == super::user());
+        let run = dir.join(RUN);
+        if is_ours && super::read(&run).as_deref() == Some(MARK) {
+            let Ok(file) = super::open(&run) else { continue };
+            if file.try_lock().is_ok() {
+                let _ = fs::remove_dir_all(&dir);
+            }
+        }
+    }
+}
+
+fn is_name(name: &str, hidden: &str) -> bool {
+    let chance = name.strip_prefix(hidden).and_then(|rest| rest.strip_prefix(PREFIX));
+    chance.is_some_and(|it| it.len() == 16 && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// A number that nobody else has: the standard library seeds its hash tables
+/// with the system's chance.
+pub(super) fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a killed run leaves one: all is there but the lock.
+    fn killed(base: &Utf8Path) -> Utf8PathBuf {
+        let dir = base.join(format!("{PREFIX}{:016x}", random()));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(RUN), MARK).unwrap();
+        fs::write(dir.join("half"), "a cache").unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_what_lives_or_is_not_ours_stays() {
+        let place = Temporary::new("place").unwrap();
+        let base = place.path().to_owned();
+        fs::create_dir(&base).unwrap();
+        let living = Temporary::make(&base, "", "it").unwrap();
+        let dead = killed(&base);
+        let mut others = Vec::new();
+        // Another tool's folder of this name; another name with our mark.
+        let other = killed(&base);
+        fs::write(other.join(RUN), "something else").unwrap();
+        others.push(other);
+        let other = killed(&base);
+        let named = base.join("xtask-1234-0");
+        fs::rename(other, &named).unwrap();
+        others.push(named);
+        // A link to a folder that would be swept.
+        let elsewhere = base.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        let target = killed(&elsewhere);
+        let link = base.join(target.file_name().unwrap());
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        others.extend([link, target]);
+
+        sweep(&base, "");
+        assert!(!dead.exists());
+        assert!(living.path().parent().unwrap().exists());
+        for other in others {
+            assert!(other.exists(), "{other} went");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_ours_alone_and_goes_with_its_run() {
+        let it = Temporary::new("x.json").unwrap();
+        let dir = it.path().parent().unwrap().to_owned();
+        assert_eq!(dir.symlink_metadata().unwrap().mode() & 0o777, 0o700);
+        fs::write(it.path(), "{}").unwrap();
+        assert_ne!(Temporary::new("x.json").unwrap().path(), it.path());
+        drop(it);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn beside_a_target_is_hidden_and_swept_by_the_next() {
+        let place = Temporary::new("place").unwrap();
+        let base = place.path().to_owned();
+        fs::create_dir(&base).unwrap();
+        let dead = killed(&base);
+        let hidden = base.join(format!(".{}", dead.file_name().unwrap()));
+        fs::rename(dead, &hidden).unwrap();
+        let it = Temporary::beside(&base.join("out.tar")).unwrap();
+        assert!(!hidden.exists());
+        assert!(it.path().parent().unwrap().file_name().unwrap().starts_with(".xtask-"));
+        assert!(it.path().ends_with("out.tar"));
+        fs::write(it.path(), "whole").unwrap();
+        fs::rename(it.path(), base.join("out.tar")).unwrap();
+        drop(it);
+        assert_eq!(base.read_dir_utf8().unwrap().count(), 1);
+    }
+}
