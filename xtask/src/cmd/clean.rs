@@ -1,7 +1,7 @@
 //! `docker clean`: removes what carries our labels, and nothing else. Never a
 //! prune: that once destroyed another project's volumes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -82,7 +82,8 @@ fn remove(ctx: &Ctx, items: &[Item], act: impl Fn(&Step) -> anyhow::Result<()>) 
             continue;
         }
         ctx.show(&step);
-        if let Err(error) = act(&step) {
+        // Image after image: that takes its time.
+        if let Err(error) = act(&step.within(Duration::from_secs(900))) {
             interrupt::check()?;
             failed.push(format!("{kind}: {}", fault::said(&error)));
         }

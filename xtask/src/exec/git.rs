@@ -3,6 +3,7 @@
 //! all; history that is missing is fetched once.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -155,6 +156,7 @@ impl Pair {
             .arg("origin")
             .args(wanted)
             .env("GIT_TERMINAL_PROMPT", "0")
+            .within(Duration::from_secs(600))
     }
 }
 

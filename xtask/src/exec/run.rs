@@ -1,66 +1,61 @@
 //! The few verbs that run things. Each has fixed rules for what is shown, for
 //! stdin and for the status; every error carries the command and how it ended.
 //!
-//! | verb    | shown | stdout       | failure                         |
-//! |---------|-------|--------------|---------------------------------|
-//! | `read`  | with -v | returned   | error with the command's stderr |
-//! | `bytes` | with -v | returned as it is | as `read`                |
-//! | `probe` | with -v | returned   | `None`                          |
-//! | `output`| with -v | returned with stderr | what there is  |
-//! | `tidy`  | with -v | dropped    | ignored; runs after Ctrl-C too  |
-//! | `run`   | yes   | to stderr    | error; its last lines came with it |
+//! | verb    | shown   | stdout         | failure, and after Ctrl-C             | at most |
+//! |---------|---------|----------------|---------------------------------------|---------|
+//! | `read`  | with -v | returned       | error with the command's stderr       | a minute, or what the step says |
+//! | `bytes` | with -v | returned as it is | as `read`                          | as `read` |
+//! | `probe` | with -v | returned       | `None`                                | as `read` |
+//! | `tidy`  | with -v | returned       | error as `read`; runs after Ctrl-C    | half a minute |
+//! | `words` | with -v | with stderr, for people | what it said; runs after Ctrl-C | half a minute |
+//! | `run`   | yes     | to stderr      | error; its last lines came with it    | as long as it takes |
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, IsTerminal as _};
-use std::process::ExitStatus;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _};
+use std::process::{ExitStatus, Output};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::ctx::Ctx;
+use crate::exec::child::{self, Bounds};
 use crate::exec::{interrupt, signal};
 use crate::fault;
 use crate::plan::step::{Plan, Step};
 
 /// How many of a command's last lines are kept to tell why it failed.
 const TAIL: usize = 200;
+/// What is longer is several lines.
+const LINE: u64 = 64 * 1024;
+
+/// How long a question may take that says nothing of it.
+const QUESTION: Duration = Duration::from_secs(60);
+/// How long a clean-up may take: somebody has pressed Ctrl-C and waits.
+const CLEAN_UP: Duration = Duration::from_secs(30);
+/// No answer that we read is larger, short of a tool gone wild.
+const ANSWER: usize = 256 * 1024 * 1024;
 
 /// Runs a quick command and returns what it wrote, without the last newline.
 pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
-    Ok(String::from_utf8_lossy(&bytes(ctx, step)?).trim_end().to_owned())
+    Ok(text(&bytes(ctx, step)?))
 }
 
 /// Runs a quick command and returns exactly what it wrote: not every list of
 /// files is text.
 pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
-    if ctx.verbose {
-        ctx.show(step);
-    }
-    let output = match step.stdin {
-        // xshell takes it for an error when a program ends before it has read
-        // all; what the program says of it is then lost.
-        Some(_) => expression(ctx, step).stdout_capture().stderr_capture().run(),
-        None => quietly(ctx, step),
-    };
+    let bounds = Bounds { time: step.limit.unwrap_or(QUESTION), bytes: ANSWER, apart: false };
+    let output = collect(ctx, step, bounds, interrupt::raised);
+    interrupt::check().or_else(|fault| if output.is_ok() { Ok(()) } else { Err(fault) })?;
     let output = output.with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
         interrupt::check()?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(ended(step, output.status, stderr.trim()).into());
+        return Err(ended(step, output.status, &text(&output.stderr)).into());
     }
     Ok(output.stdout)
-}
-
-fn quietly(ctx: &Ctx, step: &Step) -> std::io::Result<std::process::Output> {
-    let sh = xshell::Shell::new().map_err(std::io::Error::other)?;
-    sh.change_dir(&ctx.root);
-    let mut cmd = sh.cmd(&step.tool).args(&step.args).quiet().ignore_status();
-    for (name, value) in ctx.exports.iter().chain(&step.env) {
-        cmd = cmd.env(name, value);
-    }
-    cmd.output().map_err(std::io::Error::other)
 }
 
 /// Runs a quick command that may well fail.
@@ -68,26 +63,51 @@ pub fn probe(ctx: &Ctx, step: &Step) -> Option<String> {
     read(ctx, step).ok()
 }
 
-/// Runs a command for what it prints on both streams, for people; also after
-/// an interrupt.
-pub fn output(ctx: &Ctx, step: &Step) -> String {
+/// Cleans up, or finds out what there is to clean up: an interrupt, before or
+/// meanwhile, does not stop it. Where nothing can be done about a failure, drop
+/// it: it may not hide what went wrong before.
+pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
+    let output = collect(ctx, step, cleaning(step), || false).with_context(|| format!("could not run `{step}`"))?;
+    if !output.status.success() {
+        return Err(ended(step, output.status, &text(&output.stderr)).into());
+    }
+    Ok(text(&output.stdout))
+}
+
+/// What a command prints on both streams, for people and never as data; also
+/// after an interrupt.
+pub fn words(ctx: &Ctx, step: &Step) -> String {
+    match collect(ctx, step, cleaning(step), || false) {
+        Ok(output) => text(&[output.stdout, output.stderr].concat()),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn cleaning(step: &Step) -> Bounds {
+    Bounds { time: step.limit.unwrap_or(CLEAN_UP), bytes: ANSWER, apart: true }
+}
+
+fn collect(ctx: &Ctx, step: &Step, bounds: Bounds, stop: fn() -> bool) -> std::io::Result<Output> {
     if ctx.verbose {
         ctx.show(step);
     }
-    let output = expression(ctx, step).stderr_to_stdout().stdout_capture().run();
-    output
-        .map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    let sh = xshell::Shell::new().map_err(std::io::Error::other)?;
+    sh.change_dir(&ctx.root);
+    let mut cmd = sh.cmd(&step.tool).args(&step.args);
+    for (name, value) in ctx.exports.iter().chain(&step.env) {
+        cmd = cmd.env(name, value);
+    }
+    child::collect(cmd.into(), step.stdin.as_deref(), bounds, stop).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound if ctx.root.is_dir() => {
+            std::io::Error::new(error.kind(), format!("command not found: `{}`", step.tool))
+        }
+        _ => error,
+    })
 }
 
-/// Cleans up: nothing that goes wrong here may hide what went wrong before,
-/// and an interrupt does not stop it.
-pub fn tidy(ctx: &Ctx, step: &Step) {
-    let _ = output(ctx, step);
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
-
-/// Where the lines of a running command go.
-pub trait Sink: Fn(&str) + Sync {}
-impl<F: Fn(&str) + Sync> Sink for F {}
 
 /// Runs a command whose output people watch. On a terminal it has the terminal
 /// itself, so that its own progress display works.
@@ -102,7 +122,7 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
             if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
                 break output.status;
             }
-            stop.forward(&handle.pids());
+            stop.forward(|| handle.pids());
         };
         return finish(step, status, "");
     }
@@ -111,39 +131,52 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
 
 /// Runs a command and hands each line of its output to `sink`, stdout and
 /// stderr in the order they came.
-pub fn stream(ctx: &Ctx, step: &Step, sink: impl Sink) -> anyhow::Result<()> {
+pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()> {
     interrupt::check()?;
-    let reader =
-        expression(ctx, step).stderr_to_stdout().reader().with_context(|| format!("could not run `{step}`"))?;
+    let reader = expression(ctx, step).stderr_to_stdout().reader();
+    let reader = Arc::new(reader.with_context(|| format!("could not run `{step}`"))?);
+    let lines = lines(Arc::clone(&reader));
     let mut tail = VecDeque::new();
-    let status = thread::scope(|scope| -> anyhow::Result<ExitStatus> {
-        let (done, is_done) = std::sync::mpsc::channel::<()>();
-        let reader_ref = &reader;
-        // The read below blocks; only another thread can pass a signal on.
-        scope.spawn(move || {
-            let mut stop = Stop::default();
-            while is_done.recv_timeout(Duration::from_millis(50)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                stop.forward(&reader_ref.pids());
+    let mut stop = Stop::default();
+    loop {
+        match lines.recv_timeout(Duration::from_millis(50)) {
+            Ok(line) => {
+                sink(&line);
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(line);
             }
-        });
-        let mut lines = BufReader::new(&reader);
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        stop.forward(|| reader.pids());
+        // Killed, and something that it started still holds the output.
+        if stop.is_over() {
+            return Err(fault::interrupted().into());
+        }
+    }
+    let output = reader.try_wait()?.context("the output ended before the command did")?;
+    finish(step, output.status, Vec::from(tail).join("\n").trim())
+}
+
+/// Reads lines on a thread of its own: this side must see an interrupt while
+/// nothing comes.
+fn lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
+    let (to, lines) = sync_channel(64);
+    thread::spawn(move || {
+        let mut from = BufReader::new(&*reader);
         let mut bytes = Vec::new();
-        // By bytes: a tool may print what is not UTF-8.
-        while lines.read_until(b'\n', &mut bytes)? > 0 {
+        // By bytes: a tool may print what is not UTF-8, and no end of a line.
+        while matches!(from.by_ref().take(LINE).read_until(b'\n', &mut bytes), Ok(1..)) {
             let text = String::from_utf8_lossy(&bytes);
-            let line = text.trim_end_matches(['\n', '\r']);
-            sink(line);
-            if tail.len() == TAIL {
-                tail.pop_front();
+            if to.send(text.trim_end_matches(['\n', '\r']).to_owned()).is_err() {
+                break;
             }
-            tail.push_back(line.to_owned());
             bytes.clear();
         }
-        drop(done);
-        let output = reader.try_wait()?.context("the output ended before the command did")?;
-        Ok(output.status)
-    })?;
-    finish(step, status, Vec::from(tail).join("\n").trim())
+    });
+    lines
 }
 
 /// Runs a plan's steps by `act` until one fails, then `finally` by `clean`,
@@ -194,7 +227,7 @@ impl Stop {
     const LADDER: [(Duration, &'static str); 3] =
         [(Duration::from_millis(200), "INT"), (Duration::from_secs(5), "TERM"), (Duration::from_secs(10), "KILL")];
 
-    fn forward(&mut self, pids: &[u32]) {
+    fn forward(&mut self, pids: impl Fn() -> Vec<u32>) {
         if !interrupt::raised() {
             return;
         }
@@ -203,7 +236,12 @@ impl Stop {
             && since.elapsed() >= *after
         {
             self.sent += 1;
-            signal::send(signal, pids.iter().copied());
+            signal::send(signal, pids());
         }
+    }
+
+    /// Whether nothing more can be done.
+    fn is_over(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() > Self::LADDER[2].0 + Duration::from_secs(2))
     }
 }

@@ -16,6 +16,9 @@ use crate::plan::step::Step;
 /// How long a server of `[needs.*]` may take.
 const NEED_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a step may take, the pull of a server's image included.
+const PULL_PATIENCE: Duration = Duration::from_secs(900);
+
 /// A running scene.
 pub struct Stage<'a> {
     /// Names and labels.
@@ -67,6 +70,8 @@ impl<'a> Stage<'a> {
 
     /// Runs a quick step, quietly; its error carries the command.
     pub fn run(&self, step: &Step) -> anyhow::Result<()> {
+        // `docker run` pulls an image that the engine lacks.
+        let step = &step.clone().within(PULL_PATIENCE);
         run::read(&self.engine.ctx, step).map(drop).map_err(|error| {
             let said = fault::said(&error).to_owned();
             error.context(format!("`{step}`: {said}"))
@@ -85,7 +90,7 @@ impl<'a> Stage<'a> {
 
     /// The last lines that a container wrote, for people.
     pub fn log(&self, what: &str) -> String {
-        run::output(&self.engine.ctx, &self.scene.log(what))
+        run::words(&self.engine.ctx, &self.scene.log(what))
     }
 
     /// The loopback port of a container's port.
@@ -98,7 +103,7 @@ impl<'a> Stage<'a> {
     /// Removes one container early.
     pub fn remove(&self, what: &str) {
         if !self.keep {
-            run::tidy(&self.engine.ctx, &container::remove_containers([self.scene.name(what)]));
+            let _ = run::tidy(&self.engine.ctx, &container::remove_containers([self.scene.name(what)]));
         }
     }
 
@@ -116,7 +121,7 @@ impl<'a> Stage<'a> {
                 .map(|(id, _)| id.to_owned())
                 .collect();
             if !dead.is_empty() {
-                run::tidy(&self.engine.ctx, &remove(dead));
+                let _ = run::tidy(&self.engine.ctx, &remove(dead));
             }
         }
     }
@@ -142,10 +147,11 @@ type Remove = fn(Vec<String>) -> Step;
 pub fn strike(engine: &Engine, scene: &Scene<'_>) -> usize {
     let mut count = 0;
     for (kind, remove) in KINDS {
-        let left: Vec<String> = run::output(&engine.ctx, &scene.list(kind)).lines().map(str::to_owned).collect();
-        if !left.is_empty() {
-            count += left.len();
-            run::tidy(&engine.ctx, &remove(left));
+        let Ok(left) = run::tidy(&engine.ctx, &scene.list(kind)) else { continue };
+        let left: Vec<String> = left.lines().map(str::to_owned).collect();
+        let found = left.len();
+        if found > 0 && run::tidy(&engine.ctx, &remove(left)).is_ok() {
+            count += found;
         }
     }
     count

@@ -8,7 +8,16 @@ use std::process::{Command, Stdio};
 pub fn send(signal: &str, pids: impl IntoIterator<Item = u32>) {
     let pids: Vec<String> = pids.into_iter().map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
-        let line = format!("kill -{signal} {}", pids.join(" "));
-        let _ = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        kill(signal, &pids.join(" "));
     }
+}
+
+/// Sends a signal to all of the process group that a process leads.
+pub fn send_group(signal: &str, leader: u32) {
+    kill(signal, &format!("-{leader}"));
+}
+
+fn kill(signal: &str, whom: &str) {
+    let line = format!("kill -{signal} {whom}");
+    let _ = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::null()).status();
 }

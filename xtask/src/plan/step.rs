@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Step {
     pub stdin: Option<String>,
     /// What to type when it fails.
     pub hint: Option<String>,
+    /// How long it may take where we wait for its answer and nobody sees it run.
+    pub limit: Option<Duration>,
 }
 
 impl Step {
@@ -60,6 +63,13 @@ impl Step {
     #[must_use]
     pub fn stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Sets how long we wait for the command's answer.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
         self
     }
 

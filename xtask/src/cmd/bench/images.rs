@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::cmd;
-use crate::cmd::bench::{Bench, Figure, median, plain, timed};
+use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
 use crate::cmd::build::current;
 use crate::cmd::definition::Definition;
 use crate::exec::scene::Stage;
@@ -141,7 +141,7 @@ impl Bench<'_> {
         let load = step.args.iter().position(|arg| arg == "--load").context("no --load")?;
         let layout = folder.path().with_extension("d");
         step.args[load] = format!("--output=type=oci,tar=false,dest={layout}");
-        run::read(&self.at_copy(), &step)?;
+        run::read(&self.at_copy(), &step.within(AN_HOUR))?;
         let read = |digest: &str| -> anyhow::Result<Value> {
             let file = layout.join("blobs").join(digest.replace(':', "/"));
             Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?)

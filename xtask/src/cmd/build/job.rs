@@ -135,7 +135,7 @@ impl<'a> Job<'a> {
         run::plan(
             &plan(&request),
             |step| if step.tool == "docker" { steadily(ctx, step, build) } else { run::run(ctx, step) },
-            |step| run::tidy(ctx, step),
+            |step| drop(run::tidy(ctx, step)),
         )
         .map_err(|error| explain(self.engine, self.service, error))?;
         let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;

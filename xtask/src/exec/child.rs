@@ -1,0 +1,248 @@
+//! A child process whose output we want whole: bounded in time and in size, and
+//! nothing that it started can hold us.
+//!
+//! A pipe can't be read with a time limit. So threads read, and this side waits
+//! for what they send; whoever never ends is left behind with its thread.
+
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::exec::signal;
+
+/// How often we look at the clock and at the interrupt while nothing comes.
+pub const TICK: Duration = Duration::from_millis(20);
+/// How long what a child started may hold the output after the child has ended.
+const LINGER: Duration = Duration::from_millis(500);
+/// How much of what a child says of its errors is kept: the end.
+const WORDS: usize = 64 * 1024;
+/// How long a killed child may take to be gone.
+const LAST: Duration = Duration::from_secs(1);
+
+/// What a child is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long it may run.
+    pub time: Duration,
+    /// How much it may write to stdout.
+    pub bytes: usize,
+    /// Whether it runs in a process group of its own, where the terminal's
+    /// Ctrl-C does not reach it: for what cleans up.
+    pub apart: bool,
+}
+
+/// Why a child is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Interrupt,
+    Time,
+    Size,
+}
+
+impl Reason {
+    /// When which signal is sent. After an interrupt a quick command has the
+    /// time to end by itself: what it was about is then whole.
+    fn ladder(self) -> [(Duration, &'static str); 3] {
+        let after = if self == Self::Interrupt { [2000, 4000, 6000] } else { [0, 300, 1000] };
+        let [first, second, third] = after.map(Duration::from_millis);
+        [(first, "INT"), (second, "TERM"), (third, "KILL")]
+    }
+
+    fn error(self, bounds: Bounds) -> io::Error {
+        match self {
+            Self::Interrupt => io::ErrorKind::Interrupted.into(),
+            Self::Time => {
+                let what = format!("it did not end within {} s", bounds.time.as_secs_f32());
+                io::Error::new(io::ErrorKind::TimedOut, what)
+            }
+            Self::Size => {
+                let what = format!("it wrote more than {} bytes", bounds.bytes);
+                io::Error::new(io::ErrorKind::FileTooLarge, what)
+            }
+        }
+    }
+}
+
+/// Runs a command to its end and returns what it wrote. `stop` tells that we
+/// are to end: then the error is `Interrupted`, beyond the time `TimedOut`,
+/// beyond the size `FileTooLarge`.
+pub fn collect(
+    mut command: Command,
+    input: Option<&str>,
+    bounds: Bounds,
+    stop: impl Fn() -> bool,
+) -> io::Result<Output> {
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if bounds.apart {
+        command.process_group(0);
+    }
+    let started = Instant::now();
+    let mut child = command.spawn()?;
+    if let (Some(text), Some(mut stdin)) = (input.map(str::to_owned), child.stdin.take()) {
+        // A program that ends before it has read all tells that by itself.
+        thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
+    }
+    let (sender, receiver) = sync_channel(16);
+    pump(child.stdout.take(), true, sender.clone());
+    pump(child.stderr.take(), false, sender);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut ended, mut open, mut told): (Option<(_, Instant)>, bool, Option<Told>) = (None, true, None);
+    loop {
+        let mut quiet = false;
+        match receiver.recv_timeout(TICK) {
+            Ok((true, chunk)) if stdout.len() <= bounds.bytes => stdout.extend(chunk),
+            Ok((true, _)) => {}
+            Ok((false, chunk)) => keep_end(&mut stderr, chunk),
+            Err(RecvTimeoutError::Timeout) => quiet = true,
+            // Nobody holds the output any more: the status is there at once.
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+        if ended.is_none() {
+            ended = child.try_wait()?.map(|status| (status, Instant::now()));
+        }
+        match ended {
+            Some((status, since)) if !open || (quiet && since.elapsed() > LINGER) => {
+                return match told {
+                    Some(Told { reason, .. }) if reason != Reason::Interrupt => Err(reason.error(bounds)),
+                    _ => Ok(Output { status, stdout, stderr }),
+                };
+            }
+            None if !open => thread::sleep(Duration::from_millis(1)),
+            _ => {}
+        }
+        let reason = if stdout.len() > bounds.bytes {
+            Some(Reason::Size)
+        } else if started.elapsed() > bounds.time {
+            Some(Reason::Time)
+        } else {
+            stop().then_some(Reason::Interrupt)
+        };
+        if told.is_none() {
+            told = reason.map(|reason| Told { reason, since: Instant::now(), sent: 0 });
+        }
+        if let Some(told) = &mut told
+            && !told.tell(&child, bounds.apart)
+        {
+            return Err(told.reason.error(bounds));
+        }
+    }
+}
+
+/// A child on its way out.
+struct Told {
+    reason: Reason,
+    since: Instant,
+    sent: usize,
+}
+
+impl Told {
+    /// Sends what is due; whether there is anything left to wait for.
+    fn tell(&mut self, child: &Child, apart: bool) -> bool {
+        let ladder = self.reason.ladder();
+        match ladder.get(self.sent) {
+            Some((after, signal)) if self.since.elapsed() >= *after => {
+                self.sent += 1;
+                if apart { signal::send_group(signal, child.id()) } else { signal::send(signal, [child.id()]) }
+            }
+            _ => {}
+        }
+        self.since.elapsed() < ladder[2].0 + LAST
+    }
+}
+
+/// Reads to the end on a thread of its own, for whoever still listens.
+fn pump(from: Option<impl Read + Send + 'static>, is_stdout: bool, to: SyncSender<(bool, Vec<u8>)>) {
+    let Some(mut from) = from else { return };
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) if to.send((is_stdout, buffer[..n].to_vec())).is_err() => break,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+    });
+}
+
+fn keep_end(text: &mut Vec<u8>, more: Vec<u8>) {
+    text.extend(more);
+    if text.len() > 2 * WORDS {
+        text.drain(..text.len() - WORDS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(60), bytes: 1 << 20, apart: false };
+
+    fn sh(
+        script: &str,
+        input: Option<&str>,
+        bounds: Bounds,
+        stop: bool,
+    ) -> Result<(Option<i32>, String), io::ErrorKind> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        match collect(command, input, bounds, || stop) {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                Ok((output.status.code(), String::from_utf8_lossy(&text).trim_end().to_owned()))
+            }
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn what_a_child_writes_comes_whole_with_its_status() {
+        assert_eq!(sh("echo out; echo err >&2; exit 3", None, BOUNDS, false), Ok((Some(3), "out\nerr".into())));
+        assert_eq!(sh("cat", Some("typed"), BOUNDS, false), Ok((Some(0), "typed".into())));
+        let (_, text) = sh("head -c 300000 /dev/zero | tr '\\0' x", None, BOUNDS, false).unwrap();
+        assert_eq!(text.len(), 300_000);
+        // Ends before it reads; that is no error.
+        let long = "x".repeat(1 << 20);
+        assert_eq!(sh("true", Some(&long), BOUNDS, false), Ok((Some(0), String::new())));
+        assert!(sh("yes err | head -c 900000 >&2", None, BOUNDS, false).unwrap().1.len() <= 2 * WORDS);
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_ended() {
+        let short = Bounds { time: Duration::from_millis(100), ..BOUNDS };
+        for apart in [false, true] {
+            let short = Bounds { apart, ..short };
+            assert_eq!(sh("sleep 1000", None, short, false), Err(io::ErrorKind::TimedOut));
+            // Deaf, with a grandchild that holds the output, and dripping.
+            assert_eq!(
+                sh("trap '' INT TERM; sleep 1000; sleep 1000", None, short, false),
+                Err(io::ErrorKind::TimedOut)
+            );
+            let drip = "while echo x; do sleep 0.01; done";
+            assert_eq!(sh(drip, None, short, false), Err(io::ErrorKind::TimedOut));
+        }
+    }
+
+    #[test]
+    fn a_child_that_writes_for_ever_is_ended() {
+        assert_eq!(sh("exec yes", None, BOUNDS, false), Err(io::ErrorKind::FileTooLarge));
+    }
+
+    #[test]
+    fn an_interrupt_lets_a_quick_child_end_by_itself_and_no_other() {
+        assert_eq!(sh("sleep 0.1; echo done", None, BOUNDS, true), Ok((Some(0), "done".into())));
+        // What ends of the signal has a status that the caller judges.
+        assert_eq!(sh("exec sleep 1000", None, BOUNDS, true), Ok((None, String::new())));
+    }
+
+    #[test]
+    fn what_a_child_leaves_behind_does_not_hold_us() {
+        let bounds = Bounds { bytes: 100, ..BOUNDS };
+        assert_eq!(sh("sleep 1000 & echo done", None, bounds, false), Ok((Some(0), "done".into())));
+    }
+}
