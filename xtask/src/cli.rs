@@ -244,9 +244,15 @@ pub enum EngineVerb {
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
-    /// Some parts instead of all: `rust`, `workflows`, `images` and those of the services
+    /// Some parts instead of all: `rust`, `workflows`, `images`, those of the services, and `fuzz`, which `all` leaves out
     #[arg(value_name = "PART")]
     pub parts: Vec<String>,
+    /// With `fuzz`: how long it tries random changes beside raw builds
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub seconds: u64,
+    /// With `fuzz`: the first case; another one every time [default: the clock]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
     /// First install whatever `cargo xtask setup` finds missing
     #[arg(long)]
     pub setup: bool,

@@ -6,6 +6,7 @@
 //! run here.
 
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::TestArgs;
 use crate::cmd;
@@ -31,11 +32,18 @@ enum Part<'a> {
     Service(&'a Service, &'a Test),
     /// The images and every verb, on the real engine.
     Images,
+    /// Random changes beside raw builds, for as long as one likes: only where it is named.
+    Fuzz {
+        /// How long.
+        seconds: u64,
+        /// The first case.
+        seed: u64,
+    },
 }
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
-    let parts = parts(ctx, project, &args.parts)?;
+    let parts = parts(ctx, project, args)?;
     if ctx.dry_run {
         return cmd::print(ctx, &plan(project, &parts, args.setup));
     }
@@ -53,6 +61,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
             Part::Workflows => workflows(ctx, project),
             Part::Service(service, test) => staged(ctx, project, service, test),
             Part::Images => counted(ctx, &on_engine()),
+            Part::Fuzz { seconds, seed } => counted(ctx, &fuzz(seconds, seed)),
         };
         interrupt::check()?;
         sum += counted;
@@ -76,7 +85,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
 }
 
 /// The parts of these names, or all that the project has.
-fn parts<'a>(ctx: &Ctx, project: &'a Project, names: &[String]) -> anyhow::Result<Vec<(&'a str, Part<'a>)>> {
+fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result<Vec<(&'a str, Part<'a>)>> {
+    let names = &args.parts;
     let mut all = Vec::new();
     // Another project has no xtask of its own to test.
     let is_ours = ctx.root.join("xtask/Cargo.toml").is_file();
@@ -85,6 +95,10 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, names: &[String]) -> anyhow::Resul
     let tested = project.services.values().filter_map(|service| Some((service, service.test.as_ref()?)));
     all.extend(tested.map(|(service, test)| (test.part.as_str(), Part::Service(service, test))));
     all.extend(is_ours.then_some(("images", Part::Images)));
+    if is_ours && names.iter().any(|name| name == "fuzz") {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        all.push(("fuzz", Part::Fuzz { seconds: args.seconds, seed: args.seed.unwrap_or_else(clock) }));
+    }
     if let Some(wrong) = names.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
         let known = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         return Err(fault::usage(format!("nothing to test is called `{wrong}`"))
@@ -131,6 +145,13 @@ fn on_engine() -> Step {
         "--ignored",
         "--test-threads=2",
     ])
+}
+
+fn fuzz(seconds: u64, seed: u64) -> Step {
+    Step::new("cargo")
+        .args(["test", "--quiet", "--package", "xtask", "--test", "differential", "--", "--ignored", "--nocapture"])
+        .env("XTASK_FUZZ_SECONDS", seconds.to_string())
+        .env("XTASK_FUZZ_SEED", seed.to_string())
 }
 
 fn rust(ctx: &Ctx) -> (Tally, anyhow::Result<()>) {
@@ -207,6 +228,7 @@ fn plan(project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
             Part::Images => plan.steps.push(on_engine()),
+            Part::Fuzz { seconds, seed } => plan.steps.push(fuzz(*seconds, *seed)),
             Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(project)),
             Part::Service(service, test) => {
                 let image = format!("{}-test:local", service.image);

@@ -100,3 +100,32 @@ pub fn until_it_says(child: &mut std::process::Child, words: &str) {
     assert!(found, "it ended without saying {words:?}");
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
 }
+
+/// Dice with a seed: the same throws on every machine.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Neighbouring seeds give unlike throws.
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Self(seed.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        (0..4).for_each(|_| _ = dice.below(2));
+        dice
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    /// Whether something happens that happens once in `times`.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    /// One of several.
+    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}
