@@ -10,12 +10,13 @@ use crate::cli::CleanArgs;
 use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::{files, interrupt, run, scene};
+use crate::exec::{checkout, files, interrupt, run};
 use crate::fault;
 use crate::model::age::Age;
 use crate::model::base;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
+use crate::model::identity::{Life, Run};
 use crate::plan::container;
 use crate::plan::step::Step;
 
@@ -107,7 +108,7 @@ impl List<'_> {
         let found = self.engine.labelled("/containers/json?all=1&size=1&", &label)?;
         let found = found.iter().filter(|container| {
             let run = container["Labels"][&label].as_str().unwrap_or_default();
-            if scene::is_running(run) && !self.args.all {
+            if is_running(run) && !self.args.all {
                 self.engine.ctx.say(format!(
                     "{}: left to the command that runs it now; `--all` takes it",
                     name(&container["Names"][0])
@@ -135,7 +136,7 @@ impl List<'_> {
         let found = self.engine.labelled("/networks?", &label)?;
         let found = found.iter().filter(|network| {
             let run = network["Labels"][&label].as_str().unwrap_or_default();
-            (self.args.all || !scene::is_running(run)) && self.is_old(seconds(&text(&network["Created"])))
+            (self.args.all || !is_running(run)) && self.is_old(seconds(&text(&network["Created"])))
         });
         Ok(found
             .map(|network| Item { kind: "network", id: text(&network["Id"]), name: text(&network["Name"]), bytes: 0 })
@@ -211,6 +212,10 @@ fn is_stand_in(image: &Value) -> bool {
     let of_a_service =
         image["Labels"].as_object().is_some_and(|labels| labels.keys().any(|key| key.ends_with(".service")));
     tags.iter().any(|tag| tag.starts_with(base::DOMAIN)) || (tags.is_empty() && !of_a_service)
+}
+
+fn is_running(run: &str) -> bool {
+    run.parse().is_ok_and(|run: Run| checkout::life(&run) != Life::Ended)
 }
 
 fn text(value: &Value) -> String {

@@ -17,7 +17,7 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{ask, interrupt};
+use crate::exec::{ask, checkout, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
@@ -54,7 +54,7 @@ struct Proof {
 pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()> {
     let services = chosen(project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &dry_plan(project, &services, args)?);
+        return cmd::print(ctx, &dry_plan(ctx, project, &services, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup)?;
     prove(&engine, project, &services, args)
@@ -289,8 +289,8 @@ impl Proof {
 }
 
 /// The lines that can be known beforehand; what is asked in between is not one.
-fn dry_plan(project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
-    let scene = Scene { project, id: "test".into() };
+fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
+    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into());
     let mut plan = Plan::default();
     let tag = tag(args)?;
     if args.setup {

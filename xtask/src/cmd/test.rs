@@ -13,7 +13,7 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{interrupt, private, run};
+use crate::exec::{checkout, interrupt, private, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
@@ -45,7 +45,7 @@ enum Part<'a> {
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
     let parts = parts(ctx, project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(project, &parts, args.setup));
+        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup));
     }
     // What started an engine for a test run stops it at the end.
     let _engine = match args.setup && needs_engine(&parts) {
@@ -218,12 +218,12 @@ fn workflows(ctx: &Ctx, project: &Project) -> (Tally, anyhow::Result<()>) {
     (tally, results.into_iter().collect())
 }
 
-fn plan(project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan {
+fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan {
     let mut plan = Plan::default();
     if with_setup && needs_engine(parts) {
         plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
     }
-    let scene = Scene { project, id: "test".into() };
+    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into());
     for (_, part) in parts {
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),

@@ -5,14 +5,12 @@ use serde_json::json;
 use crate::cli::UpArgs;
 use crate::cmd;
 use crate::ctx::Ctx;
+use crate::exec::checkout;
 use crate::exec::engine::Engine;
-use crate::exec::scene::{self, Stage};
+use crate::exec::scene::{self, Held, Stage};
 use crate::model::config::Project;
 use crate::plan::container::{Container, Scene};
 use crate::plan::step::{Plan, Step};
-
-/// The identity of the one system that is up; `down` finds it again by it.
-const UP: &str = "up";
 
 /// Runs `docker up`.
 pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
@@ -26,8 +24,8 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
             cmd::build::image(&engine, project, service, None, &tag, args.bases)?;
         }
     }
-    scene::strike(&engine, &scene_of(project));
-    let stage = Stage::up(&engine, scene_of(project));
+    scene::strike(&engine, &all_up(&engine, project)?)?;
+    let stage = Stage::up(&engine, project);
     stage.provide(&project.needs.keys().cloned().collect::<Vec<_>>(), args.bases, true)?;
     let mut addresses = Vec::new();
     for container in containers(ctx, project) {
@@ -53,17 +51,25 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
 
 /// Runs `docker down`.
 pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
-    let scene = scene_of(project);
     if ctx.dry_run {
+        let scene = dry_scene(ctx, project);
         return cmd::print(ctx, &Plan { steps: vec![scene.list("container"), scene.list("network")], finally: vec![] });
     }
     let engine = Engine::connect(ctx)?;
-    let count = scene::strike(&engine, &scene);
+    let up = all_up(&engine, project)?;
+    scene::strike(&engine, &up)?;
+    let count = up.len();
     ctx.result(&json!({ "removed": count }), || format!("{count} containers and networks are gone"))
 }
 
-fn scene_of(project: &Project) -> Scene<'_> {
-    Scene { project, id: UP.into() }
+/// What this checkout's `up` has on the engine, half-made or whole.
+fn all_up(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Held>> {
+    let held = scene::held(engine, project, &checkout::identity(&engine.ctx.root))?;
+    Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
+}
+
+fn dry_scene<'a>(ctx: &Ctx, project: &'a Project) -> Scene<'a> {
+    Scene::up(project, checkout::identity(&ctx.root), None)
 }
 
 fn containers<'a>(ctx: &Ctx, project: &'a Project) -> Vec<Container<'a>> {
@@ -88,7 +94,7 @@ fn containers<'a>(ctx: &Ctx, project: &'a Project) -> Vec<Container<'a>> {
 }
 
 fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
-    let scene = scene_of(project);
+    let scene = dry_scene(ctx, project);
     let mut plan = Plan::default();
     if args.setup {
         plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));

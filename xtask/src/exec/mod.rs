@@ -4,6 +4,7 @@ pub mod api;
 pub mod ask;
 pub mod bases;
 pub mod board;
+pub mod checkout;
 pub mod child;
 pub mod engine;
 pub mod files;

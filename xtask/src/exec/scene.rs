@@ -1,20 +1,24 @@
 //! Containers under a guard: whatever happens, they are gone when it ends.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::exec::engine::Engine;
-use crate::exec::{bases, interrupt, run};
+use crate::exec::{bases, checkout, interrupt, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::Project;
-use crate::plan::container::{self, Scene};
+use crate::model::identity::Life;
+use crate::plan::container::{self, Mark, Scene};
 use crate::plan::step::Step;
 
 /// How long a server of `[needs.*]` may take.
 const NEED_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the engine may take to be rid of what it was told to remove.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a step may take, the pull of a server's image included.
 const PULL_PATIENCE: Duration = Duration::from_secs(900);
@@ -30,13 +34,16 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// A scene of this process, after sweeping away those of dead ones.
     pub fn new(engine: &'a Engine, project: &'a Project, keep: bool) -> Self {
-        let stage = Self { scene: Scene { project, id: identity() }, engine, keep };
-        stage.sweep();
-        stage
+        let checkout = checkout::identity(&engine.ctx.root);
+        sweep(engine, project, &checkout);
+        Self { scene: Scene::of_run(project, checkout, checkout::this_run().to_string()), engine, keep }
     }
 
-    /// A scene that stays when all of it has come up, and is struck otherwise.
-    pub fn up(engine: &'a Engine, scene: Scene<'a>) -> Self {
+    /// The scene of `docker up`: it stays when all of it has come up, and is
+    /// struck otherwise.
+    pub fn up(engine: &'a Engine, project: &'a Project) -> Self {
+        let by = checkout::this_run().to_string();
+        let scene = Scene::up(project, checkout::identity(&engine.ctx.root), Some(by));
         Self { scene, engine, keep: false }
     }
 
@@ -106,25 +113,6 @@ impl<'a> Stage<'a> {
             let _ = run::tidy(&self.engine.ctx, &container::remove_containers([self.scene.name(what)]));
         }
     }
-
-    /// Removes what runs of dead processes of this machine left behind: those
-    /// were killed before their guard could.
-    fn sweep(&self) {
-        let format = format!("{{{{.ID}}}} {{{{.Label \"{}\"}}}}", self.scene.label());
-        for (kind, remove) in KINDS {
-            let list = self.scene.list_all(kind).args(["--format", &format]);
-            let lines = run::probe(&self.engine.ctx, &list).unwrap_or_default();
-            let dead: Vec<String> = lines
-                .lines()
-                .filter_map(|line| line.split_once(' '))
-                .filter(|(_, id)| is_dead(id))
-                .map(|(id, _)| id.to_owned())
-                .collect();
-            if !dead.is_empty() {
-                let _ = run::tidy(&self.engine.ctx, &remove(dead));
-            }
-        }
-    }
 }
 
 impl Drop for Stage<'_> {
@@ -133,69 +121,111 @@ impl Drop for Stage<'_> {
             self.engine.ctx.say("kept: `cargo xtask docker clean --containers` removes it");
             return;
         }
-        strike(self.engine, &self.scene);
+        // By the run that made it: another `up` of this checkout has the same id.
+        let by = self.scene.by.as_ref().unwrap_or(&self.scene.id);
+        let made = |one: &Held| {
+            one.mark.id == self.scene.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
+        };
+        let struck = held(self.engine, self.scene.project, &self.scene.checkout)
+            .and_then(|held| strike(self.engine, &held.into_iter().filter(made).collect::<Vec<_>>()));
+        if let Err(error) = struck {
+            self.engine.ctx.say(fault::render(&error));
+        }
     }
 }
 
-/// What has an identity, and how it is removed.
-const KINDS: [(&str, Remove); 2] =
-    [("container", container::remove_containers), ("network", container::remove_networks)];
+/// A container or a network of ours that the engine holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    kind: Kind,
+    id: String,
+    name: String,
+    /// Whose it is.
+    pub mark: Mark,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Container,
+    Network,
+}
+
+/// All that the engine holds of a checkout, by the engine's own answers: a
+/// command's words are no list.
+pub fn held(engine: &Engine, project: &Project, checkout: &str) -> anyhow::Result<Vec<Held>> {
+    let label = format!("{}={checkout}", project.label("checkout"));
+    let mut held = Vec::new();
+    for (kind, list) in [(Kind::Container, "/containers/json?all=1&"), (Kind::Network, "/networks?")] {
+        for thing in engine.labelled(list, &label)? {
+            let name = match kind {
+                Kind::Container => &thing["Names"][0],
+                Kind::Network => &thing["Name"],
+            };
+            let name = name.as_str().unwrap_or_default().trim_start_matches('/').to_owned();
+            let id = thing["Id"].as_str().context("the engine's list has an entry without an id")?.to_owned();
+            if let Some(mark) = Mark::read(project, &name, &labels(&thing["Labels"])) {
+                held.push(Held { kind, id, name, mark });
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Labels as the engine answers them.
+pub fn labels(value: &Value) -> BTreeMap<String, String> {
+    let pairs = value.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Removes these, containers first; done only when the engine no longer knows
+/// them. What somebody else has removed meanwhile is as gone.
+pub fn strike(engine: &Engine, held: &[Held]) -> anyhow::Result<()> {
+    let of = |kind| held.iter().filter(move |one| one.kind == kind).collect::<Vec<_>>();
+    let mut left = Vec::new();
+    for (kind, remove) in REMOVES {
+        let things = of(kind);
+        if things.is_empty() {
+            continue;
+        }
+        let said = run::words(&engine.ctx, &remove(things.iter().map(|one| one.id.clone()).collect()));
+        let started = Instant::now();
+        for one in things {
+            while is_there(engine, one)? {
+                if started.elapsed() > REMOVE_PATIENCE || !said.contains("in progress") {
+                    left.push(format!("{} is still there: {said}", one.name));
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+    match left.as_slice() {
+        [] => Ok(()),
+        left => Err(fault::failed(left.join("\n")).into()),
+    }
+}
+
+const REMOVES: [(Kind, Remove); 2] =
+    [(Kind::Container, container::remove_containers), (Kind::Network, container::remove_networks)];
 
 type Remove = fn(Vec<String>) -> Step;
 
-/// Removes all of a scene, found by its label; says how much it was.
-pub fn strike(engine: &Engine, scene: &Scene<'_>) -> usize {
-    let mut count = 0;
-    for (kind, remove) in KINDS {
-        let Ok(left) = run::tidy(&engine.ctx, &scene.list(kind)) else { continue };
-        let left: Vec<String> = left.lines().map(str::to_owned).collect();
-        let found = left.len();
-        if found > 0 && run::tidy(&engine.ctx, &remove(left)).is_ok() {
-            count += found;
-        }
-    }
-    count
+fn is_there(engine: &Engine, one: &Held) -> anyhow::Result<bool> {
+    let answer = match one.kind {
+        Kind::Container => engine.container(&one.id),
+        Kind::Network => engine.get(&format!("/networks/{}", one.id)),
+    };
+    Ok(answer?.is_some())
 }
 
-/// `BOOT-PID-START`: this machine since it booted, this process since it began.
-fn identity() -> String {
-    let pid = std::process::id();
-    format!("{}-{pid}-{}", boot(), started(pid).unwrap_or_default())
-}
-
-fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.get(..8).unwrap_or("other").to_owned()
-}
-
-/// When a process began, in the kernel's ticks: a pid alone is used again.
-fn started(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields.first() != Some(&"Z")).then(|| fields.get(19).copied())?.map(str::to_owned)
-}
-
-/// Whether the process behind an identity is running on this machine.
-pub fn is_running(identity: &str) -> bool {
-    identity.starts_with(&boot()) && !is_dead(identity)
-}
-
-/// Whether the process behind an identity is known to be gone.
-fn is_dead(identity: &str) -> bool {
-    let [of_boot, pid, start] = identity.split('-').collect::<Vec<_>>()[..] else { return false };
-    let Ok(pid) = pid.parse() else { return false };
-    of_boot == boot() && started(pid).as_deref() != Some(start)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_lives_and_others_only_if_they_do() {
-        assert!(!is_dead(&identity()));
-        assert!(is_dead(&format!("{}-{}-1", boot(), std::process::id())));
-        assert!(!is_dead("elsewhere-1-1"), "what another machine runs is not ours to judge");
-        assert!(!is_dead("up"));
+/// Removes what runs of this checkout left behind whose process is gone: those
+/// were killed before their guard could.
+fn sweep(engine: &Engine, project: &Project, checkout: &str) {
+    let is_dead =
+        |one: &Held| !one.mark.is_up() && one.mark.by.as_ref().is_some_and(|by| checkout::life(by) == Life::Ended);
+    let swept = held(engine, project, checkout)
+        .and_then(|held| strike(engine, &held.into_iter().filter(is_dead).collect::<Vec<_>>()));
+    if let Err(error) = swept {
+        engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
     }
 }

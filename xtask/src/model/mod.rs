@@ -14,6 +14,7 @@ pub mod event;
 pub mod finding;
 pub mod fingerprint;
 pub mod glob;
+pub mod identity;
 pub mod pattern;
 pub mod place;
 pub mod platform;

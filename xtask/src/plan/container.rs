@@ -1,16 +1,23 @@
 //! Containers as `docker` lines: how an image is run to be proved or looked at.
 
+use std::collections::BTreeMap;
+
 use crate::model::config::{Need, Project, Run, Service, Test};
+use crate::model::identity::{self, is_checkout};
 use crate::plan::step::Step;
 
 /// The run that containers and networks belong to. Everything is found again by
-/// its label, so nothing is lost when a command is interrupted half-way.
+/// its labels, so nothing is lost when a command is interrupted half-way.
 #[derive(Clone, Debug)]
 pub struct Scene<'a> {
     /// The project, for names and labels.
     pub project: &'a Project,
-    /// The run's identity: the value of its label and part of every name.
+    /// The checkout that it belongs to.
+    pub checkout: String,
+    /// What is found again: the value of its label and part of every name.
     pub id: String,
+    /// The run that makes it, where its own end is not the run's.
+    pub by: Option<String>,
 }
 
 /// One container of a service.
@@ -32,16 +39,62 @@ pub struct Container<'a> {
     pub pass: Vec<String>,
 }
 
-impl Scene<'_> {
-    /// The label key that all of our containers and networks carry.
-    pub fn label(&self) -> String {
-        self.project.label("run")
+/// What a container or a network says of itself, as far as it can be believed:
+/// labels are inherited from an image and anybody can write one, so the name
+/// must be the one that we give to what carries them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The checkout.
+    pub checkout: String,
+    /// The scene's id.
+    pub id: String,
+    /// The run that made it, where that is known.
+    pub by: Option<identity::Run>,
+}
+
+impl Mark {
+    /// Reads it; `None` is somebody else's.
+    pub fn read(project: &Project, name: &str, labels: &BTreeMap<String, String>) -> Option<Self> {
+        let label = |key| labels.get(&project.label(key)).map(String::as_str);
+        let (checkout, id) = (label("checkout")?, label("run")?);
+        let by = match id == up(checkout) {
+            true => label("by").and_then(|by| by.parse().ok()),
+            false => Some(id.parse().ok()?),
+        };
+        let rest = name.strip_prefix(&format!("{}-{id}", project.name))?;
+        (is_checkout(checkout) && (rest.is_empty() || rest.starts_with('-'))).then(|| Self {
+            checkout: checkout.to_owned(),
+            id: id.to_owned(),
+            by,
+        })
+    }
+
+    /// Whether it is of a `docker up`, which outlives the run that made it.
+    pub fn is_up(&self) -> bool {
+        self.id == up(&self.checkout)
+    }
+}
+
+fn up(checkout: &str) -> String {
+    format!("up-{checkout}")
+}
+
+impl<'a> Scene<'a> {
+    /// What ends with the run that makes it.
+    pub fn of_run(project: &'a Project, checkout: String, run: String) -> Self {
+        Self { project, checkout, id: run, by: None }
+    }
+
+    /// The one system of a checkout that `docker up` leaves running.
+    pub fn up(project: &'a Project, checkout: String, by: Option<String>) -> Self {
+        Self { project, id: up(&checkout), checkout, by }
     }
 
     fn labels(&self, service: Option<&Service>) -> Vec<String> {
-        let of_run = format!("{}={}", self.label(), self.id);
-        let of_service = service.map(|service| format!("{}={}", self.project.label("service"), service.name));
-        std::iter::once(of_run).chain(of_service).collect()
+        let label = |key, value: &str| format!("{}={value}", self.project.label(key));
+        let of_service = service.map(|service| label("service", &service.name));
+        let by = self.by.as_ref().map(|by| label("by", by));
+        [label("checkout", &self.checkout), label("run", &self.id)].into_iter().chain(by).chain(of_service).collect()
     }
 
     /// The network's name.
@@ -123,20 +176,12 @@ impl Scene<'_> {
         Step::new("docker").args(["logs", "--tail", "50", &self.name(what)])
     }
 
-    /// Lists what is left of the run.
+    /// Lists what there is of it.
     pub fn list(&self, kind: &str) -> Step {
-        list(kind, &format!("{}={}", self.label(), self.id)).arg("--quiet")
+        let verb: &[&str] = if kind == "network" { &["network", "ls"] } else { &["ps", "--all"] };
+        let label = format!("label={}={}", self.project.label("run"), self.id);
+        Step::new("docker").args(verb.iter().copied()).args(["--filter", &label, "--quiet"])
     }
-
-    /// Lists what is left of all runs of the project.
-    pub fn list_all(&self, kind: &str) -> Step {
-        list(kind, &self.label())
-    }
-}
-
-fn list(kind: &str, label: &str) -> Step {
-    let verb: &[&str] = if kind == "network" { &["network", "ls"] } else { &["ps", "--all"] };
-    Step::new("docker").args(verb.iter().copied()).args(["--filter", &format!("label={label}")])
 }
 
 /// Removes containers with their anonymous volumes.
@@ -147,4 +192,42 @@ pub fn remove_containers<S: Into<String>>(ids: impl IntoIterator<Item = S>) -> S
 /// Removes networks.
 pub fn remove_networks<S: Into<String>>(ids: impl IntoIterator<Item = S>) -> Step {
     Step::new("docker").args(["network", "rm"]).args(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROJECT: &str = "[project]\nname = \"scribe\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
+        [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
+
+    #[test]
+    fn what_is_ours_says_so_in_labels_that_nobody_inherits_and_in_its_name() {
+        let project = Project::parse("services.toml".into(), PROJECT).unwrap();
+        let (ours, run) = ("zzzzzzzzzzzz", "b00t-f0-7-100");
+        let up = "up-zzzzzzzzzzzz";
+        for (name, labels, expected) in [
+            ("scribe-b00t-f0-7-100", &[("checkout", ours), ("run", run)][..], Some((run, Some(run)))),
+            ("scribe-b00t-f0-7-100-web", &[("checkout", ours), ("run", run)], Some((run, Some(run)))),
+            ("scribe-up-zzzzzzzzzzzz-web", &[("checkout", ours), ("run", up), ("by", run)], Some((up, Some(run)))),
+            ("scribe-up-zzzzzzzzzzzz-web", &[("checkout", ours), ("run", up)], Some((up, None))),
+            // Inherited from an image that was made of our container.
+            ("otherteam", &[("checkout", ours), ("run", run)], None),
+            ("scribe-b00t-f0-7-1000", &[("checkout", ours), ("run", run)], None),
+            // A `docker run` of our image: the image's labels, no run.
+            ("scribe-web", &[("checkout", ours), ("service", "web")], None),
+            // Made up.
+            ("scribe-mine-web", &[("checkout", ours), ("run", "mine")], None),
+            ("scribe-b00t-f0-7-100-web", &[("run", run)], None),
+            ("scribe-b00t-f0-7-100-web", &[("checkout", "latest"), ("run", run)], None),
+            // An up's id is its checkout's own.
+            ("scribe-up-kkkkkkkkkkkk-web", &[("checkout", ours), ("run", "up-kkkkkkkkkkkk")], None),
+        ] {
+            let labels = labels.iter().map(|(key, value)| (project.label(key), (*value).to_owned())).collect();
+            let mark = Mark::read(&project, name, &labels);
+            let found = mark.as_ref().map(|mark| (mark.id.as_str(), mark.by.as_ref().map(ToString::to_string)));
+            assert_eq!(found, expected.map(|(id, by)| (id, by.map(str::to_owned))), "{name} {labels:?}");
+            assert!(mark.is_none_or(|mark| mark.checkout == ours && mark.is_up() == name.contains("-up-")));
+        }
+    }
 }

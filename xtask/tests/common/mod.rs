@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use xtask::ctx::{Ctx, Env, Format};
+use xtask::exec::checkout;
 use xtask::exec::engine::Engine;
 
 /// The repository.
@@ -37,8 +38,9 @@ pub fn transcript(output: &Output) -> String {
     if code != "0" {
         transcript.push_str(&format!("{}exit {code}\n", text(&output.stderr)));
     }
-    // A snapshot holds for machines of either kind.
-    transcript.replace("linux-arm64", "linux-amd64")
+    // A snapshot holds for machines of either kind, and in every checkout.
+    let root = camino::Utf8PathBuf::from_path_buf(root()).unwrap();
+    transcript.replace("linux-arm64", "linux-amd64").replace(&checkout::identity(&root), "thischeckout")
 }
 
 /// The engine that we use.

@@ -7,7 +7,7 @@ use crate::cli::{BuildArgs, CacheKind, Progress};
 use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
-use crate::exec::run;
+use crate::exec::{checkout, run};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
@@ -27,10 +27,14 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
     if let Some(file) = cmd::ca_bundle(ctx) {
         secrets.push(format!("id=ca-bundle,src={file}"));
     }
-    let labels = vec![
+    let mut labels = vec![
         (project.label("service"), service.name.clone()),
         ("org.opencontainers.image.title".into(), service.title.clone()),
     ];
+    // What leaves this machine is the same from every checkout.
+    if output == Output::Load {
+        labels.push((project.label("checkout"), checkout::identity(&ctx.root)));
+    }
     let chosen_by_action = |name: &str| ctx.env.get(name).filter(|_| args.tags.is_empty()).unwrap_or_default();
     let run_labels = chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
         .lines()

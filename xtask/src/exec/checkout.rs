@@ -1,0 +1,88 @@
+//! Which checkout and which run things on an engine belong to.
+//!
+//! An engine is shared: by clones of one repository, by other users, by
+//! containers that hold its socket. A project's name is the same in all of
+//! them, and so may be a process's number. So whatever we make says both.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::time::UNIX_EPOCH;
+
+use camino::Utf8Path;
+
+use crate::model::identity::{Life, Run, checkout};
+
+/// The word of the checkout at `root`: the folder's inode and when it was born,
+/// which hold in every namespace that it is mounted in and under every name,
+/// and which no copy of it has.
+pub fn identity(root: &Utf8Path) -> String {
+    let Ok(folder) = root.metadata() else { return checkout(&[root.as_str()]) };
+    let inode = folder.ino().to_string();
+    let born =
+        folder.created().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos().to_string()));
+    match born {
+        Some(born) => checkout(&[&inode, &born]),
+        // A file system that keeps no time of birth uses its inodes again.
+        None => checkout(&[&folder.dev().to_string(), &inode, root.as_str()]),
+    }
+}
+
+/// The run that this process is.
+pub fn this_run() -> Run {
+    // As /proc numbers us: that may be of a namespace above ours.
+    let pid = std::fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
+    let pid = pid.unwrap_or_else(std::process::id);
+    Run { space: space(), pid, start: started(pid).unwrap_or_default() }
+}
+
+/// Whether the process behind a run is there. Only what /proc shows of the very
+/// same boot and namespace is an answer.
+pub fn life(run: &Run) -> Life {
+    run.life(&space(), started)
+}
+
+/// `BOOT-NAMESPACE`: the machine since it booted, and who else counts processes
+/// as we do. Where /proc is another namespace's, nobody can tell whose numbers
+/// are meant, and `0` is no namespace.
+fn space() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let own = std::fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok().filter(|_| own == Some(std::process::id()));
+    let number = namespace.and_then(|link| {
+        let text = link.to_str()?;
+        text.strip_prefix("pid:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    });
+    format!("{}-{:x}", boot.get(..8).unwrap_or("unknown"), number.unwrap_or(0))
+}
+
+/// When a process began, in the kernel's ticks: a number alone is used again.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    (fields.first() != Some(&"Z")).then(|| fields.get(19)?.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives() {
+        let run = this_run();
+        assert_eq!(life(&run), Life::Lives);
+        assert_eq!(life(&Run { start: run.start - 1, ..run }), Life::Ended);
+    }
+
+    #[test]
+    fn a_checkout_keeps_its_identity_when_it_moves_and_no_copy_has_it() {
+        let base = Utf8Path::from_path(&std::env::temp_dir()).unwrap().join(format!("checkout-{}", this_run()));
+        let [one, moved, copy] = ["one", "moved", "copy"].map(|name| base.join(name));
+        std::fs::create_dir_all(&one).unwrap();
+        std::fs::create_dir_all(&copy).unwrap();
+        let before = identity(&one);
+        assert_ne!(before, identity(&copy));
+        std::fs::write(one.join("file"), "").unwrap();
+        std::fs::rename(&one, &moved).unwrap();
+        assert_eq!(identity(&moved), before);
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}
