@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +102,79 @@ fn a_missing_buildx_is_told_as_that() {
     refused(&mut command, 1, &["`docker buildx` is missing", "cargo xtask setup --yes"]);
 }
 
+#[test]
+fn an_image_that_would_be_a_request_of_its_own_is_refused_at_its_line() {
+    let folder = Folder::new("smuggled");
+    let smuggled = r#"redis:7 HTTP/1.1\r\nHost: x\r\n\r\nPOST /containers/create HTTP/1.1\r\n\r\n"#;
+    let text = format!(
+        "{PROJECT}[needs.redis]\nimage = \"{smuggled}\"\nport = 1\nready = [\"x\"]\n[services.api]\nimage = \"x\"\npaths = [\"**\"]\n"
+    );
+    std::fs::write(folder.0.join("services.toml"), text).unwrap();
+    for verb in [&["docker", "up"][..], &["docker", "test"], &["setup", "--check"], &["ci", "plan"]] {
+        refused(&mut in_dir(&folder.0, verb), 2, &["services.toml:6: `needs.redis.image`: ", "is not an image"]);
+    }
+}
+
+const PROJECT: &str = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"x\"\n";
+
+/// A socket that is served by a closure, a client a thread.
+fn socket(dir: &Path, serve: impl Fn(UnixStream) + Send + Copy + 'static) -> String {
+    let socket = dir.join("any.sock");
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        listener.incoming().flatten().for_each(|stream| drop(std::thread::spawn(move || serve(stream))));
+    });
+    format!("unix://{}", socket.display())
+}
+
+type Serve = fn(UnixStream);
+
+fn answer(mut to: UnixStream, bytes: &[u8]) {
+    let _ = to.read(&mut [0; 1024]);
+    let _ = to.write_all(bytes);
+}
+
+#[test]
+fn what_is_no_engine_is_told_as_that() {
+    let folder = Folder::new("no-engine");
+    let answers: [(Serve, &str); 4] = [
+        (|to| answer(to, b"HTTP/1.1 200 OK\r\n\r\n<html>"), "is no Docker Engine: expected `OK`, got \"<html>\""),
+        (|to| answer(to, b"SSH-2.0-x\r\n"), "the answer is not HTTP; it begins \"SSH-2.0-x"),
+        (|to| answer(to, b"HTTP/1.1 503 No\r\n\r\nlater"), "status 503: later"),
+        (|to| answer(to, &[b'x'; 100_000]), "the answer has more than 65536 bytes"),
+    ];
+    for (serve, expected) in answers {
+        let host = socket(&folder.0, serve);
+        let mut command = in_dir(&common::root(), &["docker", "down"]);
+        let named = format!("no Docker Engine answers at DOCKER_HOST={host}: ");
+        refused(command.env("DOCKER_HOST", &host), 1, &[&named, expected]);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_question_that_nobody_answers() {
+    let folder = Folder::new("hung");
+    let host = socket(&folder.0, |mut stream| while stream.read(&mut [0; 1]).is_ok_and(|n| n > 0) {});
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut command = in_dir(&common::root(), &["docker", "down", "--verbose"]);
+        let child = command.env("DOCKER_HOST", &host).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // The signals are ours from the first line of `main` on.
+        let handled = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+            u64::from_str_radix(&caught, 16).unwrap() & 0b11 == 0b11
+        };
+        while !handled() {
+            std::thread::yield_now();
+        }
+        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        common::exit(&output, 130);
+        assert_eq!(common::stderr(&output), "error: interrupted\n");
+    }
+}
+
 /// What the real engine can't be made to say: an old image store, and a client
 /// that has no buildx. Only for errors.
 struct FakeEngine {
@@ -117,9 +190,10 @@ impl FakeEngine {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut request = [0; 1024];
-                let _ = stream.read(&mut request);
-                let body =
+                let count = stream.read(&mut request).unwrap_or(0);
+                let info =
                     "{\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"]],\"Os\":\"linux\",\"Arch\":\"amd64\"}";
+                let body = if request[..count].starts_with(b"GET /_ping ") { "OK" } else { info };
                 let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}");
             }
         });

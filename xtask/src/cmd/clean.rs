@@ -10,6 +10,7 @@ use crate::cli::CleanArgs;
 use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
+use crate::exec::http::Route;
 use crate::exec::{checkout, files, interrupt, run};
 use crate::fault;
 use crate::model::age::Age;
@@ -95,6 +96,10 @@ fn remove(ctx: &Ctx, items: &[Item], act: impl Fn(&Step) -> anyhow::Result<()>) 
     }
 }
 
+fn of_images() -> Route {
+    Route::new(&["images", "json"]).query("shared-size", "1")
+}
+
 struct List<'a> {
     engine: &'a Engine,
     project: &'a Project,
@@ -105,7 +110,8 @@ struct List<'a> {
 impl List<'_> {
     fn containers(&self) -> anyhow::Result<Vec<Item>> {
         let label = self.project.label("run");
-        let found = self.engine.labelled("/containers/json?all=1&size=1&", &label)?;
+        let found =
+            self.engine.labelled(Route::new(&["containers", "json"]).query("all", "1").query("size", "1"), &label)?;
         let found = found.iter().filter(|container| {
             let run = container["Labels"][&label].as_str().unwrap_or_default();
             if is_running(run) && !self.args.all {
@@ -133,7 +139,7 @@ impl List<'_> {
             return Ok(Vec::new());
         }
         let label = self.project.label("run");
-        let found = self.engine.labelled("/networks?", &label)?;
+        let found = self.engine.labelled(Route::new(&["networks"]), &label)?;
         let found = found.iter().filter(|network| {
             let run = network["Labels"][&label].as_str().unwrap_or_default();
             (self.args.all || !is_running(run)) && self.is_old(seconds(&text(&network["Created"])))
@@ -144,9 +150,9 @@ impl List<'_> {
     }
 
     fn images(&self) -> anyhow::Result<Vec<Item>> {
-        let mut found = self.engine.labelled("/images/json?shared-size=1&", &self.project.label("service"))?;
+        let mut found = self.engine.labelled(of_images(), &self.project.label("service"))?;
         if self.args.services.is_empty() {
-            let labelled = self.engine.labelled("/images/json?shared-size=1&", "xtask.stand-in")?;
+            let labelled = self.engine.labelled(of_images(), "xtask.stand-in")?;
             found.extend(labelled.into_iter().filter(is_stand_in));
         }
         let mut items: Vec<Item> = found

@@ -30,7 +30,7 @@ fn print(ctx: &Ctx, plan: &Plan) -> anyhow::Result<()> {
 
 /// Every image that this project's commands take from elsewhere.
 pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
-    let mut images: Vec<String> = project.needs.values().map(|need| need.image.clone()).collect();
+    let mut images: Vec<String> = project.needs.values().map(|need| need.image.to_string()).collect();
     for service in project.services.values() {
         let definition = Definition::read(ctx, service)?;
         images.extend(definition.images(service.target.as_deref(), &BTreeMap::new())?);

@@ -305,7 +305,7 @@ fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArg
         plan.steps.push(scene.create_network());
         plan.finally.push(container::remove_networks([scene.network()]));
         for (name, need) in &project.needs {
-            plan.steps.push(scene.start_need(name, need, &need.image, false));
+            plan.steps.push(scene.start_need(name, need, need.image.as_str(), false));
             plan.finally.insert(0, container::remove_containers([scene.name(name)]));
         }
     }

@@ -244,7 +244,7 @@ fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bo
                 );
                 plan.steps.push(scene.create_network());
                 let needs = test.needs.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
-                plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, &need.image, false)));
+                plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, need.image.as_str(), false)));
                 plan.steps.push(scene.run_tests(service, test, &image));
             }
         }

@@ -103,7 +103,7 @@ fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
         plan.steps.push(Step::new("cargo").args(["xtask", "docker", "all"]));
     }
     plan.steps.push(scene.create_network());
-    plan.steps.extend(project.needs.iter().map(|(name, need)| scene.start_need(name, need, &need.image, true)));
+    plan.steps.extend(project.needs.iter().map(|(name, need)| scene.start_need(name, need, need.image.as_str(), true)));
     plan.steps.extend(containers(ctx, project).iter().map(|container| scene.start(container)));
     Ok(plan)
 }

@@ -6,17 +6,20 @@
 //! local socket (ssh, TLS, a context) is reached through `docker system
 //! dial-stdio`, so that there is one protocol and one code path.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use crate::ctx::Ctx;
-use crate::exec::http;
+use crate::exec::http::{self, Bounds, Response, Route};
+use crate::exec::interrupt;
 use crate::fault;
 
 /// How the engine is reached.
@@ -28,68 +31,171 @@ pub enum Endpoint {
     Client,
 }
 
-/// No answer of the engine takes longer, short of a hung engine.
-const PATIENCE: Duration = Duration::from_secs(30);
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(socket) => write!(f, "unix://{socket}"),
+            Self::Client => f.write_str("`docker system dial-stdio`"),
+        }
+    }
+}
 
-/// Asks for `path`; `None` is the engine's 404.
-pub fn get(ctx: &Ctx, endpoint: &Endpoint, path: &str) -> anyhow::Result<Option<Value>> {
-    let answer = request(ctx, endpoint, path).with_context(|| format!("the engine did not answer GET {path}"))?;
+/// No answer of an engine takes longer, short of a hung one, nor is it larger.
+const QUESTION: Bounds = Bounds { time: Duration::from_secs(30), bytes: 64 * 1024 * 1024 };
+/// Whether there is an engine at all is no work for it.
+const PING: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 * 1024 };
+
+/// Asks for `route`; `None` is the engine's 404.
+pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route) -> anyhow::Result<Option<Value>> {
+    let answer = request(ctx, endpoint, route, QUESTION).map_err(|error| {
+        let told = fault::failed(format!("the engine at {endpoint} was asked for GET {route}: {error}"));
+        if error.kind() == io::ErrorKind::Interrupted { fault::interrupted() } else { told }
+    })?;
     match answer.status {
-        200 => Ok(Some(serde_json::from_slice(&answer.body)?)),
         404 => Ok(None),
-        status => Err(fault::failed(format!("the engine answered GET {path} with {status}: {}", answer.text())).into()),
+        _ => understood(endpoint, route, &answer).map(Some).map_err(Into::into),
+    }
+}
+
+fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<Value, fault::Fault> {
+    if answer.status != 200 {
+        let words = start(&answer.text(), 300);
+        return Err(fault::failed(format!(
+            "the engine at {endpoint} answered GET {route} with status {}: {words}",
+            answer.status
+        )));
+    }
+    serde_json::from_slice(&answer.body).map_err(|why| {
+        let words = match answer.text() {
+            text if text.is_empty() => "nothing".to_owned(),
+            text => format!("{:?}", start(&text, 80)),
+        };
+        fault::failed(format!(
+            "the engine at {endpoint} answered GET {route} with what is no JSON ({why}); it begins {words}"
+        ))
+        .help("is a Docker Engine there? `docker version` asks the same one")
+    })
+}
+
+fn start(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
 /// Whether an engine answers; the error says why not.
 pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
-    match request(ctx, endpoint, "/_ping")? {
-        answer if answer.status == 200 => Ok(()),
-        answer => Err(io::Error::other(format!("status {}: {}", answer.status, answer.text()))),
+    let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING)?;
+    match (answer.status, answer.text().as_str()) {
+        (200, "OK") => Ok(()),
+        (200, text) => {
+            let what = format!("what answers there is no Docker Engine: expected `OK`, got {:?}", start(text, 80));
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
+        (status, text) => Err(io::Error::other(format!("status {status}: {}", start(text, 300)))),
     }
 }
 
-fn request(ctx: &Ctx, endpoint: &Endpoint, path: &str) -> io::Result<http::Response> {
+fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds) -> io::Result<Response> {
+    // An interrupt ends what it meets; what is asked after it is a clean-up's.
+    let cleans_up = interrupt::raised();
+    let stop = || !cleans_up && interrupt::raised();
     match endpoint {
         Endpoint::Socket(socket) => {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            http::get(stream, "docker", path)
+            let socket = socket.clone();
+            let open = move || {
+                let stream = UnixStream::connect(socket)?;
+                // So that the thread ends, too, some time after its question.
+                stream.set_read_timeout(Some(bounds.time))?;
+                stream.set_write_timeout(Some(bounds.time))?;
+                Ok(stream)
+            };
+            http::get(open, "docker", route, bounds, stop)
         }
         Endpoint::Client => {
             let mut child = Command::new("docker")
                 .args(["system", "dial-stdio"])
+                .current_dir(&ctx.root)
                 .envs(ctx.exports.iter().map(|(name, value)| (name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()?;
-            let answer = http::get(Pipes(&mut child), "docker", path);
+            let (pipes, words) = (Pipes(child.stdin.take(), child.stdout.take()), words(&mut child));
+            let answer = http::get(|| Ok(pipes), "docker", route, bounds, stop);
+            // What it has to say of a failure it says before it ends by itself.
+            let words = answer.is_err().then(|| words.recv_timeout(Duration::from_millis(500)).ok()).flatten();
             let _ = child.kill();
-            let output = child.wait_with_output()?;
-            answer.map_err(|error| match String::from_utf8_lossy(&output.stderr).trim() {
-                "" => error,
-                words => io::Error::other(words.to_owned()),
+            let _ = child.wait();
+            answer.map_err(|error| match words.as_deref().map(str::trim) {
+                None | Some("") => error,
+                Some(words) => io::Error::new(error.kind(), words.to_owned()),
             })
         }
     }
 }
 
-/// A child's stdin and stdout as one stream.
-struct Pipes<'a>(&'a mut Child);
+/// What a child says on stderr, once it has said all; the first of it, should
+/// it never end.
+fn words(child: &mut Child) -> Receiver<String> {
+    let (to, words) = channel();
+    let stderr = child.stderr.take();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(stderr) = stderr {
+            let _ = stderr.take(16 * 1024).read_to_end(&mut bytes);
+        }
+        let _ = to.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    words
+}
 
-impl Read for Pipes<'_> {
+/// A child's stdin and stdout as one stream.
+struct Pipes(Option<ChildStdin>, Option<ChildStdout>);
+
+impl Read for Pipes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.stdout.as_mut().map_or(Ok(0), |stdout| stdout.read(buffer))
+        self.1.as_mut().map_or(Ok(0), |stdout| stdout.read(buffer))
     }
 }
 
-impl Write for Pipes<'_> {
+impl Write for Pipes {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.stdin.as_mut().map_or(Ok(0), |stdin| stdin.write(buffer))
+        self.0.as_mut().map_or(Ok(0), |stdin| stdin.write(buffer))
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.0.stdin.as_mut().map_or(Ok(()), Write::flush)
+        self.0.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_the_engines_says_who_was_asked_and_what_came() {
+        let said = |status, body: &str| {
+            let answer = Response { status, body: body.as_bytes().to_vec() };
+            let endpoint = Endpoint::Socket("/x.sock".into());
+            understood(&endpoint, &Route::new(&["info"]), &answer).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(said(200, "{\"a\":1}").unwrap()["a"], 1);
+        for (status, body, expected) in [
+            (
+                200,
+                "<html>",
+                "answered GET /info with what is no JSON (expected value at line 1 column 1); it begins \"<html>\"",
+            ),
+            (
+                200,
+                "",
+                "answered GET /info with what is no JSON (EOF while parsing a value at line 1 column 0); it begins nothing",
+            ),
+            (503, "no\n", "answered GET /info with status 503: no"),
+        ] {
+            assert_eq!(said(status, body).unwrap_err(), format!("the engine at unix:///x.sock {expected}"));
+        }
+        assert!(said(500, &"x".repeat(5000)).unwrap_err().len() < 400);
     }
 }

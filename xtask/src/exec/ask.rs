@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::exec::http::{self, Bounds, Route};
+use crate::exec::interrupt;
 use crate::exec::scene::Stage;
-use crate::exec::{http, interrupt};
 use crate::fault;
 use crate::plan::container::Container;
 
 /// How long a container may take to end after SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// What an answer about health is held to.
+const ANSWER: Bounds = Bounds { time: Duration::from_secs(5), bytes: 1024 * 1024 };
 
 /// Polls until the service answers as it must; ends the moment it is dead.
 pub fn wait(
@@ -25,6 +28,7 @@ pub fn wait(
 ) -> anyhow::Result<Result<http::Response, String>> {
     let run = container.run;
     let patience = Duration::from_secs(run.ready_seconds);
+    let health = Route::written(&run.health).map_err(fault::usage)?;
     let started = Instant::now();
     let mut last: Result<http::Response, String> = Err("nothing was asked yet".into());
     loop {
@@ -34,7 +38,7 @@ pub fn wait(
             return Ok(Err(format!("the container ended with exit code {}{}", state["ExitCode"], oom(&state))));
         }
         if let Some(port) = stage.port(what, run.port)? {
-            last = ask(port, &run.health).map_err(|error| error.to_string());
+            last = ask(port, &health).map_err(|error| error.to_string());
             match &last {
                 Ok(answer) if !healthy || answer.status == 200 => return Ok(last),
                 _ => {}
@@ -60,11 +64,14 @@ fn oom(state: &Value) -> &'static str {
     if state["OOMKilled"] == true { " (out of memory)" } else { "" }
 }
 
-fn ask(port: u16, path: &str) -> std::io::Result<http::Response> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    http::get(stream, "localhost", path)
+fn ask(port: u16, path: &Route) -> std::io::Result<http::Response> {
+    let open = move || {
+        let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER.time)?;
+        stream.set_read_timeout(Some(ANSWER.time))?;
+        stream.set_write_timeout(Some(ANSWER.time))?;
+        Ok(stream)
+    };
+    http::get(open, "localhost", path, ANSWER, interrupt::raised)
 }
 
 /// Waits for the first answer, whatever its status, for `bench`.

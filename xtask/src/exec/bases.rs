@@ -23,6 +23,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
+use crate::model::reference::Image;
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -151,7 +152,9 @@ fn ids(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Opt
 /// before every build.
 fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<Value>>> {
     thread::scope(|scope| {
-        let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| engine.image(name))).collect();
+        // What is no image at all, BuildKit will refuse by its line.
+        let ask = |name: &String| if name.parse::<Image>().is_ok() { engine.image(name) } else { Ok(None) };
+        let asked: Vec<_> = names.iter().map(|name| scope.spawn(move || ask(name))).collect();
         asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect()
     })
 }

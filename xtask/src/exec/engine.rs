@@ -14,8 +14,10 @@ use serde_json::Value;
 
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::http;
+use crate::exec::http::Route;
+use crate::exec::interrupt;
 use crate::fault::{self, Fault};
+use crate::model::reference::Image;
 use crate::plan::step::quote;
 
 /// The default socket of a Docker Engine.
@@ -48,19 +50,18 @@ impl Engine {
     }
 
     /// Asks the engine; `None` is a 404.
-    pub fn get(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        api::get(&self.ctx, &self.endpoint, path)
+    pub fn get(&self, route: &Route) -> anyhow::Result<Option<Value>> {
+        api::get(&self.ctx, &self.endpoint, route)
     }
 
     /// An image's `inspect`, by name or id.
     pub fn image(&self, reference: &str) -> anyhow::Result<Option<Value>> {
-        self.get(&format!("/images/{reference}/json"))
+        self.get(&of_image(reference, "json")?)
     }
 
     /// All that a list of the engine's has with a label: `KEY` or `KEY=VALUE`.
-    pub fn labelled(&self, list: &str, label: &str) -> anyhow::Result<Vec<Value>> {
-        let filter = serde_json::json!({ "label": [label] }).to_string();
-        let question = format!("{list}filters={}", http::encoded(&filter));
+    pub fn labelled(&self, list: Route, label: &str) -> anyhow::Result<Vec<Value>> {
+        let question = list.query("filters", &serde_json::json!({ "label": [label] }).to_string());
         // The containerd image store answers with 404 when one of the list goes
         // away while it is being made: somebody else removes things, too.
         for _ in 0..20 {
@@ -69,19 +70,19 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(fault::failed(format!("the engine has no list of {list}, again and again")).into())
+        Err(fault::failed(format!("the engine answered GET {question} with 404, again and again")).into())
     }
 
     /// A container's `inspect`, by name or id.
     pub fn container(&self, name: &str) -> anyhow::Result<Option<Value>> {
-        self.get(&format!("/containers/{name}/json"))
+        self.get(&Route::new(&["containers", name, "json"]))
     }
 
     /// The uncompressed size of an image: the sum of its layers as unpacked.
     /// Not `.Size`, in which the containerd image store counts the compressed
     /// blobs as well.
     pub fn image_bytes(&self, reference: &str) -> anyhow::Result<u64> {
-        let history = self.get(&format!("/images/{reference}/history"))?;
+        let history = self.get(&of_image(reference, "history")?)?;
         let layers = history.as_ref().and_then(Value::as_array).context("the engine has no history of the image")?;
         Ok(layers.iter().filter_map(|layer| layer["Size"].as_u64()).sum())
     }
@@ -89,15 +90,22 @@ impl Engine {
     /// Whether the engine's image store holds several platforms under one
     /// name: the containerd image store does, the older one does not.
     pub fn holds_platforms(&self) -> anyhow::Result<bool> {
-        let info = self.get("/info")?.context("the engine does not describe itself")?;
+        let info = self.get(&Route::new(&["info"]))?.context("the engine does not describe itself")?;
         Ok(info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
     }
 
     /// The platform that the engine runs, such as `linux/amd64`.
     pub fn platform(&self) -> anyhow::Result<String> {
-        let version = self.get("/version")?.context("the engine does not tell its version")?;
+        let version = self.get(&Route::new(&["version"]))?.context("the engine does not tell its version")?;
         Ok(format!("{}/{}", version["Os"].as_str().unwrap_or("linux"), version["Arch"].as_str().unwrap_or("amd64")))
     }
+}
+
+/// What the engine is asked of an image. A name that is none would be a path to
+/// something else.
+fn of_image(reference: &str, what: &str) -> anyhow::Result<Route> {
+    let image: Image = reference.parse().map_err(fault::usage)?;
+    Ok(Route::new(&["images"].into_iter().chain(image.parts()).chain([what]).collect::<Vec<_>>()))
 }
 
 /// The line that gives a shell what our children get.
@@ -116,6 +124,8 @@ pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
     let dir = ctx.engine_dir();
     let (endpoint, origin, chosen) = configured(ctx)?;
     let found = |ctx: &Ctx, origin: String, private, endpoint| Engine { ctx: ctx.clone(), origin, private, endpoint };
+    // What comes before the question is no interrupt of it.
+    interrupt::check()?;
     let why = match api::ping(ctx, &endpoint) {
         Ok(()) if docker(ctx).is_some() => return Ok(Ok(found(ctx, origin, false, endpoint))),
         Ok(()) => {
@@ -127,6 +137,7 @@ pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
         }
         Err(error) => error,
     };
+    interrupt::check()?;
     if chosen {
         // Somebody named this engine: another one would be a surprise.
         return Ok(Err(fault::failed(format!("no Docker Engine answers at {origin}: {why}"))

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::exec::engine::Engine;
+use crate::exec::http::Route;
 use crate::exec::{bases, checkout, interrupt, run};
 use crate::fault;
 use crate::model::base::Bases;
@@ -57,7 +58,7 @@ impl<'a> Stage<'a> {
         self.run(&self.scene.create_network())?;
         let needs = || names.iter().filter_map(|name| Some((name, self.scene.project.needs.get(name)?)));
         for (name, need) in needs() {
-            let image = bases::image_for(&self.engine.ctx, self.engine, bases, &need.image)?;
+            let image = bases::image_for(&self.engine.ctx, self.engine, bases, need.image.as_str())?;
             self.run(&self.scene.start_need(name, need, &image, publish))?;
         }
         for (name, need) in needs() {
@@ -155,7 +156,11 @@ enum Kind {
 pub fn held(engine: &Engine, project: &Project, checkout: &str) -> anyhow::Result<Vec<Held>> {
     let label = format!("{}={checkout}", project.label("checkout"));
     let mut held = Vec::new();
-    for (kind, list) in [(Kind::Container, "/containers/json?all=1&"), (Kind::Network, "/networks?")] {
+    let lists = [
+        (Kind::Container, Route::new(&["containers", "json"]).query("all", "1")),
+        (Kind::Network, Route::new(&["networks"])),
+    ];
+    for (kind, list) in lists {
         for thing in engine.labelled(list, &label)? {
             let name = match kind {
                 Kind::Container => &thing["Names"][0],
@@ -213,7 +218,7 @@ type Remove = fn(Vec<String>) -> Step;
 fn is_there(engine: &Engine, one: &Held) -> anyhow::Result<bool> {
     let answer = match one.kind {
         Kind::Container => engine.container(&one.id),
-        Kind::Network => engine.get(&format!("/networks/{}", one.id)),
+        Kind::Network => engine.get(&Route::new(&["networks", &one.id])),
     };
     Ok(answer?.is_some())
 }

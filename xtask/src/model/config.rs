@@ -16,7 +16,7 @@ use crate::model::glob;
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::place::Place;
 use crate::model::platform::Platform;
-use crate::model::reference::{Name, Registry};
+use crate::model::reference::{Image, Name, Registry};
 
 /// The file's name.
 pub const FILE: &str = "services.toml";
@@ -115,7 +115,7 @@ pub struct Test {
 #[derive(Clone, Debug)]
 pub struct Need {
     /// Its image.
-    pub image: String,
+    pub image: Image,
     /// Its port.
     pub port: u16,
     /// Its environment.
@@ -154,7 +154,7 @@ fn main_branch() -> String {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawNeed {
-    image: String,
+    image: Spanned<String>,
     port: u16,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -290,19 +290,20 @@ impl Checker<'_> {
                 None => Age(Duration::from_secs(24 * 3600)),
             },
             ci,
-            needs: needs.into_iter().map(|(name, need)| Ok((name, self.need(need)?))).collect::<Result<_, Fault>>()?,
+            needs: needs.into_iter().map(|(name, need)| self.need(name, need)).collect::<Result<_, Fault>>()?,
             services: checked,
         })
     }
 
-    fn need(&self, raw: RawNeed) -> Result<Need, Fault> {
+    fn need(&self, name: String, raw: RawNeed) -> Result<(String, Need), Fault> {
         let RawNeed { image, port, env, ready, provides } = raw;
         if ready.get_ref().is_empty() {
             return Err(self
                 .at
                 .fault(ready.span().start, "`ready`: expected a command, such as [\"redis-cli\", \"ping\"]"));
         }
-        Ok(Need { image, port, env, ready: ready.into_inner(), provides })
+        let image = self.at.read(&format!("needs.{name}.image"), &image)?;
+        Ok((name, Need { image, port, env, ready: ready.into_inner(), provides }))
     }
 
     fn service(&self, name: String, offset: usize, raw: RawService) -> Result<Service, Fault> {

@@ -5,6 +5,8 @@ pub mod affected;
 pub mod age;
 pub mod base;
 pub mod bytes;
+#[cfg(test)]
+pub mod cases;
 pub mod ci;
 pub mod config;
 pub mod coverage;

@@ -56,6 +56,20 @@ text_newtype!(
     check_reference
 );
 
+text_newtype!(
+    /// Whatever Docker takes for an image: `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`,
+    /// or its id.
+    Image,
+    check_image
+);
+
+impl Image {
+    /// Its parts between slashes, none of which is empty, `.` or `..`.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
 fn check_tag(text: &str) -> Result<(), String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if text.starts_with(word) && text.len() <= 128 && text.chars().all(|c| word(c) || c == '.' || c == '-') {
@@ -115,6 +129,49 @@ fn check_reference(text: &str) -> Result<(), String> {
     }
 }
 
+fn check_image(text: &str) -> Result<(), String> {
+    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let tagged = rest.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+    let (repository, tag) = tagged.map_or((rest, None), |(repository, tag)| (repository, Some(tag)));
+    // As Docker tells a host from a part of the name.
+    let is_host = |host: &str| host.contains(['.', ':']) || host == "localhost" || host.contains(char::is_uppercase);
+    let is_right = match repository.split_once('/') {
+        Some((host, name)) if is_host(host) => is_domain(host) && check_name(name).is_ok(),
+        _ => check_name(repository).is_ok(),
+    };
+    if is_right && tag.is_none_or(|tag| check_tag(tag).is_ok()) && digest.is_none_or(is_digest) {
+        return Ok(());
+    }
+    // Debug: a line break in it may not make a second line of the message.
+    Err(format!("{text:?} is not an image: expected [HOST[:PORT]/]NAME[:TAG][@DIGEST], as in `postgres:15`"))
+}
+
+fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let is_label = |label: &str| {
+        let end = |c: char| c.is_ascii_alphanumeric();
+        label.starts_with(end) && label.ends_with(end) && label.chars().all(|c| end(c) || c == '-')
+    };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => !address.is_empty() && address.chars().all(|c| c.is_ascii_hexdigit() || c == ':'),
+        None => host.split('.').all(is_label),
+    };
+    is_host && port.is_none_or(|port| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// `ALGORITHM:HEX`, and of SHA-256 the right number of digits.
+fn is_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else { return false };
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let of_length = if algorithm == "sha256" { hex.len() == 64 } else { (32..=1024).contains(&hex.len()) };
+    algorithm.split(['+', '.', '-', '_']).all(is_word) && of_length && hex.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 /// `[registry/]name:tag`.
 pub fn reference(registry: Option<&Registry>, name: &Name, tag: &Tag) -> Reference {
     Reference(match registry {
@@ -155,6 +212,82 @@ mod tests {
         for registry in ["", "owner", "ghcr.io/", "ghcr.io/Owner", "https://ghcr.io", "a.b:99999", "a..b"] {
             assert!(registry.parse::<Registry>().is_err(), "{registry}");
         }
+    }
+
+    #[test]
+    fn an_image_is_what_docker_takes_for_one() {
+        let (hex, id) = ("0".repeat(64), "a1".repeat(32));
+        for image in [
+            "postgres",
+            "postgres:15-alpine",
+            "library/postgres",
+            "127.0.0.1:5000/a/b_c__d--e.f:1",
+            "localhost/x",
+            "GHCR.io/x",
+            "A/b", // in capitals: a host
+            "a.b",
+            "[::1]:5000/x:y",
+            &id,
+            &format!("sha256:{id}"),
+            &format!("a.b/c:1@sha256:{hex}"),
+            &format!("a@sha512:{hex}"),
+        ] {
+            assert!(image.parse::<Image>().is_ok(), "{image}");
+        }
+        for image in [
+            "",
+            " ",
+            "a b",
+            "a\r\n\r\nPOST /containers/create HTTP/1.1",
+            "a\n",
+            "-a",
+            "--privileged",
+            "/a",
+            "a/",
+            "a//b",
+            "a/../b",
+            "..",
+            "../containers/x",
+            "a?b=c",
+            "a#b",
+            "a%20b",
+            "ü",
+            "a:",
+            "a:-x",
+            ":x",
+            "a:b:c/d:",
+            "Abc",
+            "a.b:/c",
+            "a.b:5x/c",
+            "-a.b/c",
+            "http://a/b",
+            "a@",
+            "a@sha256:00",
+            &format!("a@sha256:{}", "g".repeat(64)),
+            &format!("a@sha256:{hex}@sha256:{hex}"),
+            &"a".repeat(256),
+        ] {
+            assert!(image.parse::<Image>().is_err(), "{image}");
+        }
+        let pieces =
+            ["a", "B", "0", ".", "..", "/", ":", "@", "-", "_", "sha256:", " ", "\r\n", "\0", "ü", "%2f", "?", "[::1]"];
+        let mut right = 0;
+        crate::model::cases::cases(5000, |u| {
+            let mut text = String::new();
+            for _ in 0..u.int_in_range(0..=6)? {
+                text.push_str(u.choose(&pieces)?);
+            }
+            if let Ok(image) = text.parse::<Image>() {
+                right += 1;
+                assert!(
+                    image.as_str().bytes().all(|byte| byte.is_ascii_graphic()) && !text.starts_with('-'),
+                    "{text:?}"
+                );
+                assert!(image.parts().all(|part| !matches!(part, "" | "." | "..")), "{text:?}");
+            }
+            Ok(())
+        });
+        assert!(right > 100, "{right}");
     }
 
     #[test]

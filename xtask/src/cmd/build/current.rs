@@ -14,6 +14,7 @@ use crate::cmd::build::request::cache_root;
 use crate::cmd::definition::{Definition, build_args};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
+use crate::exec::http::Route;
 use crate::exec::run;
 use crate::fault::Fault;
 use crate::model::base::Base;
@@ -120,7 +121,7 @@ pub fn reuse(
     let found = match find(engine, request, near)? {
         // The list costs ten times what a question for one name does.
         None => {
-            let images = engine.labelled("/images/json?", &format!("{}={wanted}", label(project)))?;
+            let images = engine.labelled(Route::new(&["images", "json"]), &format!("{}={wanted}", label(project)))?;
             // What lost its name may have lost it because files changed while it was built.
             let name = |image: &Value| image["RepoTags"][0].as_str().map(str::to_owned);
             find(engine, request, images.iter().filter_map(name).collect())?

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::ctx::Ctx;
 use crate::exec::bases::{self, Record};
 use crate::exec::engine::{self, Engine};
+use crate::exec::http::Route;
 use crate::exec::private::packages;
 use crate::exec::run;
 use crate::fault::{self, Fault};
@@ -120,7 +121,7 @@ fn server(engine: &Engine) -> anyhow::Result<Item> {
 }
 
 fn version(engine: &Engine) -> anyhow::Result<String> {
-    let answer = engine.get("/version")?.unwrap_or_default();
+    let answer = engine.get(&Route::new(&["version"]))?.unwrap_or_default();
     Ok(answer["Version"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -200,7 +201,7 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
 }
 
 fn disk(ctx: &Ctx, engine: &Engine) -> anyhow::Result<Option<Item>> {
-    let info = engine.get("/info")?.unwrap_or_default();
+    let info = engine.get(&Route::new(&["info"]))?.unwrap_or_default();
     let dir = info["DockerRootDir"].as_str().unwrap_or_default();
     // An engine elsewhere (a VM, another machine) has no folder here.
     if dir.is_empty() || !Utf8Path::new(dir).exists() {

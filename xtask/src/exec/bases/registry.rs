@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ctx::Ctx;
 use crate::exec::interrupt;
+use crate::model::reference::Image;
 
 /// How long a registry may take for its first answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -11,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// instead. One reference a registry is asked for.
 pub fn probe_registry(ctx: &Ctx, references: &[String]) -> Result<(), String> {
     let mut hosts: Vec<&str> = Vec::new();
-    for reference in references.iter().filter(|reference| *reference != "scratch") {
+    for reference in references.iter().filter(|it| *it != "scratch" && it.parse::<Image>().is_ok()) {
         let host = reference.split_once('/').map(|(host, _)| host);
         let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost").unwrap_or("docker.io");
         if hosts.contains(&host) {
