@@ -46,7 +46,9 @@ pub struct Record {
 
 /// The record of the last `setup`, if there was one.
 pub fn record(ctx: &Ctx) -> Option<Record> {
-    serde_json::from_str(&fs::read_to_string(record_file(ctx)).ok()?).ok()
+    // Not of a folder that somebody else could have written it in.
+    let folder = Folder::of(ctx).ok()?;
+    serde_json::from_str(&fs::read_to_string(record_file(&folder)).ok()?).ok()
 }
 
 /// The record, if it is of today: another day, `setup` asks again.
@@ -59,12 +61,12 @@ pub fn remember(ctx: &Ctx, mode: Bases, why: &str) -> anyhow::Result<Record> {
     let record = Record { mode, when: today(), why: why.to_owned() };
     let folder = Folder::of(ctx)?;
     drop(folder.lock(ctx, "bases")?);
-    fs::write(record_file(ctx), serde_json::to_string_pretty(&record)? + "\n")?;
+    fs::write(record_file(&folder), serde_json::to_string_pretty(&record)? + "\n")?;
     Ok(record)
 }
 
-fn record_file(ctx: &Ctx) -> Utf8PathBuf {
-    ctx.engine_dir().join("bases.json")
+fn record_file(folder: &Folder) -> Utf8PathBuf {
+    folder.dir.join("bases.json")
 }
 
 /// Whether references are replaced by stand-ins, and why.

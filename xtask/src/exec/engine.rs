@@ -16,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::http::Route;
 use crate::exec::interrupt;
+use crate::exec::private::{self, Folder, Health, packages};
 use crate::fault::{self, Fault};
 use crate::model::reference::Image;
 use crate::plan::step::quote;
@@ -36,17 +37,21 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Finds the engine and makes sure that it answers.
+    /// Finds the engine and makes sure that it answers. A private one that died
+    /// is started again, by who may do that.
     pub fn connect(ctx: &Ctx) -> anyhow::Result<Self> {
-        match find(ctx)? {
-            Ok(engine) => {
-                if !engine.ctx.exports.is_empty() {
-                    engine.ctx.show(exports(&engine.ctx));
-                }
-                Ok(engine)
+        let found = match search(ctx)? {
+            Found::Died(..) if !ctx.dry_run && packages::release().is_ok() => {
+                private::up(ctx)?;
+                search(ctx)?
             }
-            Err(fault) => Err(fault.into()),
+            found => found,
+        };
+        let engine = found.or_fault()?;
+        if !engine.ctx.exports.is_empty() {
+            engine.ctx.show(exports(&engine.ctx));
         }
+        Ok(engine)
     }
 
     /// Asks the engine; `None` is a 404.
@@ -118,37 +123,96 @@ pub fn exports(ctx: &Ctx) -> String {
     format!("export {}", pairs.collect::<Vec<_>>().join(" "))
 }
 
+/// What a search comes to.
+enum Found {
+    Engine(Box<Engine>),
+    /// The private engine was up, and has died of what is said here.
+    Died(Folder, String),
+    Nothing(Fault),
+}
+
+impl Found {
+    fn or_fault(self) -> Result<Engine, Fault> {
+        match self {
+            Self::Engine(engine) => Ok(*engine),
+            Self::Nothing(fault) => Err(fault),
+            Self::Died(folder, why) => {
+                let may = packages::release().is_ok();
+                let help =
+                    if may { "cargo xtask engine up" } else { "sudo -E env \"PATH=$PATH\" cargo xtask engine up" };
+                Err(fault::failed(format!("the private engine in {} has died: {why}", folder.dir)).help(help))
+            }
+        }
+    }
+}
+
 /// The engine, or the fault that says what to do; the outer error is for what
 /// has nothing to do with engines.
 pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
-    let dir = ctx.engine_dir();
+    Ok(search(ctx)?.or_fault())
+}
+
+fn search(ctx: &Ctx) -> anyhow::Result<Found> {
     let (endpoint, origin, chosen) = configured(ctx)?;
-    let found = |ctx: &Ctx, origin: String, private, endpoint| Engine { ctx: ctx.clone(), origin, private, endpoint };
+    let found = |ctx: &Ctx, origin: String, private, endpoint| {
+        Found::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint }))
+    };
+    let dir = ctx.engine_dir();
+    // Within `engine env` the private engine is the one that is named.
+    let is_private = |socket: &Utf8Path| {
+        let real = |path: &Utf8Path| path.canonicalize_utf8().unwrap_or_else(|_| path.to_owned());
+        socket.file_name() == Some("docker.sock") && socket.parent().map(real) == Some(real(&dir))
+    };
+    let named = matches!(&endpoint, Endpoint::Socket(socket) if is_private(socket));
+    let mut why = io::Error::other("the private engine is not up");
     // What comes before the question is no interrupt of it.
     interrupt::check()?;
-    let why = match api::ping(ctx, &endpoint) {
-        Ok(()) if docker(ctx).is_some() => return Ok(Ok(found(ctx, origin, false, endpoint))),
-        Ok(()) => {
-            let fault =
-                fault::failed(format!("an engine answers at {origin}, but there is no `docker` client on the PATH"));
-            return Ok(Err(
-                fault.help("install one: `sudo apt-get install docker-cli`, or https://docs.docker.com/engine/install")
+    if !named {
+        why = match api::ping(ctx, &endpoint) {
+            Ok(()) if docker(ctx).is_some() => return Ok(found(ctx, origin, false, endpoint)),
+            Ok(()) => {
+                let fault = fault::failed(format!(
+                    "an engine answers at {origin}, but there is no `docker` client on the PATH"
+                ));
+                return Ok(Found::Nothing(fault.help(
+                    "install one: `sudo apt-get install docker-cli`, or https://docs.docker.com/engine/install",
+                )));
+            }
+            Err(error) => error,
+        };
+        interrupt::check()?;
+        if chosen {
+            // Somebody named this engine: another one would be a surprise.
+            return Ok(Found::Nothing(
+                fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
+                    .help("start it, or unset what names it and type `cargo xtask setup`"),
             ));
         }
-        Err(error) => error,
-    };
-    interrupt::check()?;
-    if chosen {
-        // Somebody named this engine: another one would be a surprise.
-        return Ok(Err(fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
-            .help("start it, or unset what names it and type `cargo xtask setup`")));
     }
-    let private = Endpoint::Socket(dir.join("docker.sock"));
-    if api::ping(ctx, &private).is_ok() {
-        let ctx = within_private(ctx, &dir);
-        return Ok(Ok(found(&ctx, format!("the private engine in {dir}"), true, private)));
+    if !dir.exists() {
+        return Ok(Found::Nothing(no_engine(ctx, &dir, &origin, &why)));
     }
-    Ok(Err(no_engine(ctx, &dir, &origin, &why)))
+    // Whose folder it is comes first: who listens there gets our sources.
+    let folder = Folder::of(ctx)?;
+    if !folder.socket().exists() && !private::was_up(&folder) {
+        return Ok(Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
+    }
+    Ok(match private::health(ctx, &folder) {
+        Health::Well => {
+            let endpoint = Endpoint::Socket(folder.socket());
+            found(&within_private(ctx, &folder.dir), format!("the private engine in {}", folder.dir), true, endpoint)
+        }
+        Health::Dead(why) if private::was_up(&folder) => Found::Died(folder, why),
+        Health::Dead(_) => Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)),
+        Health::Mute(io::ErrorKind::PermissionDenied, _) => {
+            let origin = format!("unix://{}", folder.socket());
+            Found::Nothing(no_engine(ctx, &folder.dir, &origin, &io::ErrorKind::PermissionDenied.into()))
+        }
+        Health::Mute(_, why) => Found::Nothing(
+            fault::failed(format!("the private engine in {} runs, but {why}", folder.dir))
+                .help("cargo xtask engine down && cargo xtask engine up"),
+        ),
+    })
 }
 
 fn no_engine(ctx: &Ctx, dir: &Utf8Path, origin: &str, why: &io::Error) -> Fault {

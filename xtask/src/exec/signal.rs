@@ -1,6 +1,7 @@
 //! Signals to other processes, by the shell's own `kill`: the one thing that
 //! every Unix has and that needs neither a crate nor unsafe code.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 /// Sends `INT`, `TERM` or `KILL` to processes. They may be gone by now; then
@@ -19,5 +20,8 @@ pub fn send_group(signal: &str, leader: u32) {
 
 fn kill(signal: &str, whom: &str) {
     let line = format!("kill -{signal} {whom}");
-    let _ = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    let mut kill = Command::new("sh");
+    // The terminal's own signal, which may be why we do this, passes by.
+    kill.args(["-c", &line]).process_group(0);
+    let _ = kill.stdin(Stdio::null()).stderr(Stdio::null()).status();
 }

@@ -2,6 +2,7 @@
 //! they run, stopped by steps.
 
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use anyhow::Context as _;
 use camino::Utf8Path;
 
 use super::network::Network;
-use super::{Folder, mounts};
+use super::{Folder, mounts, removal};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::{interrupt, run, signal};
@@ -23,20 +24,55 @@ const BEAT: Duration = Duration::from_millis(20);
 
 /// Starts containerd and dockerd and waits until the engine answers.
 pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()> {
-    for name in ["data", "exec", "ctd-root", "ctd-state", "log", "etc", "cli"] {
+    for (name, mode) in [
+        ("data", 0o710),
+        ("exec", 0o711),
+        ("ctd-root", 0o711),
+        ("ctd-state", 0o711),
+        ("log", 0o755),
+        ("etc", 0o755),
+        ("cli", 0o755),
+        ("tmp", 0o700),
+    ] {
         let dir = folder.dir.join(name);
-        fs::create_dir_all(&dir).with_context(|| format!("could not make {dir}"))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(mode).create(&dir);
+        made.with_context(|| format!("could not make {dir}"))?;
     }
     configure(folder, network)?;
     logins(ctx, &folder.dir)?;
 
-    let mut containerd = spawn(ctx, folder, &folder.containerd())?;
+    let mut containerd = Starting(Some(spawn(ctx, folder, &folder.containerd())?));
     fs::write(folder.pid_file("containerd"), format!("{}\n", containerd.id()))?;
     let socket = folder.dir.join("ctd.sock");
     wait(folder, "containerd", &mut containerd, || socket.exists())?;
-    let mut dockerd = spawn(ctx, folder, &folder.dockerd(network))?;
+    let mut dockerd = Starting(Some(spawn(ctx, folder, &folder.dockerd(network))?));
     let endpoint = Endpoint::Socket(folder.socket());
-    wait(folder, "dockerd", &mut dockerd, || api::ping(ctx, &endpoint).is_ok())
+    wait(folder, "dockerd", &mut dockerd, || api::ping(ctx, &endpoint).is_ok())?;
+    (containerd.0, dockerd.0) = (None, None);
+    Ok(())
+}
+
+/// A daemon that is not up yet. Dropped as one it is ended: until it runs its
+/// own program, nothing but this tells that it is ours.
+struct Starting(Option<Child>);
+
+impl Starting {
+    fn id(&self) -> u32 {
+        self.0.as_ref().map_or(0, Child::id)
+    }
+
+    fn ended(&mut self) -> std::io::Result<Option<std::process::ExitStatus>> {
+        self.0.as_mut().map_or(Ok(None), Child::try_wait)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 fn configure(folder: &Folder, network: &Network) -> anyhow::Result<()> {
@@ -94,8 +130,12 @@ fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
         .arg(&step.tool)
         .args(&step.args)
         .envs(folder.env(ctx))
+        // What a daemon mounts for a moment stays when it is killed: where
+        // `down` finds it.
+        .env("TMPDIR", folder.dir.join("tmp"))
         // These would send dockerd somewhere else.
         .env_remove("DOCKER_HOST")
+        .env_remove("DOCKER_TMPDIR")
         .env_remove("NOTIFY_SOCKET")
         .current_dir(&folder.dir)
         .stdin(Stdio::null())
@@ -105,14 +145,14 @@ fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
         .with_context(|| format!("could not start {name}"))
 }
 
-fn wait(folder: &Folder, name: &str, child: &mut Child, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+fn wait(folder: &Folder, name: &str, child: &mut Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         if ready() {
             return Ok(());
         }
         interrupt::check()?;
-        let why = match child.try_wait()? {
+        let why = match child.ended()? {
             Some(status) => format!("{name} did not start: {status}"),
             None if since.elapsed() > PATIENCE => format!("{name} did not answer within {PATIENCE:?}"),
             None => {
@@ -133,9 +173,20 @@ fn wait(folder: &Folder, name: &str, child: &mut Child, ready: impl Fn() -> bool
 /// The daemon's process, if it runs: a pid file may name a process that ended,
 /// a zombie, or by now somebody else's.
 pub fn running(folder: &Folder, name: &str) -> Option<u32> {
+    pid(folder, name).filter(|pid| is(*pid, folder, name))
+}
+
+/// Whether the daemon was started and has ended. Not the opposite of running:
+/// another user can't tell whose program a process is.
+pub fn dead(folder: &Folder, name: &str) -> bool {
+    let Some(pid) = pid(folder, name) else { return true };
+    let is_another = fs::read_link(format!("/proc/{pid}/exe")).is_ok() && !is(pid, folder, name);
+    !alive(pid) || is_another
+}
+
+fn pid(folder: &Folder, name: &str) -> Option<u32> {
     let text = fs::read_to_string(folder.pid_file(name)).ok()?;
-    let pid: u32 = text.trim().parse().ok()?;
-    (pid > 1 && is(pid, folder, name)).then_some(pid)
+    text.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
 fn is(pid: u32, folder: &Folder, name: &str) -> bool {
@@ -152,37 +203,49 @@ fn alive(pid: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-/// Ends both daemons: asks, waits, kills.
-pub fn stop(folder: &Folder) {
+/// Ends both daemons: asks, waits, kills. Those that are still there.
+pub fn stop(folder: &Folder) -> Vec<String> {
     for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
         if let Some(pid) = running(folder, name) {
             end(&[pid], "TERM", Duration::from_secs(patience));
             end(&[pid], "KILL", Duration::from_secs(5));
         }
     }
+    let left = ["dockerd", "containerd"].iter().filter_map(|name| Some((name, running(folder, name)?)));
+    left.map(|(name, pid)| format!("{name} (process {pid})")).collect()
 }
 
 /// Clears what an engine left that did not end by itself: shims, containers,
 /// mounts, sockets. The state folders live in memory on other systems; nothing
-/// in them outlives a reboot, so nothing in them outlives this.
-pub fn sweep(ctx: &Ctx, folder: &Folder) {
+/// in them outlives a reboot, so nothing in them outlives this. What is left.
+pub fn sweep(folder: &Folder) -> Vec<String> {
     let left = leftovers(folder);
     end(&left, "KILL", Duration::from_secs(5));
-    mounts::release(ctx, &folder.dir);
+    let mut left: Vec<_> = left.iter().filter(|pid| alive(**pid)).map(|pid| format!("process {pid}")).collect();
+    left.extend(
+        mounts::release(folder.dir.as_std_path()).iter().map(|point| format!("a mount at {}", point.display())),
+    );
     for name in ["dockerd.pid", "containerd.pid", "docker.sock", "ctd.sock", "ctd.sock.ttrpc"] {
         let _ = fs::remove_file(folder.dir.join(name));
     }
-    for name in ["exec", "ctd-state"] {
-        let _ = fs::remove_dir_all(folder.dir.join(name));
+    for name in ["exec", "ctd-state", "tmp"] {
+        left.extend(removal::tree(folder.dir.join(name).as_std_path()).err().map(|error| error.to_string()));
     }
+    left
 }
 
 fn end(pids: &[u32], signal: &str, patience: Duration) {
-    signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
     let since = Instant::now();
+    let mut told = Duration::ZERO;
+    signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
     // An interrupt does not shorten this: half a stop helps nobody.
     while pids.iter().any(|pid| alive(*pid)) && since.elapsed() < patience {
         sleep(BEAT);
+        // What sends it may itself have been ended by the terminal's signal.
+        if since.elapsed() > told + Duration::from_secs(1) {
+            told = since.elapsed();
+            signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
+        }
     }
 }
 
@@ -194,8 +257,9 @@ fn leftovers(folder: &Folder) -> Vec<u32> {
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        let table = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-        *pid != own && *pid > 1 && (exe.starts_with(&tree) || mounts::rooted_below(&table(), &folder.dir))
+        let table = || fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let is_inside = || mounts::rooted_below(&table(), folder.dir.as_std_path());
+        *pid != own && *pid > 1 && (exe.starts_with(&tree) || is_inside())
     })
     .collect()
 }

@@ -1,151 +1,32 @@
 //! A Docker Engine in one folder, for a machine that has none: its own
 //! programs, socket, images and network.
 //!
-//! Nothing of it is outside of the folder but a bridge and three iptables
-//! rules, and `down` removes those. It never touches an engine that is there,
-//! and two of them in two folders don't meet.
+//! Nothing of it is outside of the folder but a bridge, some rules of iptables
+//! and of routing, and the kernel's forwarding, and `down` takes those back. It
+//! never touches an engine that is there, and two of them in two folders don't
+//! meet.
 
 pub mod apt;
 pub mod daemon;
+pub mod folder;
+pub mod forwarding;
 pub mod mounts;
 pub mod network;
 pub mod packages;
+mod removal;
+pub mod rules;
+mod undo;
 
-use std::fs::{self, File};
+use std::fs;
 
-use camino::Utf8PathBuf;
 use serde::Serialize;
 
+pub use self::folder::Folder;
 use self::network::Network;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::{engine, files};
+use crate::exec::engine;
 use crate::fault;
-use crate::plan::step::Step;
-
-/// The path of a Unix socket ends here: 108 bytes with the final zero.
-const SOCKET_PATH: usize = 107;
-/// Made first and never removed: they also tell that a folder is ours.
-const LOCKS: [&str; 2] = ["engine.lock", "bases.lock"];
-
-/// The folder and what is where in it.
-#[derive(Clone, Debug)]
-pub struct Folder {
-    /// The folder, absolute and without links.
-    pub dir: Utf8PathBuf,
-}
-
-impl Folder {
-    /// The folder of this run. It need not exist.
-    pub fn of(ctx: &Ctx) -> anyhow::Result<Self> {
-        let dir = ctx.engine_dir();
-        let dir = if dir.is_absolute() { dir } else { ctx.root.join(dir) };
-        let dir = dir.canonicalize_utf8().unwrap_or(dir);
-        let longest = dir.join("ctd.sock.ttrpc");
-        if longest.as_str().len() > SOCKET_PATH {
-            return Err(fault::usage(format!(
-                "{dir} is too long for an engine's folder: the path of a socket in it has {} bytes, and the most is {SOCKET_PATH}",
-                longest.as_str().len()
-            ))
-            .help("name a shorter one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine")
-            .into());
-        }
-        if dir.as_str().contains(['"', '\\', '\n', ':']) {
-            return Err(fault::usage(format!("an engine's folder can't be named {dir:?}"))
-                .help("name another one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine")
-                .into());
-        }
-        let folder = Self { dir };
-        if !folder.ours() {
-            return Err(fault::usage(format!("{} holds something else than an engine", folder.dir))
-                .help("name an empty folder, or one that is not there yet, by XTASK_ENGINE_DIR")
-                .into());
-        }
-        Ok(folder)
-    }
-
-    /// Whether the folder is empty or was made here: `down` unmounts and
-    /// deletes what is in it.
-    fn ours(&self) -> bool {
-        let Ok(entries) = self.dir.read_dir_utf8() else { return true };
-        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
-        let strange = |name: &String| name != "lost+found";
-        LOCKS.iter().any(|lock| names.iter().any(|name| name == lock)) || !names.iter().any(strange)
-    }
-
-    /// The client, buildx and the daemons' programs.
-    pub fn bin(&self) -> Utf8PathBuf {
-        self.dir.join("bin")
-    }
-
-    /// The engine's socket.
-    pub fn socket(&self) -> Utf8PathBuf {
-        self.dir.join("docker.sock")
-    }
-
-    fn pid_file(&self, name: &str) -> Utf8PathBuf {
-        self.dir.join(format!("{name}.pid"))
-    }
-
-    fn log(&self, name: &str) -> Utf8PathBuf {
-        self.dir.join(format!("log/{name}.log"))
-    }
-
-    /// What the daemons and the network tools need: our programs first, and
-    /// the libraries that the host lacked.
-    fn env(&self, ctx: &Ctx) -> Vec<(String, String)> {
-        let path = ctx.env.get("PATH").unwrap_or_default();
-        let (bin, sbin) = (self.bin(), self.dir.join("sbin"));
-        let mut env =
-            vec![("PATH".to_owned(), format!("{bin}:{sbin}:{path}:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"))];
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let libraries: Vec<_> = ["usr/lib", "lib"]
-            .iter()
-            .map(|dir| self.dir.join("tree").join(dir).join(&triplet))
-            .filter(|dir| dir.exists())
-            .collect();
-        if !libraries.is_empty() {
-            let all: Vec<_> = libraries.iter().map(|dir| dir.as_str()).collect();
-            env.push(("LD_LIBRARY_PATH".to_owned(), all.join(":")));
-        }
-        if let Some(dir) = libraries.iter().map(|dir| dir.join("xtables")).find(|dir| dir.exists()) {
-            env.push(("XTABLES_LIBDIR".to_owned(), dir.into_string()));
-        }
-        env
-    }
-
-    fn containerd(&self) -> Step {
-        let config = self.dir.join("etc/containerd.toml");
-        Step::new(self.bin().join("containerd")).args(["--config", config.as_str()])
-    }
-
-    fn dockerd(&self, network: &Network) -> Step {
-        let dir = &self.dir;
-        Step::new(self.bin().join("dockerd"))
-            .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
-            .args(["--containerd".to_owned(), format!("{dir}/ctd.sock")])
-            .args(["--data-root".to_owned(), format!("{dir}/data")])
-            .args(["--exec-root".to_owned(), format!("{dir}/exec")])
-            .args(["--pidfile".to_owned(), format!("{dir}/dockerd.pid")])
-            .args(["--host".to_owned(), format!("unix://{dir}/docker.sock")])
-            .arg(format!("--bridge={}", network.bridge))
-            .arg(format!("--fixed-cidr={}", network.first()))
-            .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"])
-    }
-
-    /// One at a time. Held until it is dropped; the kernel lets go of it when
-    /// the process dies.
-    pub fn lock(&self, ctx: &Ctx, name: &str) -> anyhow::Result<File> {
-        let path = self.dir.join(format!("{name}.lock"));
-        files::lock(ctx, &path, "another xtask works there")
-    }
-
-    /// Both daemons: dockerd answers a ping without its containerd, and
-    /// nothing else.
-    fn answers(&self, ctx: &Ctx) -> bool {
-        daemon::running(self, "containerd").is_some() && api::ping(ctx, &Endpoint::Socket(self.socket())).is_ok()
-    }
-}
 
 /// What is known about the private engine.
 #[derive(Clone, Debug, Serialize)]
@@ -171,29 +52,71 @@ pub struct Status {
     pub bytes: u64,
 }
 
+/// How the engine's daemons are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Both do their work.
+    Well,
+    /// What has ended: it does not come back by itself.
+    Dead(String),
+    /// Both run, and dockerd does not answer.
+    Mute(std::io::ErrorKind, String),
+}
+
+/// Asks both daemons: dockerd answers a ping without its containerd, and
+/// nothing else.
+pub fn health(ctx: &Ctx, folder: &Folder) -> Health {
+    let ended = |name| daemon::dead(folder, name);
+    match (ended("dockerd"), ended("containerd")) {
+        (true, true) => Health::Dead("its dockerd and its containerd have ended".to_owned()),
+        (true, false) => Health::Dead("its dockerd has ended".to_owned()),
+        (false, true) => Health::Dead("its containerd has ended".to_owned()),
+        (false, false) => match api::ping(ctx, &Endpoint::Socket(folder.socket())) {
+            Ok(()) => Health::Well,
+            Err(error) => Health::Mute(error.kind(), format!("its dockerd does not answer: {error}")),
+        },
+    }
+}
+
+/// Whether an engine was started here and nobody has taken it down.
+pub fn was_up(folder: &Folder) -> bool {
+    packages::installed(folder) && network::remembered(folder).is_some()
+}
+
 /// Installs the engine where it is not there and starts it where it does not
 /// run. Whether it was started now.
 pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     let folder = Folder::of(ctx)?;
-    if folder.answers(ctx) {
+    if health(ctx, &folder) == Health::Well {
         return Ok(false);
     }
     // Before the lock: somebody who can't have one gets no folder either.
     packages::release()?;
     let _lock = folder.lock(ctx, "engine")?;
+    // While we waited for the lock somebody may have started it.
     let folder = Folder::of(ctx)?;
-    if folder.answers(ctx) {
-        return Ok(false);
+    match health(ctx, &folder) {
+        Health::Well => return Ok(false),
+        Health::Dead(why) if was_up(&folder) => {
+            ctx.say(format!("note: the private engine had died ({why}, see {}/log); it is started again", folder.dir));
+        }
+        _ => {}
     }
     packages::install(ctx, &folder)?;
-    daemon::stop(&folder);
-    daemon::sweep(ctx, &folder);
-    let network = network::up(ctx, &folder)?;
-    let started = daemon::start(ctx, &folder, &network);
-    if started.is_err() {
-        quiet(ctx, &folder);
+    // What the last one left, however it ended.
+    let mut left = daemon::stop(&folder);
+    left.extend(daemon::sweep(&folder));
+    if !left.is_empty() {
+        return Err(fault::failed(format!("what an earlier engine left can't be cleared: {}", left.join("; "))).into());
     }
-    started?;
+    let started = network::up(ctx, &folder).and_then(|network| daemon::start(ctx, &folder, &network));
+    if let Err(error) = started {
+        let left = quiet(ctx, &folder);
+        if !left.is_empty() {
+            ctx.say(format!("note: this is left of it: {}; `cargo xtask engine down` tries again", left.join("; ")));
+        }
+        return Err(error);
+    }
     ctx.say(format!("The private engine is up: {}", engine::exports(&engine::within_private(ctx, &folder.dir))));
     Ok(true)
 }
@@ -206,25 +129,40 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
         return Ok(0);
     }
     let _lock = folder.lock(ctx, "engine")?;
-    quiet(ctx, &folder);
+    // dockerd, too, lets go of all that is mounted below its data when it ends.
+    let kept = if purge { folder.dir.clone() } else { folder.dir.join("data") };
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut others = mounts::others(&table, folder.dir.as_std_path());
+    others.retain(|point| point.starts_with(&kept) && point != &kept);
+    if let Some(point) = others.first() {
+        return Err(fault::failed(format!("{} is mounted below the engine's folder, and not by it", point.display()))
+            .help("unmount it; then again")
+            .into());
+    }
+    let left = quiet(ctx, &folder);
+    if !left.is_empty() {
+        return Err(fault::failed(format!(
+            "the private engine is not all gone; this is left:\n  {}",
+            left.join("\n  ")
+        ))
+        .help("cargo xtask engine down")
+        .into());
+    }
     if !purge {
         return Ok(0);
     }
-    if !mounts::below(&fs::read_to_string("/proc/self/mountinfo")?, &folder.dir).is_empty() {
-        return Err(fault::failed(format!("something below {} is still mounted", folder.dir))
-            .help(format!("grep {} /proc/self/mountinfo", folder.dir))
-            .into());
-    }
     let bytes = daemon::disk(ctx, &folder.dir);
-    packages::remove(&folder.dir)?;
+    removal::folder(&folder.dir, &folder::NAMES)?;
     Ok(bytes)
 }
 
-/// Everything stops; the machine is as it was.
-fn quiet(ctx: &Ctx, folder: &Folder) {
-    daemon::stop(folder);
-    daemon::sweep(ctx, folder);
-    network::down(ctx, folder);
+/// Everything stops; the machine is as it was. What is left. Nothing in here
+/// asks for the interrupt.
+fn quiet(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+    let mut left = daemon::stop(folder);
+    left.extend(daemon::sweep(folder));
+    left.extend(network::down(ctx, folder));
+    left
 }
 
 /// What there is.
@@ -233,12 +171,12 @@ pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
     let packages = fs::read_to_string(folder.dir.join("tree/packages")).unwrap_or_default();
     let network = network::remembered(&folder);
     Ok(Status {
-        running: folder.answers(ctx),
+        running: health(ctx, &folder) == Health::Well,
         installed: packages::installed(&folder),
         pid: daemon::running(&folder, "dockerd"),
         packages: packages.lines().map(package).collect(),
         range: network.as_ref().map(Network::range),
-        connected: network.is_some_and(|network| network.iptables.is_some()),
+        connected: network.is_some_and(|network: Network| network.iptables.is_some()),
         bytes: if folder.dir.exists() { daemon::disk(ctx, &folder.dir) } else { 0 },
         socket: folder.socket().into_string(),
         folder: folder.dir.into_string(),

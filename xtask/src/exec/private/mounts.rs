@@ -1,54 +1,160 @@
-//! What is still mounted below a folder, and how it is let go.
+//! What is still mounted below a folder, whose it is, and how it is let go.
 //!
 //! A folder with a mount in it can't be deleted, and an engine that was killed
-//! leaves its containers' file systems and network namespaces mounted.
+//! leaves its containers' file systems and network namespaces mounted. But
+//! somebody may have mounted a disk of his own there, and that stays.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
-use crate::ctx::Ctx;
-use crate::exec::run;
-use crate::plan::step::Step;
+use super::undo;
 
-/// Unmounts everything below `dir`, deepest first.
-pub fn release(ctx: &Ctx, dir: &Utf8Path) {
-    // A mount may lie on another one, and is then seen only afterwards.
-    for _ in 0..3 {
-        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = below(&table, dir);
-        if points.is_empty() {
-            return;
-        }
-        for point in points {
-            // Lazily: what a dying process still holds must not stop us.
-            let _ = run::probe(ctx, &Step::new("umount").args(["--lazy", point.as_str()]));
-        }
-    }
+/// One line of a mountinfo. Paths are bytes there, not text.
+#[derive(Debug)]
+struct Mount {
+    device: Vec<u8>,
+    root: PathBuf,
+    point: PathBuf,
+    kind: Vec<u8>,
+    options: Vec<u8>,
 }
 
-/// The mount points below `dir` in a `/proc/PID/mountinfo`, deepest first.
-pub fn below(mountinfo: &str, dir: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
-    let mut points: Vec<_> = points.map(|point| Utf8PathBuf::from(unescape(point))).collect();
-    points.retain(|point| point.starts_with(dir) && point != dir);
-    points.sort();
-    points.reverse();
-    points
+/// Unmounts what the engine in `dir` has mounted, deepest first. What is left.
+pub fn release(dir: &Path) -> Vec<PathBuf> {
+    let table = || fs::read("/proc/self/mountinfo").unwrap_or_default();
+    // A mount may lie on another one, and is then seen only afterwards.
+    for _ in 0..3 {
+        for point in ours(&table(), dir) {
+            // Lazily: what a dying process still holds must not stop us.
+            let _ = undo::of("umount", &["--lazy".as_ref(), "--".as_ref(), point.as_os_str()], undo::PATIENCE);
+            if !point.starts_with(dir) {
+                // A temporary folder that the builder made for it.
+                let _ = fs::remove_dir(&point);
+            }
+        }
+    }
+    ours(&table(), dir)
+}
+
+/// All mount points of a table.
+pub fn points(mountinfo: &[u8]) -> Vec<PathBuf> {
+    parse(mountinfo).into_iter().map(|mount| mount.point).collect()
+}
+
+/// The mount points that the engine in `dir` made, deepest first: layers of
+/// its images, wherever they are mounted, with all that lies in them; its name
+/// spaces; folders of its own in a second place, unless somebody else's mount
+/// lies in one, which would go with it.
+pub fn ours(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
+    let mounts = parse(mountinfo);
+    let (made, copies) = made(&mounts, dir);
+    let is_ours = |point: &PathBuf| made.contains(point) || copies.contains(point);
+    let others: Vec<_> = mounts.iter().map(|mount| &mount.point).filter(|point| !is_ours(point)).collect();
+    let is_free = |copy: &&PathBuf| !others.iter().any(|other| other.starts_with(copy));
+    // In the order in which they were mounted, the outer before the inner.
+    let mut ours: Vec<_> = mounts.iter().map(|mount| &mount.point).filter(|point| is_ours(point)).collect();
+    ours.retain(|point| made.contains(point) || is_free(point));
+    ours.into_iter().rev().cloned().collect()
+}
+
+/// The mount points below `dir` that somebody else made.
+pub fn others(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
+    let mounts = parse(mountinfo);
+    let (made, copies) = made(&mounts, dir);
+    let points = mounts.into_iter().map(|mount| mount.point);
+    points.filter(|it| it.starts_with(dir) && it != dir && !made.contains(it) && !copies.contains(it)).collect()
+}
+
+/// What the engine mounted, and where it bound its own folders to.
+fn made(mounts: &[Mount], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let home = home(mounts, dir);
+    let (mut made, mut copies): (Vec<PathBuf>, Vec<PathBuf>) = Default::default();
+    for mount in mounts {
+        let is_below = mount.point.starts_with(dir) && mount.point != dir;
+        let of_engine = match mount.kind.as_slice() {
+            b"overlay" => layered(&mount.options, dir) && (is_below || is_builders(&mount.point)),
+            b"nsfs" => is_below,
+            b"tmpfs" => is_below && is_shm(&mount.point, dir),
+            _ => false,
+        };
+        let is_at_home = |(device, root): &(Vec<u8>, PathBuf)| mount.device == *device && mount.root.starts_with(root);
+        let is_copy = home.as_ref().is_some_and(is_at_home) && (is_below || is_builders(&mount.point));
+        if of_engine || made.iter().any(|outer| mount.point.starts_with(outer)) {
+            made.push(mount.point.clone());
+        } else if is_copy {
+            copies.push(mount.point.clone());
+        }
+    }
+    (made, copies)
+}
+
+/// The device that `dir` is on, and its path there. Of mounts on each other the
+/// last one counts.
+fn home(mounts: &[Mount], dir: &Path) -> Option<(Vec<u8>, PathBuf)> {
+    let around = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
+    let mount = around.max_by_key(|mount| mount.point.components().count())?;
+    let rest = dir.strip_prefix(&mount.point).ok()?;
+    Some((mount.device.clone(), mount.root.join(rest)))
+}
+
+/// Where BuildKit and containerd put a layer for a moment.
+fn is_builders(point: &Path) -> bool {
+    let name = point.file_name().unwrap_or_default().as_bytes();
+    name.starts_with(b"buildkit-mount") || name.starts_with(b"containerd-mount")
+}
+
+/// `data/containers/ID/mounts/shm`, and secrets beside it.
+fn is_shm(point: &Path, dir: &Path) -> bool {
+    let parent = point.parent().and_then(Path::parent).and_then(Path::parent);
+    let names = [b"shm".as_slice(), b"secrets"];
+    parent == Some(&dir.join("data/containers"))
+        && point.parent().and_then(Path::file_name) == Some(OsStr::new("mounts"))
+        && names.contains(&point.file_name().unwrap_or_default().as_bytes())
+}
+
+/// Whether an overlay is made of layers below `dir`.
+fn layered(options: &[u8], dir: &Path) -> bool {
+    let below = [dir.as_os_str().as_bytes(), b"/"].concat();
+    options.split(|byte| *byte == b',').any(|option| {
+        [b"lowerdir=".as_slice(), b"upperdir="].iter().any(|key| {
+            option.strip_prefix(*key).is_some_and(|layers| {
+                layers.split(|byte| *byte == b':').next().is_some_and(|first| first.starts_with(&below))
+            })
+        })
+    })
 }
 
 /// Whether the root file system of a `/proc/PID/mountinfo` is made of layers
 /// below `dir`: then the process is in a container of that engine.
-pub fn rooted_below(mountinfo: &str, dir: &Utf8Path) -> bool {
-    let root = mountinfo.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-    root.is_some_and(|line| {
-        let line = unescape(line);
-        ["lowerdir=", "upperdir="].iter().any(|key| line.contains(&format!("{key}{dir}/")))
-    })
+pub fn rooted_below(mountinfo: &[u8], dir: &Path) -> bool {
+    let mounts = parse(mountinfo);
+    let root = mounts.iter().find(|mount| mount.point == Path::new("/"));
+    root.is_some_and(|mount| mount.kind == b"overlay" && layered(&mount.options, dir))
+}
+
+/// `ID PARENT DEVICE ROOT POINT OPTIONS [MORE…] - KIND SOURCE OPTIONS`
+fn parse(mountinfo: &[u8]) -> Vec<Mount> {
+    let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(bytes)));
+    let line = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let dash = words.iter().position(|word| *word == b"-")?;
+        Some(Mount {
+            device: words.get(2)?.to_vec(),
+            root: path(words.get(3)?),
+            point: path(words.get(4)?),
+            kind: words.get(dash + 1)?.to_vec(),
+            options: unescape(words.get(dash + 3).unwrap_or(&&b""[..])),
+        })
+    };
+    mountinfo.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
 /// The kernel writes blanks, tabs, newlines and backslashes as `\040`.
-fn unescape(text: &str) -> String {
+fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [first, tail @ ..] = rest {
         let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
@@ -63,36 +169,84 @@ fn unescape(text: &str) -> String {
             }
         };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &str = "\
+    const TABLE: &[u8] = b"\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-40 22 0:30 / /e/data/overlay/a\\040b/merged rw - overlay overlay rw
+39 22 254:0 /e/data /e/data rw - ext4 /dev/vda rw
+40 39 0:30 / /e/data/overlay/a\\040b/merged rw shared:1 - overlay overlay rw,lowerdir=/e/ctd-root/1/fs:/e/ctd-root/2/fs
 41 22 0:4 net:[4026532228] /e/exec/netns/1 rw - nsfs nsfs rw
-42 40 0:31 / /e/data/overlay/a\\040b/merged/proc rw - proc proc rw
+42 40 0:31 / /e/data/overlay/a\\040b/merged/pr\xffoc rw - proc proc rw
 43 22 0:32 / /engine rw - tmpfs tmpfs rw
-44 22 0:32 / /e rw - tmpfs tmpfs rw
+44 22 0:33 / /e rw - tmpfs tmpfs rw
+45 39 0:34 / /e/data/containers/1/mounts/shm rw - tmpfs shm rw
+46 22 0:35 / /tmp/buildkit-mount123 rw - overlay overlay rw,lowerdir=/e/ctd-root/2/fs,upperdir=/e/ctd-root/3/fs
 rubbish
 ";
 
+    fn stays(point: &[u8], root: &str, kind: &str, device: &str) -> bool {
+        let home = "22 1 254:0 / / rw - ext4 /dev/vda rw\n".as_bytes();
+        let line =
+            [b"50 22 ", device.as_bytes(), b" ", root.as_bytes(), b" ", point, b" rw - ", kind.as_bytes(), b"\n"]
+                .concat();
+        ours(&[home, &line].concat(), Path::new("/e")).is_empty()
+    }
+
     #[test]
-    fn mounts_below_come_deepest_first_and_neighbours_do_not() {
+    fn what_the_engine_mounted_is_found_wherever_it_is_the_deepest_first() {
+        let table = TABLE.to_vec();
+        // A disk for the folder itself hides where it was; that is no mount of ours.
+        let found = ours(&table, Path::new("/e"));
+        let found: Vec<_> = found.iter().map(|point| String::from_utf8_lossy(point.as_os_str().as_bytes())).collect();
         assert_eq!(
-            below(TABLE, "/e".into()),
-            ["/e/exec/netns/1", "/e/data/overlay/a b/merged/proc", "/e/data/overlay/a b/merged"]
+            found,
+            [
+                "/tmp/buildkit-mount123",
+                "/e/data/containers/1/mounts/shm",
+                "/e/data/overlay/a b/merged/pr\u{fffd}oc",
+                "/e/exec/netns/1",
+                "/e/data/overlay/a b/merged",
+            ]
         );
+        let without = TABLE.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"44 "));
+        let without = without.collect::<Vec<_>>().join(&b'\n');
+        assert!(ours(&without, Path::new("/e")).contains(&"/e/data".into()), "bound to itself by dockerd");
+        assert_eq!(others(&without, Path::new("/e")), Vec::<PathBuf>::new());
+        let disk = b"60 39 0:60 / /e/data/ann\xff rw - tmpfs tmpfs rw";
+        let with = [&without[..], disk].join(&b'\n');
+        assert!(!ours(&with, Path::new("/e")).contains(&"/e/data".into()), "it would take the disk with it");
+        assert_eq!(others(&with, Path::new("/e")), [PathBuf::from(OsStr::from_bytes(b"/e/data/ann\xff"))]);
+    }
+
+    #[test]
+    fn what_somebody_else_mounted_is_not_ours_wherever_it_is() {
+        for (point, root, kind, device) in [
+            (&b"/e/data"[..], "/", "ext4 /dev/vdb rw", "254:16"),
+            (b"/e/data/\xff", "/", "tmpfs tmpfs rw", "0:50"),
+            (b"/e/data/\xff", "/home/ann", "ext4 /dev/vda rw", "254:0"),
+            (b"/e/mnt", "/", "overlay overlay rw,lowerdir=/home/ann:/e/x,upperdir=/home/u", "0:50"),
+            (b"/home/ann/look", "/", "overlay overlay rw,lowerdir=/e/ctd-root/1/fs", "0:50"),
+            (b"/home/ann/e", "/e", "ext4 /dev/vda rw", "254:0"),
+            (b"/e/data/containers/1/mounts/other", "/", "tmpfs tmpfs rw", "0:50"),
+            (b"/e", "/", "ext4 /dev/vdb rw", "254:16"),
+            (b"/engine/data", "/engine", "ext4 /dev/vda rw", "254:0"),
+        ] {
+            assert!(stays(point, root, kind, device), "{:?}", String::from_utf8_lossy(point));
+        }
+        assert!(!stays(b"/e/data", "/e/data", "ext4 /dev/vda rw", "254:0"));
+        assert!(!stays(b"/e/exec/netns/x", "net:[1]", "nsfs nsfs rw", "0:4"));
     }
 
     #[test]
     fn a_container_is_told_by_the_layers_of_its_root() {
-        let inside = "50 49 0:40 / / rw - overlay overlay rw,lowerdir=/e/c/1/fs:/e/c/2/fs,upperdir=/e/c/3/fs\n";
-        assert!(rooted_below(inside, "/e".into()));
-        assert!(!rooted_below(inside, "/engine".into()));
-        assert!(!rooted_below(TABLE, "/e".into()));
+        let inside = b"50 49 0:40 / / rw - overlay overlay rw,lowerdir=/e/c/1/fs:/e/c/2/fs,upperdir=/e/c/3/fs\n";
+        assert!(rooted_below(inside, Path::new("/e")));
+        assert!(!rooted_below(inside, Path::new("/engine")));
+        assert!(!rooted_below(TABLE, Path::new("/e")));
     }
 }

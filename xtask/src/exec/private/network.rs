@@ -2,18 +2,26 @@
 //! of its containers.
 //!
 //! Two engines must never both manage iptables, so this one's dockerd doesn't.
-//! The rules are here, four of them, by address range and not by bridge, so
-//! that networks which users make later are covered too; each carries a
-//! comment, by which `down` finds it again.
+//! The rules are here (see `rules`), by address range and not by bridge, so that
+//! networks which users make later are covered too. Containers get out; nothing
+//! new gets in, nor from one network into another. The kernel forwards for all
+//! interfaces or for none that comes later: so where it forwarded nothing, a
+//! last rule keeps from all others what they did not have before.
+//!
+//! What is done here is found again whatever became of the record, and the
+//! record goes when nothing is left.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::Folder;
+use super::forwarding::{self, Before};
+use super::{Folder, rules, undo};
 use crate::ctx::Ctx;
-use crate::exec::run;
+use crate::exec::{files, run};
+use crate::fault;
 use crate::model::base::fnv;
 use crate::plan::step::Step;
 
@@ -29,8 +37,9 @@ pub struct Network {
     pub octet: u8,
     /// The iptables program that works, if one does.
     pub iptables: Option<String>,
-    /// Whether the host forwarded packets before.
-    pub forwarded: bool,
+    /// How the host was before.
+    #[serde(flatten)]
+    pub before: Before,
 }
 
 impl Network {
@@ -47,18 +56,6 @@ impl Network {
     /// The addresses for networks that users make.
     pub fn pool(&self) -> String {
         format!("10.{}.128.0/17", self.octet)
-    }
-
-    /// Table, chain and rule.
-    fn rules(&self) -> [(&'static str, &'static str, String); 3] {
-        let range = self.range();
-        let comment = format!("-m comment --comment xtask-engine-{}", self.bridge);
-        let back = "-m conntrack --ctstate RELATED,ESTABLISHED";
-        [
-            ("filter", "FORWARD", format!("-s {range} {comment} -j ACCEPT")),
-            ("filter", "FORWARD", format!("-d {range} {back} {comment} -j ACCEPT")),
-            ("nat", "POSTROUTING", format!("-s {range} ! -d {range} {comment} -j MASQUERADE")),
-        ]
     }
 }
 
@@ -90,55 +87,110 @@ fn has(line: &str, octet: u8) -> bool {
     to.to_le_bytes()[..2] == [10, octet] && mask.to_le_bytes()[..2] == [255, 255]
 }
 
-/// Makes the bridge and the rules. Again: changes nothing.
+/// Makes the bridge and the rules. Again, or after a kill: heals what it finds.
 pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
-    let old = remembered(folder);
-    if let Some(old) = &old {
-        undo(ctx, folder, old);
+    let name = bridge(folder.dir.as_str());
+    let before = before(ctx, folder, &name);
+    let left = take_back(ctx, folder, &name, Some(&before));
+    if !left.is_empty() {
+        return Err(stays(&left));
     }
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let name = folder.dir.as_str();
-    // What an engine that was killed has set is not what was there before it.
-    let forwards = || fs::read_to_string(FORWARD).is_ok_and(|text| text.trim() == "1");
-    let forwarded = old.map_or_else(forwards, |old| old.forwarded);
-    let mut network = Network { bridge: bridge(name), octet: octet(name, &routes), iptables: None, forwarded };
-    network.iptables = choose(ctx, folder);
-    fs::write(file(folder), serde_json::to_string(&network)?)?;
+    let octet = octet(folder.dir.as_str(), &routes);
+    let mut network = Network { bridge: name, octet, iptables: choose(ctx, folder), before };
+    // Before anything is done, and what was done is found without it, too.
+    remember(folder, &network)?;
 
     let link = network.bridge.clone();
-    let ip = |line: &str| tool(ctx, folder, "ip").args(line.split(' '));
-    run::read(ctx, &ip(&format!("link add {link} type bridge")))?;
-    run::read(ctx, &ip(&format!("addr replace 10.{}.0.1/24 dev {link}", network.octet)))?;
-    run::read(ctx, &ip(&format!("link set {link} up")))?;
-    if let Some(program) = network.iptables.clone() {
-        for rule in network.rules() {
-            if run::read(ctx, &edit(ctx, folder, &program, "-I", &rule)).is_err() {
-                network.iptables = None;
-                ctx.say("note: iptables refused a rule; without it containers reach neither the internet nor each other by name: build with `--network=host`");
-                break;
-            }
+    let ip = |line: &str| run::read(ctx, &tool(ctx, folder, "ip").args(line.split(' ')));
+    if let Some(program) = network.iptables.clone()
+        && let Err(error) = admit(ctx, folder, &network, &program)
+    {
+        crate::exec::interrupt::check()?;
+        ctx.say(format!("note: {}", fault::said(&error)));
+        let left = undo(ctx, folder, &network.bridge, Some(&network));
+        if !left.is_empty() {
+            return Err(stays(&left));
         }
-        // Without it the kernel drops what a bridge sends to the world.
-        let _ = fs::write(FORWARD, "1");
+        network.iptables = None;
+    }
+    for rule in rules::routing(octet, network.iptables.is_some()) {
+        ip(&format!("rule add {rule}"))?;
+    }
+    ip(&format!("link add {link} type bridge"))?;
+    ip(&format!("addr replace 10.{octet}.0.1/24 dev {link}"))?;
+    ip(&format!("link set {link} up"))?;
+    if network.iptables.is_some() {
+        // Without it the kernel drops what a bridge sends to the world. Last:
+        // there is no moment in which it is on and not guarded.
+        forwarding::on();
     } else {
         ctx.say(
-            "note: iptables does not work here: containers don't reach the internet, and builds need `--network=host`",
+            "note: iptables does not work here: containers reach neither the internet nor each other by name, and builds need `--network=host`",
         );
     }
-    fs::write(file(folder), serde_json::to_string(&network)?)?;
+    remember(folder, &network)?;
     Ok(network)
 }
 
-/// Takes back what `up` did.
-pub fn down(ctx: &Ctx, folder: &Folder) {
-    if let Some(network) = remembered(folder) {
-        undo(ctx, folder, &network);
-        // Only if no other engine lives by it: they all set it.
-        if !network.forwarded && !others(&network.bridge) {
-            let _ = fs::write(FORWARD, "0");
+/// The iptables rules.
+fn admit(ctx: &Ctx, folder: &Folder, network: &Network, program: &str) -> anyhow::Result<()> {
+    let mut all = rules::of_range(&network.bridge, &network.range());
+    if !network.before.forwarded {
+        all.extend(rules::of_guard(&network.bridge, &network.before.open, forwarding::sees_bridges()));
+    }
+    all.iter().try_for_each(|rule| run::read(ctx, &iptables(ctx, folder, program).args(rule.adding())).map(drop))
+}
+
+/// How the host was before any private engine: by the record of this boot; by
+/// the guard of one that is there; else as it is now.
+fn before(ctx: &Ctx, folder: &Folder, bridge: &str) -> Before {
+    let now = Before::now(bridge);
+    match remembered(folder).map(|network| network.before) {
+        Some(before) if before.boot == now.boot || before.boot.is_empty() => before,
+        _ => {
+            let guarded = guarded(ctx, folder, bridge);
+            Before { forwarded: now.forwarded && !guarded, ..now }
         }
+    }
+}
+
+/// Whether a guard is there: this engine's or another one's.
+fn guarded(ctx: &Ctx, folder: &Folder, bridge: &str) -> bool {
+    programs(ctx, folder).iter().any(|program| {
+        let listing = list(ctx, folder, program, "filter");
+        rules::other_guard(&listing, bridge) || listing.contains(&rules::guard(bridge))
+    })
+}
+
+/// Takes back what `up` did. What is left of it, for people; the record stays
+/// as long as something is.
+pub fn down(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+    let name = bridge(folder.dir.as_str());
+    let before = match remembered(folder) {
+        Some(network) => network.iptables.map(|_| network.before),
+        // The record is lost; a guard says that nothing was forwarded.
+        None => guarded(ctx, folder, &name).then(Before::default),
+    };
+    let left = take_back(ctx, folder, &name, before.as_ref());
+    if left.is_empty() {
         let _ = fs::remove_file(file(folder));
     }
+    left
+}
+
+/// Forwarding first, as it was before: what is not forwarded needs no guard.
+/// Then the rules and bridges. What is left.
+fn take_back(ctx: &Ctx, folder: &Folder, name: &str, before: Option<&Before>) -> Vec<String> {
+    let mut left = Vec::new();
+    if let Some(before) = before.filter(|before| !before.forwarded) {
+        let listings = programs(ctx, folder).into_iter().map(|program| list(ctx, folder, &program, "filter"));
+        if !listings.into_iter().any(|listing| rules::other_guard(&listing, name)) && !before.is_needed(name) {
+            left.extend(before.restore());
+        }
+    }
+    left.extend(undo(ctx, folder, name, remembered(folder).as_ref()));
+    left
 }
 
 /// What `up` did, if it did.
@@ -146,35 +198,71 @@ pub fn remembered(folder: &Folder) -> Option<Network> {
     serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()
 }
 
-const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Anybody may read it: `engine status` does.
+fn remember(folder: &Folder, network: &Network) -> anyhow::Result<()> {
+    files::write(&file(folder), serde_json::to_string(network)?)?;
+    fs::set_permissions(file(folder), fs::Permissions::from_mode(0o644))?;
+    Ok(())
+}
 
 fn file(folder: &Folder) -> Utf8PathBuf {
     folder.dir.join("network.json")
 }
 
-fn undo(ctx: &Ctx, folder: &Folder, network: &Network) {
-    let programs = network.iptables.iter();
-    for program in programs {
-        for rule in network.rules() {
-            // Each until it is gone: a reboot or a kill may have doubled it.
+fn stays(left: &[String]) -> anyhow::Error {
+    fault::failed(format!("what an earlier start left on this machine can't be removed: {}", left.join("; "))).into()
+}
+
+/// Removes rules and bridges of this engine, whatever the record says. What is
+/// left.
+fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Vec<String> {
+    let routes = || fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let comments = [rules::comment(name), rules::guard(name)];
+    let mut octets: Vec<u8> = network.iter().map(|network| network.octet).collect();
+    let mut left = Vec::new();
+    for program in programs(ctx, folder) {
+        for table in rules::TABLES {
+            octets.extend(rules::octets(&list(ctx, folder, &program, table), name));
+            // Each as often as it is there: a kill may have doubled it.
             for _ in 0..4 {
-                if run::probe(ctx, &edit(ctx, folder, program, "-D", &rule)).is_none() {
-                    break;
+                for rule in rules::deleting(&list(ctx, folder, &program, table), table, &comments) {
+                    let _ = undo::run(ctx, &iptables(ctx, folder, &program).args(rule));
                 }
             }
+            let rules = rules::deleting(&list(ctx, folder, &program, table), table, &comments);
+            left.extend(rules.iter().map(|rule| format!("a rule of iptables (`{program} {}`)", rule.join(" "))));
         }
     }
-    for link in links(network) {
-        let _ = run::probe(ctx, &tool(ctx, folder, "ip").args(["link", "del", &link]));
+    // The one that this folder gets first, if nobody lives there.
+    let first = octet(folder.dir.as_str(), &routes());
+    octets.extend(OCTETS.filter(|octet| routes().lines().any(|line| line.starts_with(name) && has(line, *octet))));
+    octets.push(first);
+    octets.sort_unstable();
+    octets.dedup();
+    let ip = |words: &[&str]| undo::run(ctx, &tool(ctx, folder, "ip").args(words.iter().copied()));
+    for octet in &octets {
+        let is_there = || rules::placed(&ip(&["rule", "show"]).unwrap_or_default(), *octet);
+        for place in is_there() {
+            let _ = ip(&["rule", "del", "pref", &place]);
+        }
+        left.extend(is_there().iter().map(|place| format!("a routing rule (`ip rule del pref {place}`)")));
+        for link in links(name, *octet, &routes()) {
+            let _ = ip(&["link", "del", &link]);
+        }
+        left.extend(
+            links(name, *octet, &routes()).iter().map(|link| format!("the bridge {link} (`ip link del {link}`)")),
+        );
     }
+    left.sort();
+    left.dedup();
+    left
 }
 
 /// Our bridge, and those of the networks that users made: `br-…` with an
 /// address of our range.
-fn links(network: &Network) -> Vec<String> {
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let mut links = vec![network.bridge.clone()];
-    for line in routes.lines().skip(1).filter(|line| has(line, network.octet)) {
+fn links(name: &str, octet: u8, routes: &str) -> Vec<String> {
+    let mut links = vec![name.to_owned()];
+    for line in routes.lines().skip(1).filter(|line| has(line, octet)) {
         let name = line.split_whitespace().next().unwrap_or_default();
         if name.starts_with("br-") {
             links.push(name.to_owned());
@@ -186,25 +274,19 @@ fn links(network: &Network) -> Vec<String> {
     links
 }
 
-/// Whether another engine's bridge is there.
-fn others(own: &str) -> bool {
-    let Ok(entries) = fs::read_dir("/sys/class/net") else { return false };
-    entries.flatten().any(|entry| entry.file_name() != own && entry.path().join("bridge").exists())
-}
-
 /// The first iptables that can list and knows its tables: the host's, whatever
 /// it is, else one of the two that were unpacked.
 fn choose(ctx: &Ctx, folder: &Folder) -> Option<String> {
-    let unpacked = |kind| folder.dir.join(format!("sbin/xtables-{kind}-multi"));
     let works = |program: &str| {
-        let list = |table: &str| iptables(ctx, folder, program).args(["-w", "-t", table, "-S"]);
-        run::probe(ctx, &list("nat")).is_some() && run::probe(ctx, &list("filter")).is_some()
+        let listed =
+            |table: &str| run::probe(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"]));
+        rules::TABLES.iter().all(|table| listed(table).is_some())
     };
     if super::packages::on_path(ctx, "iptables") {
         return Some("iptables".to_owned()).filter(|program| works(program));
     }
     for kind in ["nft", "legacy"] {
-        let program = unpacked(kind);
+        let program = unpacked(folder, kind);
         if works(program.as_str()) {
             // dockerd resolves names in user networks with rules of its own
             // inside the container's namespace: it looks for these two names.
@@ -219,9 +301,26 @@ fn choose(ctx: &Ctx, folder: &Folder) -> Option<String> {
     None
 }
 
-fn edit(ctx: &Ctx, folder: &Folder, program: &str, verb: &str, rule: &(&str, &str, String)) -> Step {
-    let (table, chain, rest) = rule;
-    iptables(ctx, folder, program).args(["-w", "-t", table, verb, chain]).args(rest.split(' '))
+fn unpacked(folder: &Folder, kind: &str) -> Utf8PathBuf {
+    folder.dir.join(format!("sbin/xtables-{kind}-multi"))
+}
+
+/// All programs by which rules may have been set, whichever it was.
+fn programs(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+    // The older tables exist only once somebody has used them, and looking
+    // would make them.
+    let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| !names.trim().is_empty());
+    let own = |kind| Some(unpacked(folder, kind)).filter(|program| program.exists()).map(Utf8PathBuf::into_string);
+    let host = |name: &str| super::packages::on_path(ctx, name).then(|| name.to_owned());
+    let mut programs = vec![host("iptables"), own("nft")];
+    if legacy {
+        programs.extend([host("iptables-legacy"), own("legacy")]);
+    }
+    programs.into_iter().flatten().collect()
+}
+
+fn list(ctx: &Ctx, folder: &Folder, program: &str, table: &str) -> String {
+    undo::run(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"])).unwrap_or_default()
 }
 
 fn iptables(ctx: &Ctx, folder: &Folder, program: &str) -> Step {

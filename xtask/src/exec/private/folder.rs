@@ -1,0 +1,285 @@
+//! The engine's folder: which it is, that it is ours alone, and what is where
+//! in it.
+//!
+//! What lies in it runs as root, is connected to and is deleted in the end. So
+//! nothing of that happens before it is known that nobody else could have put
+//! it there, and that we have made it: a file with our words says so.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::network::Network;
+use crate::ctx::Ctx;
+use crate::exec::files::{self, trust};
+use crate::fault;
+use crate::plan::step::Step;
+
+/// The path of a Unix socket ends here: 108 bytes with the final zero.
+const SOCKET_PATH: usize = 107;
+/// The file that says whose folder it is, and what it says.
+const MARKER: &str = "xtask-engine";
+const MARK: &str = "This folder holds the private engine of `cargo xtask`. It was made by it, and\n\
+                    `cargo xtask engine down --purge` deletes it.\n";
+/// What a folder of ours holds at the top. The last ones go last: as long as
+/// one thing is left, it is known whose it is.
+pub const NAMES: [&str; 26] = [
+    "install.new",
+    "fetch.new",
+    "data",
+    "exec",
+    "ctd-root",
+    "ctd-state",
+    "tmp",
+    "docker.sock",
+    "ctd.sock",
+    "ctd.sock.ttrpc",
+    "dockerd.pid",
+    "containerd.pid",
+    "log",
+    "etc",
+    "cli",
+    "bin",
+    "sbin",
+    "tree",
+    "tools",
+    "buildx",
+    "bases",
+    "bases.json",
+    "network.json",
+    "bases.lock",
+    "engine.lock",
+    MARKER,
+];
+/// What is run out of the folder.
+const RUN: [&str; 5] = ["bin/docker", "bin/dockerd", "bin/containerd", "bin/runc", "cli/cli-plugins/docker-buildx"];
+
+/// The folder and what is where in it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// The folder, absolute and without links.
+    pub dir: Utf8PathBuf,
+}
+
+/// What a folder holds, as far as we are concerned.
+#[derive(Debug, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Engine,
+    /// An engine that was made before there was a marker.
+    Earlier,
+    Strange(String),
+}
+
+/// By the names in it, what its marker says, and whether it is laid out as an
+/// engine without a marker was.
+fn holds(names: &[String], mark: Option<&str>, earlier: bool) -> Holds {
+    let mut rest = names.iter().filter(|name| *name != "lost+found");
+    match mark {
+        Some(MARK) => Holds::Engine,
+        Some(_) => Holds::Strange(MARKER.to_owned()),
+        None => match rest.clone().find(|name| !NAMES.contains(&name.as_str())) {
+            Some(strange) => Holds::Strange(strange.clone()),
+            None if earlier => Holds::Earlier,
+            None => rest.next().map_or(Holds::Nothing, |name| Holds::Strange(name.clone())),
+        },
+    }
+}
+
+impl Folder {
+    /// The folder of this run. It need not exist.
+    pub fn of(ctx: &Ctx) -> anyhow::Result<Self> {
+        let dir = ctx.engine_dir();
+        let dir = if dir.is_absolute() { dir } else { ctx.root.canonicalize_utf8()?.join(dir) };
+        // As it was named first: a link on the way may be somebody else's.
+        believe(ctx, &dir)?;
+        let dir = dir.canonicalize_utf8().unwrap_or(dir);
+        let longest = dir.join("ctd.sock.ttrpc");
+        if longest.as_str().len() > SOCKET_PATH {
+            return Err(fault::usage(format!(
+                "{dir} is too long for an engine's folder: the path of a socket in it has {} bytes, and the most is {SOCKET_PATH}",
+                longest.as_str().len()
+            ))
+            .help("name a shorter one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine")
+            .into());
+        }
+        if dir.as_str().contains(['"', '\\', '\n', ':', ',']) {
+            return Err(fault::usage(format!("an engine's folder can't be named {dir:?}"))
+                .help("name another one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine")
+                .into());
+        }
+        let folder = Self { dir };
+        if let Holds::Strange(name) = folder.holds(ctx)? {
+            return Err(fault::usage(format!("{} holds something else than an engine: {name}", folder.dir))
+                .help("name an empty folder, or one that is not there yet, by XTASK_ENGINE_DIR")
+                .into());
+        }
+        for name in NAMES.iter().chain(&RUN) {
+            believe(ctx, &folder.dir.join(name))?;
+        }
+        Ok(folder)
+    }
+
+    fn holds(&self, ctx: &Ctx) -> anyhow::Result<Holds> {
+        // By bytes: what others put here need not be text.
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Ok(Holds::Nothing) };
+        let names: Vec<_> = entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+        let marker = self.dir.join(MARKER);
+        let mark = match trust::look(marker.as_std_path())? {
+            None => None,
+            Some(seen) if seen.kind == trust::Kind::File && trust::believed(ctx).contains(&seen.uid) => {
+                Some(fs::read_to_string(&marker).with_context(|| format!("could not read {marker}"))?)
+            }
+            Some(_) => Some(String::new()),
+        };
+        Ok(holds(&names, mark.as_deref(), self.is_earlier(&names)))
+    }
+
+    fn is_earlier(&self, names: &[String]) -> bool {
+        let packages = fs::read_to_string(self.dir.join("tree/packages")).unwrap_or_default();
+        let program = fs::read_link(self.dir.join("bin/dockerd")).unwrap_or_default();
+        let engine = packages.lines().any(|name| name.starts_with("containerd_"))
+            && program.as_os_str() == "../tree/usr/sbin/dockerd";
+        // `setup` leaves a record where another engine is used.
+        let text = fs::read_to_string(self.dir.join("bases.json")).unwrap_or_default();
+        let record = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|it| it["mode"].is_string());
+        engine || (record && names.iter().all(|name| ["bases.json", "bases.lock", "engine.lock"].contains(&&**name)))
+    }
+
+    /// Makes the folder where there is none, and says in it whose it is.
+    fn claim(&self, ctx: &Ctx) -> anyhow::Result<()> {
+        let parents = DirBuilder::new().recursive(true).mode(0o755).create(&self.dir);
+        parents.with_context(|| format!("could not make {}", self.dir))?;
+        believe(ctx, &self.dir)?;
+        match self.holds(ctx)? {
+            Holds::Engine => Ok(()),
+            Holds::Strange(name) => {
+                Err(fault::usage(format!("{} holds something else than an engine: {name}", self.dir)).into())
+            }
+            Holds::Nothing | Holds::Earlier => {
+                let marker = self.dir.join(MARKER);
+                let new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&marker);
+                match new.and_then(|mut file| file.write_all(MARK.as_bytes())) {
+                    Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                        Err(error).with_context(|| format!("could not write {marker}"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// One at a time. Held until it is dropped; the kernel lets go of it when
+    /// the process dies.
+    pub fn lock(&self, ctx: &Ctx, name: &str) -> anyhow::Result<File> {
+        self.claim(ctx)?;
+        let lock = files::lock(ctx, &self.dir.join(format!("{name}.lock")), "another xtask works there")?;
+        // While we waited somebody may have deleted all of it.
+        self.claim(ctx)?;
+        Ok(lock)
+    }
+
+    /// The client, buildx and the daemons' programs.
+    pub fn bin(&self) -> Utf8PathBuf {
+        self.dir.join("bin")
+    }
+
+    /// The engine's socket.
+    pub fn socket(&self) -> Utf8PathBuf {
+        self.dir.join("docker.sock")
+    }
+
+    /// Where a daemon says which process it is.
+    pub fn pid_file(&self, name: &str) -> Utf8PathBuf {
+        self.dir.join(format!("{name}.pid"))
+    }
+
+    /// What a daemon writes.
+    pub fn log(&self, name: &str) -> Utf8PathBuf {
+        self.dir.join(format!("log/{name}.log"))
+    }
+
+    /// What the daemons and the network tools need: our programs first, and
+    /// the libraries that the host lacked.
+    pub fn env(&self, ctx: &Ctx) -> Vec<(String, String)> {
+        let path = ctx.env.get("PATH").unwrap_or_default();
+        let (bin, sbin) = (self.bin(), self.dir.join("sbin"));
+        let mut env =
+            vec![("PATH".to_owned(), format!("{bin}:{sbin}:{path}:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"))];
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let libraries: Vec<_> = ["usr/lib", "lib"]
+            .iter()
+            .map(|dir| self.dir.join("tree").join(dir).join(&triplet))
+            .filter(|dir| dir.exists())
+            .collect();
+        if !libraries.is_empty() {
+            let all: Vec<_> = libraries.iter().map(|dir| dir.as_str()).collect();
+            env.push(("LD_LIBRARY_PATH".to_owned(), all.join(":")));
+        }
+        if let Some(dir) = libraries.iter().map(|dir| dir.join("xtables")).find(|dir| dir.exists()) {
+            env.push(("XTABLES_LIBDIR".to_owned(), dir.into_string()));
+        }
+        env
+    }
+
+    pub(super) fn containerd(&self) -> Step {
+        let config = self.dir.join("etc/containerd.toml");
+        Step::new(self.bin().join("containerd")).args(["--config", config.as_str()])
+    }
+
+    pub(super) fn dockerd(&self, network: &Network) -> Step {
+        let dir = &self.dir;
+        Step::new(self.bin().join("dockerd"))
+            .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
+            .args(["--containerd".to_owned(), format!("{dir}/ctd.sock")])
+            .args(["--data-root".to_owned(), format!("{dir}/data")])
+            .args(["--exec-root".to_owned(), format!("{dir}/exec")])
+            .args(["--pidfile".to_owned(), format!("{dir}/dockerd.pid")])
+            .args(["--host".to_owned(), format!("unix://{dir}/docker.sock")])
+            .arg(format!("--bridge={}", network.bridge))
+            .arg(format!("--fixed-cidr={}", network.first()))
+            // Rules and forwarding are ours: see `network`.
+            .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"])
+    }
+}
+
+/// Refuses a path that anybody else could have put something at.
+fn believe(ctx: &Ctx, path: &Utf8Path) -> anyhow::Result<()> {
+    match trust::doubt(&trust::way(path.as_std_path())?, &trust::believed(ctx)) {
+        None => Ok(()),
+        Some(why) => Err(fault::usage(format!("the engine's folder can't be relied upon: {why}"))
+            .help(
+                "whoever can write there could run programs as you; take it back (chown, chmod go-w), or name a folder of your own by XTASK_ENGINE_DIR",
+            )
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_ours_by_our_words_and_not_by_a_name_in_it() {
+        let strange = |name: &str| Holds::Strange(name.to_owned());
+        let rows: [(&[&str], Option<&str>, bool, Holds); 10] = [
+            (&[], None, false, Holds::Nothing),
+            (&["lost+found"], None, false, Holds::Nothing),
+            (&["engine.lock"], None, false, strange("engine.lock")),
+            (&["engine.lock", "thesis.pdf"], None, false, strange("thesis.pdf")),
+            (&["data", "engine.lock"], None, false, strange("data")),
+            (&["engine.lock", "tree", "bin"], None, true, Holds::Earlier),
+            (&["engine.lock", "tree", "bin", "thesis.pdf"], None, true, strange("thesis.pdf")),
+            (&[MARKER, "engine.lock"], Some(MARK), false, Holds::Engine),
+            (&[MARKER, "engine.lock"], Some("mine"), true, strange(MARKER)),
+            (&[MARKER, "thesis.pdf"], Some(MARK), false, Holds::Engine),
+        ];
+        for (names, mark, earlier, expected) in rows {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            assert_eq!(holds(&names, mark, earlier), expected, "{names:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Deletes what is ours of a folder, and nothing that only lies in it.
+//!
+//! Somebody may have mounted something below: his files are not ours, whatever
+//! the path to them is called. So what is mounted is looked up again before
+//! each removal, and no removal goes on to another device.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::Context as _;
+use camino::Utf8Path;
+
+use super::{mounts, undo};
+use crate::exec::interrupt;
+use crate::fault;
+
+/// Deletes these names of a folder, in order, and then the folder, unless
+/// something else is in it.
+pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
+    for name in names {
+        let path = dir.as_std_path().join(name);
+        // What is large goes in parts, each looked at by itself.
+        if path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
+            for entry in fs::read_dir(&path)?.flatten() {
+                interrupt::check()?;
+                tree(&entry.path())?;
+            }
+        }
+        tree(&path)?;
+    }
+    let left: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect();
+    let others: Vec<_> = left.iter().filter(|name| !names.iter().any(|own| *name == OsStr::new(own))).collect();
+    if let Some(first) = others.first() {
+        return Err(fault::failed(format!(
+            "{dir} stays: it holds what the engine did not make, {}",
+            PathBuf::from(first).display()
+        ))
+        .into());
+    }
+    match fs::remove_dir(dir) {
+        // Somebody who waited for the lock has begun anew.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other.with_context(|| format!("could not remove {dir}")),
+    }
+}
+
+/// Deletes a file or a folder with all that is in it; nothing where there is
+/// nothing.
+pub fn tree(path: &Path) -> anyhow::Result<()> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    if let Some(why) = in_the_way(&table, path) {
+        return Err(fault::failed(why).help(format!("unmount it if nobody needs it; then {AGAIN}")).into());
+    }
+    // `rm` can delete what lies deeper than a path can be long.
+    let words = ["-rf".as_ref(), "--one-file-system".as_ref(), "--".as_ref(), path.as_os_str()];
+    match undo::of("rm", &words, PATIENCE) {
+        Ok(_) if path.symlink_metadata().is_err() => Ok(()),
+        other => {
+            let why = other.err().unwrap_or_else(|| "it is there again".to_owned());
+            Err(fault::failed(format!("could not remove all of {}: {why}", path.display())).help(AGAIN).into())
+        }
+    }
+}
+
+/// No part of an engine takes longer.
+const PATIENCE: Duration = Duration::from_secs(600);
+const AGAIN: &str = "cargo xtask engine down --purge";
+
+/// Why a path can't be deleted, if something is mounted at it or below it.
+fn in_the_way(mountinfo: &[u8], path: &Path) -> Option<String> {
+    let points = mounts::points(mountinfo);
+    let point = points.into_iter().find(|point| point.starts_with(path))?;
+    let text = String::from_utf8_lossy(point.as_os_str().as_bytes()).into_owned();
+    Some(format!("{} stays: something is mounted at {text}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::files::Temporary;
+
+    #[test]
+    fn what_is_mounted_at_or_below_is_in_the_way_whatever_it_is_called() {
+        let table = b"1 0 254:0 / / rw - ext4 /dev/vda rw\n\
+            2 1 254:0 /x /e/data/\xff\xfe rw - ext4 /dev/vda rw\n\
+            3 1 0:9 / /e/a\\040b rw - tmpfs none rw\n";
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        for (bytes, is_in_the_way) in [
+            (&b"/e"[..], true),
+            (b"/e/data", true),
+            (b"/e/data/\xff\xfe", true),
+            (b"/e/data/\xff\xfe/inner", false),
+            (b"/e/data/\xff", false),
+            (b"/e/a b", true),
+            (b"/e/a", false),
+            (b"/e/dat", false),
+        ] {
+            assert_eq!(in_the_way(table, &path(bytes)).is_some(), is_in_the_way, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_and_keeps_the_folder() {
+        let place = Temporary::new("it").unwrap();
+        let dir = place.path();
+        fs::create_dir_all(dir.join("data/deep")).unwrap();
+        fs::write(dir.join("data").as_std_path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
+        fs::write(dir.join("engine.lock"), "").unwrap();
+        std::os::unix::fs::symlink(place.path().with_file_name("other"), dir.join("exec")).unwrap();
+        fs::create_dir(place.path().with_file_name("other")).unwrap();
+        fs::write(place.path().with_file_name("other").join("precious"), "").unwrap();
+        let thesis = dir.as_std_path().join(OsStr::from_bytes(b"thesis\xff"));
+        fs::write(&thesis, "").unwrap();
+        let names = ["data", "exec", "engine.lock"];
+        let error = folder(dir, &names).unwrap_err();
+        assert!(error.to_string().contains("thesis"), "{error}");
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
+        assert!(place.path().with_file_name("other").join("precious").exists());
+        fs::remove_file(thesis).unwrap();
+        folder(dir, &names).unwrap();
+        assert!(!dir.exists());
+    }
+}

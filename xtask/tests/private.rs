@@ -1,0 +1,263 @@
+//! A private engine on its bad days: interrupted, killed, deleted with somebody
+//! else's files below it. In a network and a mount namespace of its own, so that
+//! nothing of this machine is touched.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use xtask::ctx::{Ctx, Env};
+use xtask::exec::files::Temporary;
+use xtask::exec::private::{Folder, packages};
+use xtask::exec::signal;
+
+use self::common::{exit, stderr};
+
+const INSIDE: &str = "XTASK_TEST_INSIDE";
+
+/// Runs a test again in namespaces of its own; whether this is the inner one.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        // `/sys` shows the namespace in which it was mounted.
+        sh("mount -t sysfs sysfs /sys && ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward");
+        return true;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount"]).arg(exe).args(["--ignored", "--exact", test, "--nocapture"]);
+    let output = command.env(INSIDE, "1").output().unwrap();
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    false
+}
+
+fn sh(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A folder with the programs of the engine that is there, and nothing else of it.
+struct Own {
+    folder: Folder,
+    _place: Temporary,
+}
+
+impl Own {
+    fn new() -> Self {
+        let ctx = Ctx {
+            root: ".".into(),
+            env: Env::of_process(),
+            format: Default::default(),
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: Vec::new(),
+        };
+        let real = Folder::of(&ctx).unwrap();
+        assert!(packages::installed(&real), "a private engine: cargo xtask engine up");
+        let place = Temporary::new("e").unwrap();
+        let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
+        // Its first lock says whose it is.
+        drop(folder.lock(&ctx, "engine").unwrap());
+        let (from, to) = (&real.dir, &folder.dir);
+        sh(&format!(
+            "umask 022; mkdir -p {to}/cli && cd {from} && for it in tree bin sbin cli/cli-plugins; do
+             cp -al $it {to}/$it 2>/dev/null || {{ rm -rf {to}/$it; cp -a $it {to}/$it; }}; done"
+        ));
+        Self { folder, _place: place }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = common::xtask(args);
+        command
+            .env("XTASK_ENGINE_DIR", &self.folder.dir)
+            .env("DOCKER_HOST", format!("unix://{}", self.folder.socket()));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// What is left of it on the machine.
+    fn traces(&self) -> Vec<String> {
+        let dir = &self.folder.dir;
+        let libraries = format!("{dir}/tree/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let own = format!("{dir}/sbin/xtables-nft-multi");
+        let tool = if std::path::Path::new(&own).exists() {
+            format!("LD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables {own} iptables")
+        } else {
+            "iptables".to_owned()
+        };
+        let mut all = String::new();
+        for table in ["filter", "nat", "mangle"] {
+            all += &sh(&format!("{tool} -t {table} -S | grep -e '^-A' || true"));
+        }
+        all += &sh("ip rule show | grep -v 'from all lookup' || true");
+        all += &sh("ip -br link show type bridge | cut -d' ' -f1");
+        all += &sh("grep -v '^0$' /proc/sys/net/ipv4/ip_forward || true");
+        all += &sh(&format!("grep {dir} /proc/self/mountinfo || true"));
+        for name in ["network.json", "docker.sock", "exec", "ctd-state", "tmp"] {
+            all += &sh(&format!("ls -d {dir}/{name} 2>/dev/null || true"));
+        }
+        all += &sh(&format!("for it in /proc/[0-9]*/exe; do readlink $it; done 2>/dev/null | grep {dir} || true"));
+        all.lines().map(str::to_owned).collect()
+    }
+
+    fn kill(&self, daemon: &str) {
+        let pid = std::fs::read_to_string(self.folder.pid_file(daemon)).unwrap();
+        signal::send("KILL", [pid.trim().parse().unwrap()]);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let output = self.run(&["engine", "down"]);
+        if !std::thread::panicking() {
+            exit(&output, 0);
+        }
+    }
+}
+
+/// As a terminal sends it: to all of the group.
+fn interrupted(mut command: Command, after: Duration) -> Output {
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(after);
+    for _ in 0..2 {
+        sh(&format!("kill -INT -{} 2>/dev/null || true", child.id()));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn ctrl_c_while_it_starts_or_stops_leaves_nothing_and_the_next_start_works() {
+    if !inside("ctrl_c_while_it_starts_or_stops_leaves_nothing_and_the_next_start_works") {
+        return;
+    }
+    let own = Own::new();
+    let mut ended = Vec::new();
+    for millis in [20, 60, 100, 140, 180, 220, 260, 320] {
+        let output = interrupted(own.command(&["engine", "up"]), Duration::from_millis(millis));
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 130)), "{millis}: {code:?} {}", stderr(&output));
+        if code == Some(130) {
+            assert_eq!(own.traces(), Vec::<String>::new(), "{millis}");
+        }
+        ended.push(code);
+    }
+    assert!(ended.contains(&Some(130)), "{ended:?}");
+
+    for millis in [10, 40, 80, 120] {
+        exit(&own.run(&["engine", "up"]), 0);
+        let output = interrupted(own.command(&["engine", "down"]), Duration::from_millis(millis));
+        // What was begun is finished: then there is nothing to be interrupted.
+        assert!(matches!(output.status.code(), Some(0 | 130)), "{}", stderr(&output));
+        if output.status.code() == Some(0) {
+            assert_eq!(own.traces(), Vec::<String>::new(), "{millis}");
+        }
+    }
+    exit(&own.run(&["engine", "down"]), 0);
+    assert_eq!(own.traces(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn what_a_killed_start_left_is_healed_and_what_can_not_be_undone_is_said() {
+    if !inside("what_a_killed_start_left_is_healed_and_what_can_not_be_undone_is_said") {
+        return;
+    }
+    let own = Own::new();
+    let record = own.folder.dir.join("network.json");
+    for millis in [40, 80, 120, 160, 200] {
+        let mut child = own.command(&["engine", "up"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let _ = std::fs::remove_file(&record);
+    }
+    exit(&own.run(&["engine", "up"]), 0);
+    std::fs::remove_file(&record).unwrap();
+    exit(&own.run(&["engine", "down"]), 0);
+    assert_eq!(own.traces(), Vec::<String>::new());
+
+    // A bridge that `ip` may not remove: as if it were another's doing.
+    exit(&own.run(&["engine", "up"]), 0);
+    let fake = own.folder.dir.join("sbin/ip");
+    let real = sh("command -v ip").trim().to_owned();
+    let _ = std::fs::remove_file(&fake);
+    std::fs::write(&fake, format!("#!/bin/sh\n[ \"$1 $2\" = 'link del' ] && exit 1\nexec {real} \"$@\"\n")).unwrap();
+    sh(&format!("chmod 755 {fake}"));
+    let output = own.run(&["engine", "down"]);
+    exit(&output, 1);
+    assert!(stderr(&output).contains("the bridge xt"), "{}", stderr(&output));
+    assert!(record.exists(), "the record goes last");
+    std::fs::remove_file(&fake).unwrap();
+    exit(&own.run(&["engine", "down"]), 0);
+    assert_eq!(own.traces(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn an_engine_that_died_is_started_again_by_the_next_command_which_says_so() {
+    if !inside("an_engine_that_died_is_started_again_by_the_next_command_which_says_so") {
+        return;
+    }
+    let own = Own::new();
+    exit(&own.run(&["engine", "up"]), 0);
+    for (daemon, words) in [("dockerd", "its dockerd has ended"), ("containerd", "its containerd has ended")] {
+        own.kill(daemon);
+        let started = Instant::now();
+        while std::fs::read_to_string(own.folder.pid_file(daemon)).is_ok_and(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z")
+        }) {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = own.run(&["engine", "status", "--format", "json"]);
+        assert_eq!(common::json(&status)["private"]["running"], false);
+        let output = own.run(&["docker", "down"]);
+        exit(&output, 0);
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        assert!(stderr(&output).contains("started again"), "{}", stderr(&output));
+    }
+    // Who takes it down wants it down.
+    exit(&own.run(&["engine", "down"]), 0);
+    let output = own.run(&["docker", "down"]);
+    exit(&output, 1);
+    assert!(stderr(&output).contains("cargo xtask engine up"), "{}", stderr(&output));
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn purge_takes_nothing_that_somebody_mounted_below() {
+    if !inside("purge_takes_nothing_that_somebody_mounted_below") {
+        return;
+    }
+    let own = Own::new();
+    exit(&own.run(&["engine", "up"]), 0);
+    let disk = own.folder.dir.join("data").as_std_path().join(OsStr::from_bytes(b"ann\xff"));
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&disk).status().unwrap();
+    assert!(mounted.success());
+    std::fs::write(disk.join("thesis"), "three years").unwrap();
+    for args in [&["engine", "down", "--purge"][..], &["engine", "down"]] {
+        let output = own.run(args);
+        exit(&output, 1);
+        assert!(stderr(&output).contains("and not by it"), "{}", stderr(&output));
+        assert_eq!(std::fs::read_to_string(disk.join("thesis")).unwrap(), "three years");
+        assert!(own.folder.socket().exists() && own.folder.bin().join("dockerd").exists(), "half of it went");
+    }
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    exit(&own.run(&["engine", "down", "--purge"]), 0);
+    assert!(!own.folder.dir.exists());
+}
