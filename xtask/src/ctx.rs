@@ -7,26 +7,38 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-/// The environment variables of the run.
+/// The environment variables of the run. A value that is not UTF-8 is passed
+/// to children untouched; of it we only know that it is there.
 #[derive(Clone, Debug, Default)]
-pub struct Env(BTreeMap<String, String>);
+pub struct Env(BTreeMap<String, Option<String>>);
 
 impl Env {
-    /// The process's own environment; names and values that are not UTF-8 are
-    /// passed to children untouched, but are nothing that we look at.
+    /// The process's own environment; what has a name that is not UTF-8 is
+    /// nothing that we look at.
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()))).collect())
     }
 
     /// The value of a variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(name)?.as_deref().filter(|value| !value.is_empty())
+    }
+
+    /// A variable that is set, also to nothing: its value, or none where that
+    /// is not UTF-8.
+    pub fn set(&self, name: &str) -> Option<Option<&str>> {
+        self.0.get(name).map(Option::as_deref)
+    }
+
+    /// The names of all that are set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+        Self(pairs.into_iter().map(|(k, v)| (k.into(), Some(v.into()))).collect())
     }
 }
 

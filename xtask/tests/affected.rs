@@ -94,7 +94,11 @@ impl World {
     fn event(&self, name: &str, payload: &Value) -> Vec<(&'static str, String)> {
         let file = self.0.join("event.json");
         std::fs::write(&file, payload.to_string()).unwrap();
-        vec![("GITHUB_EVENT_NAME", name.into()), ("GITHUB_EVENT_PATH", file.to_str().unwrap().into())]
+        vec![
+            ("CI", "true".into()),
+            ("GITHUB_EVENT_NAME", name.into()),
+            ("GITHUB_EVENT_PATH", file.to_str().unwrap().into()),
+        ]
     }
 
     fn pushed(&self, name: &str, before: &str, after: &str) -> Vec<(&'static str, String)> {
@@ -358,7 +362,7 @@ fn a_push_compares_what_was_with_what_is_and_a_new_branch_its_fork() {
     let planned = shallow.plan(&["--strict"], &new);
     assert_eq!(planned.affected(), ["api"]);
     assert_eq!(planned.json["base"], after);
-    assert!(planned.stderr.contains("git fetch "), "{}", planned.stderr);
+    assert!(planned.stderr.contains(" fetch --quiet "), "{}", planned.stderr);
     repo.plan(&[], &world.pushed("refs/heads/main", ZERO, &head)).is_everything("the default branch `main` is new");
 }
 
@@ -415,10 +419,13 @@ fn a_clone_of_depth_one_is_deepened_or_it_is_everything() {
     let event = world.pull_request(&base, &head);
     let planned = world.checkout("pull", "topic").plan(&["--strict"], &event);
     assert_eq!((planned.affected(), planned.json["base"].as_str()), (vec!["api"], Some(&*fork)));
-    let typed = world.checkout("typed", "topic").plan(&["--strict", "--base", "origin/main"], &[]);
+    let typed = world.checkout("typed", "topic").plan(&["--strict", "--fetch", "--base", "origin/main"], &[]);
     assert_eq!((typed.affected(), typed.json["base"].as_str()), (vec!["api"], Some(&*fork)));
-    let parent = world.checkout("parent", "topic").plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &[]);
-    assert_eq!(parent.affected(), ["api"]);
+    let clone = world.checkout("parent", "topic");
+    let parent = ["--base", "HEAD~1", "--head", "HEAD"];
+    // Outside of a job only who asks for it goes to the network.
+    clone.plan(&parent, &[]).is_everything("(`--fetch` gets what is missing from the remote)");
+    assert_eq!(clone.plan(&[&parent[..], &["--strict", "--fetch"]].concat(), &[]).affected(), ["api"]);
     // GitHub checks the merge of a pull request out, which no branch holds.
     repo.git(&["checkout", "--quiet", "--detach", &base]);
     repo.git(&["merge", "--quiet", "--no-edit", "topic"]);
@@ -788,13 +795,105 @@ fn on_a_random_history_the_answer_is_the_naive_one() {
     assert_eq!(seen.len(), 4, "every answer there is was among them: {seen:?}");
 }
 
+/// What git gives its hooks, and more: all of it leads to another repository.
+#[test]
+fn the_environment_of_a_hook_leads_nowhere_else() {
+    let world = World::new("hook");
+    let repo = world.repository();
+    let other = Repo(world.0.join("other"));
+    repo.git(&["clone", "--quiet", ".", other.0.to_str().unwrap()]);
+    let linked = Repo(world.0.join("linked"));
+    repo.git(&["worktree", "add", "--quiet", "-b", "topic", linked.0.to_str().unwrap()]);
+    linked.write("sub/services.toml", SERVICES);
+    linked.commit("sub");
+    linked.change("sub/api/b.py");
+    let sub = Repo(linked.0.join("sub"));
+    let gitdir = PathBuf::from(repo.git(&["rev-parse", "--absolute-git-dir"])).join("worktrees/linked");
+    let other_git = other.0.join(".git");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    for env in [
+        vec![("GIT_DIR", text(&gitdir))],
+        vec![("GIT_DIR", text(&gitdir)), ("GIT_WORK_TREE", text(&linked.0)), ("GIT_PREFIX", "".into())],
+        vec![("GIT_INDEX_FILE", text(&other_git.join("index")))],
+        vec![("GIT_DIR", text(&other_git)), ("GIT_WORK_TREE", text(&other.0))],
+        vec![("GIT_COMMON_DIR", text(&other_git)), ("GIT_OBJECT_DIRECTORY", text(&other_git.join("objects")))],
+        vec![("GIT_CONFIG_PARAMETERS", "'core.worktree'='/'".into()), ("GIT_LITERAL_PATHSPECS", "1".into())],
+        vec![("GIT_NAMESPACE", "x".into()), ("GIT_EXTERNAL_DIFF", "false".into())],
+    ] {
+        let planned = sub.plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &env);
+        assert_eq!(planned.path("api"), "api/b.py", "{env:?}");
+        sub.write("web/new", "");
+        assert_eq!(sub.plan(&["--strict", "--base", "HEAD"], &env).path("web"), "web/new", "{env:?}");
+        std::fs::remove_dir_all(sub.0.join("web")).unwrap();
+        assert_eq!(sub.plan(&["--strict", "--base", "HEAD"], &env).affected(), [""; 0], "{env:?}");
+    }
+}
+
+/// A tree that somebody sent: all that its `.git/config` would run.
+#[test]
+fn a_checkouts_own_configuration_runs_nothing_and_moves_nothing() {
+    let world = World::new("trap");
+    let repo = world.with_remote();
+    repo.write(".gitattributes", "*.py filter=trap diff=trap\n");
+    repo.commit("attributes");
+    let marks = world.0.join("marks");
+    let trap = world.0.join("trap.sh");
+    std::fs::write(&trap, format!("#!/bin/sh\necho \"$0 $*\" >>{}\nexit 1\n", marks.display())).unwrap();
+    std::fs::set_permissions(&trap, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let trap = trap.to_str().unwrap();
+    let hooks = world.0.join("hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    for hook in ["post-index-change", "reference-transaction", "fsmonitor-watchman", "post-checkout"] {
+        std::fs::copy(trap, hooks.join(hook)).unwrap();
+    }
+    for (key, value) in [
+        ("core.hooksPath", hooks.to_str().unwrap()),
+        ("core.fsmonitor", trap),
+        ("core.pager", trap),
+        ("core.askPass", trap),
+        ("core.sshCommand", trap),
+        ("core.gitProxy", trap),
+        ("core.alternateRefsCommand", trap),
+        ("core.worktree", "/"),
+        ("credential.helper", trap),
+        ("diff.external", trap),
+        ("diff.trap.command", trap),
+        ("diff.trap.textconv", trap),
+        ("diff.orderFile", "/nowhere"),
+        ("gpg.program", trap),
+        ("pager.diff", trap),
+        ("remote.origin.uploadpack", trap),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", "ssh://host.invalid/x"),
+        ("uploadpack.packObjectsHook", trap),
+    ] {
+        repo.git(&["config", key, value]);
+    }
+    // Times that git takes for a change, and for a race.
+    repo.write("api/a.py", "a = 1\n");
+    let gone = "1".repeat(40);
+    for args in [&[][..], &["--base", "HEAD~1", "--head", "HEAD"], &["--base", &gone], &["--base", "origin/gone"]] {
+        repo.plan(args, &[]);
+    }
+    assert!(!marks.exists(), "{}", std::fs::read_to_string(&marks).unwrap_or_default());
+    assert_eq!(repo.plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &[]).affected(), [""; 0]);
+    // The trap works: who asks for the network takes the checkout's own way there.
+    repo.plan(&["--fetch", "--base", &gone], &[]);
+    assert!(marks.exists());
+}
+
 #[test]
 fn a_dry_run_needs_no_git() {
     let world = World::new("dry");
     let repo = world.repository();
     let env = [("PATH", "/nowhere".to_owned())];
     let (code, plan, _) = text(&repo.xtask(&["--dry-run", "--base", "a", "--head", "b"], &env).output().unwrap());
-    let line = "git diff --name-only --no-renames --relative --ignore-submodules=none -z a...b --\n";
-    assert_eq!((code, &*plan), (0, line));
-    repo.plan(&[], &env).is_everything("could not run `git ");
+    let line = "git diff --name-only --no-renames --relative --ignore-submodules=none \
+                --no-ext-diff --no-textconv -O/dev/null -z a...b --\n";
+    let (before, after) = plan.split_once("git --no-pager").unwrap();
+    assert_eq!(code, 0);
+    assert!(before.starts_with("GIT_OPTIONAL_LOCKS=0"), "{plan}");
+    let top = format!("--work-tree={}", repo.0.display());
+    assert_eq!(format!("git{}", after.split_once(&top).unwrap().1), line);
+    repo.plan(&[], &env).is_everything("command not found: `git`");
 }

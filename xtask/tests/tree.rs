@@ -53,6 +53,24 @@ fn every_file_says_why_it_is_there_and_none_is_a_hall() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What a checkout's configuration or a hook's environment would do to git is
+/// shut out in one place.
+#[test]
+fn git_is_called_in_one_place() {
+    let mut wrong = Vec::new();
+    for file in common::files(&source(), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let calls = |line: &&str| {
+            ["Step::new(\"git\")", "Command::new(\"git\")", "cmd(\"git\""].iter().any(|call| line.contains(call))
+        };
+        let outside = |line: &&str| !line.contains(".arg(\"--version\")");
+        let lines = text.lines().filter(calls).filter(outside);
+        wrong
+            .extend(lines.filter(|_| !file.ends_with("plan/git.rs")).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn services_toml_is_right_and_its_stages_are_there() {
     let text = std::fs::read_to_string(common::root().join("services.toml")).unwrap();

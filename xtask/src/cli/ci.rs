@@ -38,6 +38,9 @@ pub struct PlanArgs {
     /// The changed paths, a line or NUL each, instead of git's; `-` is stdin
     #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "head"])]
     pub files_from: Option<Utf8PathBuf>,
+    /// Get history that is missing from the remote first, as a job does by itself (CI)
+    #[arg(long, conflicts_with = "files_from")]
+    pub fetch: bool,
     /// Show every file under the pattern that included it
     #[arg(long)]
     pub explain: bool,

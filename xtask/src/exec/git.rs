@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
 use crate::model::affected::Paths;
 use crate::model::event::{Range, is_commit};
+use crate::plan::git::Git;
 use crate::plan::step::Step;
 
 /// What changed between two commits, or since one.
@@ -60,21 +62,24 @@ enum Lack {
 }
 
 /// The commands that answer where nothing is missing.
-pub fn steps(range: &Range, default_branch: &str, names: Names) -> Vec<Step> {
+pub fn steps(ctx: &Ctx, range: &Range, default_branch: &str, names: Names) -> Vec<Step> {
     let base = range.base.clone().unwrap_or_else(|| remote(default_branch));
-    pair(base, range, names).steps()
+    pair(base, range, names).steps(&git(ctx))
 }
 
-/// What changed, or why nobody can tell.
+/// What changed, or why nobody can tell. With `fetch`, history that is missing
+/// is got first: outside of a job only who asked for it goes to the network.
 pub fn changes(
     ctx: &Ctx,
     range: &Range,
     default_branch: &str,
     names: Names,
+    fetch: bool,
 ) -> anyhow::Result<Result<Changes, String>> {
-    let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names));
+    let fetch = fetch || ctx.env.get("CI").is_some();
+    let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names), fetch);
     let Some(base) = &range.base else { return from_default(range) };
-    match compare(ctx, &pair(base.clone(), range, names))? {
+    match compare(ctx, &pair(base.clone(), range, names), fetch)? {
         // A forced push: the old commit may be gone for good.
         Err(cause) if range.replaceable => {
             let told = from_default(&Range { three_dots: true, ..range.clone() })?;
@@ -103,8 +108,23 @@ fn default_base(ctx: &Ctx, branch: &str) -> String {
     names.into_iter().find(|name| exists(ctx, name)).unwrap_or_else(|| remote(branch))
 }
 
-fn git(args: &[&str]) -> Step {
-    Step::new("git").args(args.iter().copied())
+/// How git is asked at the root.
+pub fn git(ctx: &Ctx) -> Git {
+    // As git looks for it: what is no repository is passed over.
+    let is_top = |dir: &&Utf8Path| {
+        let git = dir.join(".git");
+        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+    };
+    Git::new(ctx.root.ancestors().find(is_top).map(Utf8Path::to_owned), variables(ctx))
+}
+
+/// The same in a folder of our own, which a command names by `-C`.
+pub fn elsewhere(ctx: &Ctx) -> Git {
+    Git::new(None, variables(ctx))
+}
+
+fn variables(ctx: &Ctx) -> impl Iterator<Item = &str> {
+    ctx.env.names().chain(ctx.exports.iter().map(|(name, _)| name.as_str()))
 }
 
 impl Pair {
@@ -118,17 +138,23 @@ impl Pair {
     }
 
     /// The changed files; the untracked ones; the names of the commits.
-    fn steps(&self) -> Vec<Step> {
-        let diff = git(&["diff", "--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z"]);
+    fn steps(&self, git: &Git) -> Vec<Step> {
+        // Nothing that is configured chooses what is compared, or by which program.
+        let diff = git.look(&["diff", "--name-only", "--no-renames", "--relative", "--ignore-submodules=none"]).args([
+            "--no-ext-diff",
+            "--no-textconv",
+            "-O/dev/null",
+            "-z",
+        ]);
         let mut steps = match self.head {
             Some(_) => vec![diff.args([&self.range(), "--"])],
             None => vec![
                 diff.args(["--merge-base", &self.base, "--"]),
-                git(&["ls-files", "--others", "--exclude-standard", "-z"]),
+                git.look(&["ls-files", "--others", "--exclude-standard", "-z"]),
             ],
         };
         if self.names == Names::Commits {
-            steps.push(git(&["rev-parse", &self.range(), "--"]));
+            steps.push(git.look(&["rev-parse", &self.range(), "--"]));
         }
         steps
     }
@@ -149,19 +175,14 @@ impl Pair {
             // Where a name of ours grows from, the remote's branches know.
             wanted.push("+refs/heads/*:refs/remotes/origin/*".into());
         }
-        let depth = shallow.then_some("--unshallow");
-        git(&["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"])
-            .args(ctx.env.get("CI").map(|_| "--filter=blob:none"))
-            .args(depth)
-            .arg("origin")
-            .args(wanted)
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .within(Duration::from_secs(600))
+        let options = ctx.env.get("CI").map(|_| "--filter=blob:none").into_iter();
+        let options = options.chain(shallow.then_some("--unshallow")).chain(["origin"]);
+        git(ctx).fetch(options.map(str::to_owned).chain(wanted)).within(Duration::from_secs(600))
     }
 }
 
 /// Compares; what is missing for that is fetched first.
-fn compare(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, String>> {
+fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Result<Changes, String>> {
     let shallow = is_shallow(ctx);
     let (cause, can_fetch) = match ask(ctx, pair)? {
         // In a cut history the merge base that is found need not be the last one.
@@ -173,6 +194,9 @@ fn compare(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, String>> {
     };
     if !can_fetch {
         return Ok(Err(cause));
+    }
+    if !fetch {
+        return Ok(Err(format!("{cause} (`--fetch` gets what is missing from the remote)")));
     }
     if let Err(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
         return Ok(Err(format!("{cause}, and git could not fetch what is missing: {why}")));
@@ -211,7 +235,7 @@ fn on_remote(name: &str) -> Option<String> {
 /// Runs the commands side by side: a process costs about what the comparison
 /// of a thousand files does.
 fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
-    let steps = pair.steps();
+    let steps = pair.steps(&git(ctx));
     let answers: anyhow::Result<Vec<Vec<u8>>> = thread::scope(|scope| {
         let (first, others) = steps.split_first().context("nothing to ask")?;
         let others: Vec<_> = others.iter().map(|step| scope.spawn(|| run::bytes(ctx, step))).collect();
@@ -246,13 +270,13 @@ fn one_of_several(ctx: &Ctx, pair: &Pair) -> Option<String> {
     if pair.head.is_some() {
         return None;
     }
-    run::probe(ctx, &git(&["merge-base", &pair.base, "HEAD"])).filter(|base| *base != pair.base)
+    run::probe(ctx, &git(ctx).look(&["merge-base", &pair.base, "HEAD"])).filter(|base| *base != pair.base)
 }
 
 /// What is missing, after git has refused.
 fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Lack {
     // Asked again: outside of a repository `git diff` is another command.
-    if let Err(error) = run::read(ctx, &git(&["rev-parse", "--show-toplevel"])) {
+    if let Err(error) = run::read(ctx, &git(ctx).look(&["rev-parse", "--show-toplevel"])) {
         return Lack::Other(first_words(&error));
     }
     if pair.head.is_none() && !exists(ctx, "HEAD") {
@@ -260,7 +284,7 @@ fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Lack {
     }
     match [pair.base.as_str(), pair.head()].into_iter().find(|name| !exists(ctx, name)) {
         Some(name) => Lack::Commit(format!("there is no commit `{name}` here"), name.into()),
-        None if run::probe(ctx, &git(&["merge-base", &pair.base, pair.head()])).is_none() => unrelated(pair),
+        None if run::probe(ctx, &git(ctx).look(&["merge-base", &pair.base, pair.head()])).is_none() => unrelated(pair),
         None => Lack::Other(first_words(error)),
     }
 }
@@ -275,15 +299,15 @@ fn first_words(error: &anyhow::Error) -> String {
 }
 
 fn exists(ctx: &Ctx, name: &str) -> bool {
-    run::probe(ctx, &git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])).is_some()
+    run::probe(ctx, &git(ctx).look(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])).is_some()
 }
 
 /// Whether history was cut off, as git knows it: by a file. A process is needed
 /// only where the repository's folder is somewhere else.
 fn is_shallow(ctx: &Ctx) -> bool {
-    let folder = ctx.root.ancestors().map(|dir| dir.join(".git")).find(|path| path.exists());
-    if let (Some(folder), None) = (folder.filter(|path| path.is_dir()), ctx.env.get("GIT_DIR")) {
+    let git = git(ctx);
+    if let Some(folder) = git.top().map(|top| top.join(".git")).filter(|folder| folder.is_dir()) {
         return folder.join("shallow").exists();
     }
-    run::probe(ctx, &git(&["rev-parse", "--is-shallow-repository"])).as_deref() == Some("true")
+    run::probe(ctx, &git.look(&["rev-parse", "--is-shallow-repository"])).as_deref() == Some("true")
 }

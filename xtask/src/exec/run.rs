@@ -97,6 +97,9 @@ fn collect(ctx: &Ctx, step: &Step, bounds: Bounds, stop: fn() -> bool) -> std::i
     for (name, value) in ctx.exports.iter().chain(&step.env) {
         cmd = cmd.env(name, value);
     }
+    for name in &step.unset {
+        cmd = cmd.env_remove(name);
+    }
     child::collect(cmd.into(), step.stdin.as_deref(), bounds, stop).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound if ctx.root.is_dir() => {
             std::io::Error::new(error.kind(), format!("command not found: `{}`", step.tool))
@@ -189,7 +192,11 @@ pub fn plan(plan: &Plan, act: impl Fn(&Step) -> anyhow::Result<()>, clean: impl 
 
 fn expression(ctx: &Ctx, step: &Step) -> duct::Expression {
     let mut expression = duct::cmd(&step.tool, &step.args).dir(&ctx.root).unchecked();
-    for (name, value) in ctx.exports.iter().chain(&step.env) {
+    // Of two that name one variable, duct takes the first.
+    for name in &step.unset {
+        expression = expression.env_remove(name);
+    }
+    for (name, value) in step.env.iter().chain(&ctx.exports) {
         expression = expression.env(name, value);
     }
     match &step.stdin {

@@ -12,10 +12,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::thread;
 
 use crate::ctx::Ctx;
+use crate::exec::git::git;
 use crate::exec::run;
 use crate::fault;
 use crate::model::fingerprint::File;
-use crate::plan::step::Step;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 const LINK: &str = "120000";
@@ -88,7 +88,7 @@ pub fn moment(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Moment, String>
 
 /// The paths that git tracks, from the root.
 pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
-    let bytes = run::bytes(ctx, &Step::new("git").args(["ls-files", "-z"])).map_err(why)?;
+    let bytes = run::bytes(ctx, &git(ctx).look(&["ls-files", "-z"])).map_err(why)?;
     Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
 }
 
@@ -101,6 +101,7 @@ pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
 }
 
 fn listing(ctx: &Ctx) -> Result<Listing, String> {
+    let asks = &git(ctx);
     let (answers, line_ends) = thread::scope(|scope| {
         let asked = [
             &["ls-files", "-v", "--stage", "-z"][..],
@@ -118,11 +119,10 @@ fn listing(ctx: &Ctx) -> Result<Listing, String> {
             &["rev-parse", "--show-prefix"],
         ]
         .map(|args| {
-            // A look takes no lock from whoever commits meanwhile.
-            let step = Step::new("git").args(args.iter().copied()).env("GIT_OPTIONAL_LOCKS", "0");
+            let step = asks.look(args);
             scope.spawn(move || run::bytes(ctx, &step))
         });
-        let line_ends = run::probe(ctx, &Step::new("git").args(["config", "--get", "core.autocrlf"]));
+        let line_ends = run::probe(ctx, &asks.look(&["config", "--get", "core.autocrlf"]));
         (asked.map(thread::ScopedJoinHandle::join), line_ends)
     });
     let [index, converted, status, prefix] = answers.map(|answer| {
@@ -232,7 +232,7 @@ fn hash(ctx: &Ctx, files: Vec<File>) -> Result<Vec<File>, String> {
     let paths = |files: &[File]| -> Vec<String> { files.iter().map(|file| root.join(&file.path).into()).collect() };
     let odd = |file: &File| root.as_str().contains('\n') || file.path.contains('\n') || file.path.ends_with('\r');
     let (odd, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(odd);
-    let git = |last: &str| Step::new("git").args(["hash-object", "--no-filters", last]);
+    let git = |last: &str| git(ctx).look(&["hash-object", "--no-filters", last]);
     let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
     let names = paths(&odd);
     let mut hashed = Vec::new();

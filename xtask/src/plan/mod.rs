@@ -2,5 +2,6 @@
 
 pub mod build;
 pub mod container;
+pub mod git;
 pub mod step;
 pub mod workflow;

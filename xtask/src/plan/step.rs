@@ -14,6 +14,8 @@ pub struct Step {
     pub args: Vec<String>,
     /// What is added to its environment. Never a secret: it is shown.
     pub env: Vec<(String, String)>,
+    /// What is taken out of its environment.
+    pub unset: Vec<String>,
     /// What it reads.
     pub stdin: Option<String>,
     /// What to type when it fails.
@@ -83,6 +85,12 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.unset.is_empty() {
+            write!(f, "env ")?;
+        }
+        for name in &self.unset {
+            write!(f, "-u {} ", quote(name))?;
+        }
         for (name, value) in &self.env {
             write!(f, "{name}={} ", quote(value))?;
         }

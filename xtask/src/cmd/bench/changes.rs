@@ -1,9 +1,8 @@
 //! What `ci plan` costs, beside the question to git that it can't do without.
 
 use crate::cmd::bench::{Bench, Figure, timed};
-use crate::exec::{files, run};
+use crate::exec::{files, git, run};
 use crate::model::config::FILE;
-use crate::plan::step::Step;
 
 /// How many files change.
 const FILES: usize = 1000;
@@ -24,8 +23,13 @@ impl Bench<'_> {
             self.commit(root)?;
         }
         let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD~1", "--head", "HEAD"]);
-        let raw = Step::new("git").args(["-C", root.as_str()]);
-        let raw = raw.args(["diff", "--name-only", "--no-renames", "-z", "HEAD~1...HEAD"]);
+        let raw = git::elsewhere(&self.engine.ctx).look(&["-C", root.as_str()]).args([
+            "diff",
+            "--name-only",
+            "--no-renames",
+            "-z",
+            "HEAD~1...HEAD",
+        ]);
         run::bytes(&self.engine.ctx, &raw)?;
         let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
         figures.push(timed(format!("ci plan: {FILES} changed files (raw: git diff)"), pairs));

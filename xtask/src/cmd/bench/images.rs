@@ -12,11 +12,10 @@ use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
 use crate::cmd::build::current;
 use crate::cmd::definition::Definition;
 use crate::exec::scene::Stage;
-use crate::exec::{ask, bases, files, run};
+use crate::exec::{ask, bases, files, git, run};
 use crate::model::config::Service;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
-use crate::plan::step::Step;
 
 impl Bench<'_> {
     pub(super) fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
@@ -102,7 +101,7 @@ impl Bench<'_> {
 
     /// A source file that the image is made of.
     fn source(&self, service: &Service) -> Option<Utf8PathBuf> {
-        let list = Step::new("git").args(["ls-files", "-z"]);
+        let list = git::git(&self.engine.ctx).look(&["ls-files", "-z"]);
         let files = run::read(&self.engine.ctx, &list).ok()?;
         let is_source = |file: &&str| {
             [".py", ".tsx"].iter().any(|end| file.ends_with(end))

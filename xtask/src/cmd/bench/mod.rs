@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::cli::BenchArgs;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::{files, interrupt, run};
+use crate::exec::{files, git, interrupt, run};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
@@ -78,7 +78,7 @@ impl Bench<'_> {
     /// The checkout as it stands, without what git ignores.
     fn copy(&self) -> anyhow::Result<()> {
         let ctx = &self.engine.ctx;
-        let list = Step::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let list = git::git(ctx).look(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         for file in run::read(ctx, &list)?.split('\0').filter(|file| !file.is_empty()) {
             let to = self.root.join(file);
             std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
@@ -94,7 +94,7 @@ impl Bench<'_> {
     /// Makes a repository of a folder, with all that is in it.
     fn commit(&self, dir: &Utf8Path) -> anyhow::Result<()> {
         let identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false"];
-        let git = || Step::new("git").args(["-C", dir.as_str()]).args(identity);
+        let git = || git::elsewhere(&self.engine.ctx).look(&["-C", dir.as_str()]).args(identity);
         run::read(&self.engine.ctx, &git().args(["init", "--quiet", "--initial-branch=main"]))?;
         run::read(&self.engine.ctx, &git().args(["add", "--all"]))?;
         run::read(&self.engine.ctx, &git().args(["commit", "--quiet", "--no-verify", "--message=all"])).map(drop)

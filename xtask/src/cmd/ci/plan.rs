@@ -19,7 +19,7 @@ use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::config::{Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::Plan;
 
 /// What was compared, and what came out.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     }
     let outcome = match &args.files_from {
         Some(file) => Outcome { scope: Scope { paths: listed(file)?, everything: None }, ..Outcome::default() },
-        None => look(ctx, project, compare(ctx, project, args))?,
+        None => look(ctx, project, compare(ctx, project, args), args.fetch)?,
     };
     if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt && args.strict) {
         return Err(fault::failed(format!("what changed can't be told: {}", cause.text))
@@ -71,7 +71,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
 
 /// Whether the files that lie here are those of the newer commit.
 fn is_checked_out(ctx: &Ctx, args: &PlanArgs, outcome: &Outcome) -> bool {
-    let head = || run::probe(ctx, &Step::new("git").args(["rev-parse", "HEAD"]));
+    let head = || run::probe(ctx, &git::git(ctx).look(&["rev-parse", "HEAD"]));
     args.head.is_none() || head() == outcome.head
 }
 
@@ -86,7 +86,7 @@ fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let branch = &project.default_branch;
     let steps = match compare(ctx, project, args) {
         _ if args.files_from.is_some() => Vec::new(),
-        Compare::Range(range) => git::steps(&range, branch, names(ctx)),
+        Compare::Range(range) => git::steps(ctx, &range, branch, names(ctx)),
         Compare::Everything(cause) => {
             ctx.say(format!("note: nothing is compared: {}", cause.text));
             Vec::new()
@@ -124,10 +124,10 @@ fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
     Ok(Paths::of_list(read.map_err(|error| fault::usage(format!("--files-from {file}: {error}")))?))
 }
 
-fn look(ctx: &Ctx, project: &Project, compare: Compare) -> anyhow::Result<Outcome> {
+fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::Result<Outcome> {
     let branch = &project.default_branch;
     let told = match compare {
-        Compare::Range(range) => git::changes(ctx, &range, branch, names(ctx))?,
+        Compare::Range(range) => git::changes(ctx, &range, branch, names(ctx), fetch)?,
         Compare::Everything(cause) => return Ok(all(cause)),
     };
     Ok(match told {

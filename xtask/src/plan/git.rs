@@ -1,0 +1,145 @@
+//! Every command of git's that we run is made here.
+//!
+//! A checkout is data that somebody may have sent: nothing in its
+//! `.git/config` may run a program of its choice, nothing that a hook has in
+//! its environment may lead git to another repository, and a look reaches no
+//! network. What a person set up for git as such (who they are, their keys,
+//! their own configuration) stays.
+
+use camino::Utf8PathBuf;
+
+use crate::plan::step::Step;
+
+/// What runs programs while git only looks, switched off.
+const OFF: [&str; 2] = ["core.fsmonitor=false", "core.hooksPath=/dev/null"];
+
+/// Variables of git's that a person or a machine sets up for all repositories.
+/// All others are of one repository, of one command, or change what git says.
+const KEPT: [&str; 11] = [
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_PROTOCOL_FROM_USER",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+];
+
+/// The same, by how they begin.
+const KEPT_FAMILIES: [&str; 7] = [
+    "GIT_AUTHOR_",
+    "GIT_COMMITTER_",
+    "GIT_CONFIG_KEY_",
+    "GIT_CONFIG_VALUE_",
+    "GIT_HTTP_",
+    "GIT_PROXY_SSL_",
+    "GIT_SSL_",
+];
+
+/// Where git is asked, and what of the environment it does not see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Git {
+    top: Option<Utf8PathBuf>,
+    unset: Vec<String>,
+}
+
+impl Git {
+    /// `top` is the folder that has `.git`; none: git says what is wrong.
+    /// `names` are the variables of the environment.
+    pub fn new<'a>(top: Option<Utf8PathBuf>, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let leaks = |name: &&str| {
+            let kept = KEPT.contains(name) || KEPT_FAMILIES.iter().any(|family| name.starts_with(family));
+            name.starts_with("GIT_") && !kept
+        };
+        let mut unset: Vec<String> = names.into_iter().filter(leaks).map(str::to_owned).collect();
+        unset.sort();
+        unset.dedup();
+        Self { top, unset }
+    }
+
+    /// The folder that has `.git`.
+    pub fn top(&self) -> Option<&Utf8PathBuf> {
+        self.top.as_ref()
+    }
+
+    /// A look: it takes no lock from whoever commits meanwhile, and what a
+    /// partial clone lacks it does not get.
+    pub fn look(&self, args: &[&str]) -> Step {
+        let step = self.step().args(args.iter().copied());
+        step.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "")
+    }
+
+    /// Gets what is missing from the remote, the way that the checkout says.
+    /// Never asks anybody for a password.
+    pub fn fetch<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Step {
+        let step = self.step().args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]);
+        step.args(["--no-auto-maintenance"]).args(args).env("GIT_TERMINAL_PROMPT", "0")
+    }
+
+    fn step(&self) -> Step {
+        let mut step = Step::new("git").arg("--no-pager").each("-c", OFF);
+        if let Some(top) = &self.top {
+            // Else `core.worktree` says where the files lie.
+            step = step.arg(format!("--work-tree={top}"));
+        }
+        step.unset.clone_from(&self.unset);
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_where_it_is_and_runs_nothing_of_the_checkouts() {
+        let names = ["GIT_INDEX_FILE", "HOME", "GIT_DIR", "GIT_SSH_COMMAND", "GIT_CONFIG_KEY_0", "GIT_DIR"];
+        let git = Git::new(Some("/a b".into()), names);
+        let lines = [git.look(&["ls-files", "-z"]), git.fetch(["origin", "main"])].map(|step| step.to_string());
+        expect_test::expect![[r#"
+            env -u GIT_DIR -u GIT_INDEX_FILE GIT_OPTIONAL_LOCKS=0 GIT_NO_LAZY_FETCH=1 GIT_ALLOW_PROTOCOL='' git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null '--work-tree=/a b' ls-files -z
+            env -u GIT_DIR -u GIT_INDEX_FILE GIT_TERMINAL_PROMPT=0 git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null '--work-tree=/a b' fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance origin main"#]]
+        .assert_eq(&lines.join("\n"));
+        let bare = Git::new(None, []).look(&["rev-parse", "HEAD"]).to_string();
+        assert!(bare.starts_with("GIT_OPTIONAL_LOCKS=0") && !bare.contains("--work-tree"), "{bare}");
+    }
+
+    /// `git rev-parse --local-env-vars`, and what changes git's answers or runs
+    /// programs.
+    #[test]
+    fn what_leads_git_elsewhere_does_not_reach_it() {
+        for name in [
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            "GIT_ATTR_SOURCE",
+            "GIT_COMMON_DIR",
+            "GIT_CONFIG",
+            "GIT_CONFIG_PARAMETERS",
+            "GIT_DIFF_OPTS",
+            "GIT_DIR",
+            "GIT_EXTERNAL_DIFF",
+            "GIT_GRAFT_FILE",
+            "GIT_ICASE_PATHSPECS",
+            "GIT_IMPLICIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "GIT_INTERNAL_SUPER_PREFIX",
+            "GIT_LITERAL_PATHSPECS",
+            "GIT_NAMESPACE",
+            "GIT_NO_REPLACE_OBJECTS",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_PAGER",
+            "GIT_PREFIX",
+            "GIT_REPLACE_REF_BASE",
+            "GIT_SHALLOW_FILE",
+            "GIT_WORK_TREE",
+        ] {
+            assert_eq!(Git::new(None, [name]).unset, [name]);
+        }
+        for name in KEPT.into_iter().chain(["GIT_SSL_CAINFO", "GIT_CONFIG_VALUE_3", "PATH", "DIGIT_DIR"]) {
+            assert_eq!(Git::new(None, [name]).unset, [""; 0], "{name}");
+        }
+    }
+}
