@@ -893,7 +893,6 @@ fn a_dry_run_needs_no_git() {
     let (before, after) = plan.split_once("git --no-pager").unwrap();
     assert_eq!(code, 0);
     assert!(before.starts_with("GIT_OPTIONAL_LOCKS=0"), "{plan}");
-    let top = format!("--work-tree={}", repo.0.display());
-    assert_eq!(format!("git{}", after.split_once(&top).unwrap().1), line);
+    assert_eq!(format!("git{}", after.split_once("--work-tree=.").unwrap().1), line);
     repo.plan(&[], &env).is_everything("command not found: `git`");
 }

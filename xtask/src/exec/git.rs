@@ -115,7 +115,7 @@ pub fn git(ctx: &Ctx) -> Git {
         let git = dir.join(".git");
         git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
     };
-    Git::new(ctx.root.ancestors().find(is_top).map(Utf8Path::to_owned), variables(ctx))
+    Git::new(ctx.root.ancestors().position(|dir| is_top(&dir)), variables(ctx))
 }
 
 /// The same in a folder of our own, which a command names by `-C`.
@@ -306,7 +306,7 @@ fn exists(ctx: &Ctx, name: &str) -> bool {
 /// only where the repository's folder is somewhere else.
 fn is_shallow(ctx: &Ctx) -> bool {
     let git = git(ctx);
-    if let Some(folder) = git.top().map(|top| top.join(".git")).filter(|folder| folder.is_dir()) {
+    if let Some(folder) = git.top().map(|top| ctx.root.join(top).join(".git")).filter(|folder| folder.is_dir()) {
         return folder.join("shallow").exists();
     }
     run::probe(ctx, &git.look(&["rev-parse", "--is-shallow-repository"])).as_deref() == Some("true")

@@ -6,8 +6,6 @@
 //! network. What a person set up for git as such (who they are, their keys,
 //! their own configuration) stays.
 
-use camino::Utf8PathBuf;
-
 use crate::plan::step::Step;
 
 /// What runs programs while git only looks, switched off.
@@ -43,14 +41,14 @@ const KEPT_FAMILIES: [&str; 7] = [
 /// Where git is asked, and what of the environment it does not see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Git {
-    top: Option<Utf8PathBuf>,
+    top: Option<String>,
     unset: Vec<String>,
 }
 
 impl Git {
-    /// `top` is the folder that has `.git`; none: git says what is wrong.
-    /// `names` are the variables of the environment.
-    pub fn new<'a>(top: Option<Utf8PathBuf>, names: impl IntoIterator<Item = &'a str>) -> Self {
+    /// `up` is how many folders above the root the one with `.git` lies; none:
+    /// git says what is wrong. `names` are the variables of the environment.
+    pub fn new<'a>(up: Option<usize>, names: impl IntoIterator<Item = &'a str>) -> Self {
         let leaks = |name: &&str| {
             let kept = KEPT.contains(name) || KEPT_FAMILIES.iter().any(|family| name.starts_with(family));
             name.starts_with("GIT_") && !kept
@@ -58,12 +56,13 @@ impl Git {
         let mut unset: Vec<String> = names.into_iter().filter(leaks).map(str::to_owned).collect();
         unset.sort();
         unset.dedup();
+        let top = up.map(|up| if up == 0 { ".".to_owned() } else { vec![".."; up].join("/") });
         Self { top, unset }
     }
 
-    /// The folder that has `.git`.
-    pub fn top(&self) -> Option<&Utf8PathBuf> {
-        self.top.as_ref()
+    /// The way to the folder that has `.git`.
+    pub fn top(&self) -> Option<&str> {
+        self.top.as_deref()
     }
 
     /// A look: it takes no lock from whoever commits meanwhile, and what a
@@ -98,12 +97,13 @@ mod tests {
     #[test]
     fn every_command_says_where_it_is_and_runs_nothing_of_the_checkouts() {
         let names = ["GIT_INDEX_FILE", "HOME", "GIT_DIR", "GIT_SSH_COMMAND", "GIT_CONFIG_KEY_0", "GIT_DIR"];
-        let git = Git::new(Some("/a b".into()), names);
+        let git = Git::new(Some(2), names);
         let lines = [git.look(&["ls-files", "-z"]), git.fetch(["origin", "main"])].map(|step| step.to_string());
         expect_test::expect![[r#"
-            env -u GIT_DIR -u GIT_INDEX_FILE GIT_OPTIONAL_LOCKS=0 GIT_NO_LAZY_FETCH=1 GIT_ALLOW_PROTOCOL='' git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null '--work-tree=/a b' ls-files -z
-            env -u GIT_DIR -u GIT_INDEX_FILE GIT_TERMINAL_PROMPT=0 git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null '--work-tree=/a b' fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance origin main"#]]
+            env -u GIT_DIR -u GIT_INDEX_FILE GIT_OPTIONAL_LOCKS=0 GIT_NO_LAZY_FETCH=1 GIT_ALLOW_PROTOCOL='' git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null --work-tree=../.. ls-files -z
+            env -u GIT_DIR -u GIT_INDEX_FILE GIT_TERMINAL_PROMPT=0 git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null --work-tree=../.. fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance origin main"#]]
         .assert_eq(&lines.join("\n"));
+        assert_eq!(Git::new(Some(0), []).top(), Some("."));
         let bare = Git::new(None, []).look(&["rev-parse", "HEAD"]).to_string();
         assert!(bare.starts_with("GIT_OPTIONAL_LOCKS=0") && !bare.contains("--work-tree"), "{bare}");
     }
