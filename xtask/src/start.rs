@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::ci::CiVerb;
 use crate::cli::{self, Global, Verb};
 use crate::ctx::{Ctx, Env, Format};
+use crate::exec::input;
 use crate::fault;
 use crate::model::config::{self, Project};
 
@@ -92,12 +93,17 @@ fn nearest(dir: &Utf8Path) -> Utf8PathBuf {
 
 fn load(root: &Utf8Path) -> anyhow::Result<Project> {
     let file = root.join(config::FILE);
-    let text = std::fs::read_to_string(&file).map_err(|error| {
-        fault::usage(format!("{file}: {error}"))
-            .help("run in a checkout that has a services.toml, or name it: --root DIR (docs/services-toml.md)")
+    let bytes = input::read(&file, config::LIMIT).map_err(|error| {
+        let fault = fault::usage(format!("{file}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                fault.help("run in a checkout that has a services.toml, or name it: --root DIR (docs/services-toml.md)")
+            }
+            _ => fault.help("services.toml is a text of at most 1 MiB (docs/services-toml.md)"),
+        }
     })?;
     // Errors name the file as a person at the root would type it.
-    Ok(Project::parse(config::FILE.into(), &text)?)
+    Ok(Project::parse(config::FILE.into(), &config::text(bytes)?)?)
 }
 
 /// clap's own message, and for an unknown service the list of those there are.

@@ -59,6 +59,25 @@ fn a_wrong_services_toml_is_told_before_an_unknown_service() {
 }
 
 #[test]
+fn a_services_toml_that_is_no_text_is_told_as_that_and_never_waited_for() {
+    let folder = Folder::new("no-text");
+    let file = folder.0.join("services.toml");
+    let utf16: Vec<u8> = "[project]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, [&[0xff, 0xfe], &utf16[..]].concat()).unwrap();
+    for args in [&["ci", "plan"][..], &["docker", "backend"], &["docker", "all"]] {
+        refused(&mut in_dir(&folder.0, args), 2, &["services.toml:1: it is UTF-16", "iconv"]);
+    }
+    std::fs::write(&file, b"[project]\nname = \"\xe9\"\n").unwrap();
+    refused(&mut in_dir(&folder.0, &["ci", "plan"]), 2, &["services.toml:2: the byte 0xE9 is not UTF-8"]);
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    refused(&mut in_dir(&folder.0, &["ci", "plan"]), 2, &["services.toml: neither a file nor a link to one"]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    refused(&mut in_dir(&folder.0, &["ci", "plan"]), 2, &["services.toml: neither a file nor a link to one"]);
+}
+
+#[test]
 fn a_dockerfile_that_is_not_there_or_has_no_such_stage_is_named() {
     let folder = Folder::new("stage");
     let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"x\"\n[services.api]\nimage = \"x\"\ntarget = \"api\"\npaths = [\"**\"]\n";
@@ -111,7 +130,11 @@ fn an_image_that_would_be_a_request_of_its_own_is_refused_at_its_line() {
     );
     std::fs::write(folder.0.join("services.toml"), text).unwrap();
     for verb in [&["docker", "up"][..], &["docker", "test"], &["setup", "--check"], &["ci", "plan"]] {
-        refused(&mut in_dir(&folder.0, verb), 2, &["services.toml:6: `needs.redis.image`: ", "is not an image"]);
+        refused(
+            &mut in_dir(&folder.0, verb),
+            2,
+            &["services.toml:6: `needs.redis.image`: ", "there is a line break in it"],
+        );
     }
 }
 

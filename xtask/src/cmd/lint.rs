@@ -9,7 +9,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::base::Bases;
-use crate::model::config::{Project, Service};
+use crate::model::config::{Lines, Project, Service};
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::plan::step::{Plan, Step};
 use crate::plan::workflow::FOLDER;
@@ -100,6 +100,7 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         size_budget: None,
         run: None,
         test: None,
+        lines: Lines::default(),
     })
 }
 

@@ -11,6 +11,7 @@ pub mod files;
 pub mod git;
 pub mod github;
 pub mod http;
+pub mod input;
 pub mod interrupt;
 pub mod private;
 pub mod run;

@@ -77,6 +77,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
         size_budget: _,
         run: _,
         test: _,
+        lines: _,
     } = service;
     let mut hash = Words(Hash::new());
     hash.list("format", [FORMAT]);

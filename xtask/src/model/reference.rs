@@ -110,13 +110,18 @@ fn check_registry(text: &str) -> Result<(), String> {
                 && !label.ends_with('-')
                 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         })
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && port.is_none_or(is_port)
         // A host without a dot or a port would be read as part of the name.
         && (name.contains('.') || port.is_some() || name == "localhost");
     if host_is_right && path.is_none_or(|path| check_name(path).is_ok()) {
         return Ok(());
     }
     Err(format!("`{text}` is not a registry: HOST[:PORT][/PATH], as in `ghcr.io/owner` or `127.0.0.1:5000`"))
+}
+
+/// Digits alone: a number's own reader would let a sign pass.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn check_reference(text: &str) -> Result<(), String> {
@@ -209,7 +214,9 @@ mod tests {
         for registry in ["ghcr.io", "ghcr.io/owner", "127.0.0.1:5000", "localhost", "r:5000/a/b"] {
             assert!(registry.parse::<Registry>().is_ok(), "{registry}");
         }
-        for registry in ["", "owner", "ghcr.io/", "ghcr.io/Owner", "https://ghcr.io", "a.b:99999", "a..b"] {
+        for registry in
+            ["", "owner", "ghcr.io/", "ghcr.io/Owner", "https://ghcr.io", "a.b:99999", "a.b:0", "a.b:+5", "a..b"]
+        {
             assert!(registry.parse::<Registry>().is_err(), "{registry}");
         }
     }

@@ -1,0 +1,72 @@
+//! Files that somebody else wrote: of a checkout, or named on a command line.
+//!
+//! A pipe would make us wait for ever, a device would fill the memory: what is
+//! read is a file, and no larger than whoever reads it has a use for.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Read as _, Result};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use camino::Utf8Path;
+
+/// The bytes of a file that has at most `limit`.
+pub fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    bytes(&file, limit)
+}
+
+/// Its text.
+pub fn text(path: &Utf8Path, limit: u64) -> Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
+}
+
+fn bytes(mut file: &File, limit: u64) -> Result<Vec<u8>> {
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !found.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "neither a file nor a link to one"));
+    }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.by_ref().take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let size = match limit >> 20 {
+            0 => format!("{limit} bytes"),
+            mebibytes => format!("{mebibytes} MiB"),
+        };
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("larger than {size}, the most that is read of it")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::files::Temporary;
+
+    fn told(path: &str, limit: u64) -> String {
+        read(path.into(), limit).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_refused_at_once() {
+        assert_eq!(told("/dev/zero", 9), "neither a file nor a link to one");
+        assert_eq!(told("/dev", 9), "is a directory");
+        assert!(told("/nowhere", 9).starts_with("No such file"));
+        let pipe = Temporary::new("pipe").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(pipe.path()).status().unwrap().success());
+        assert_eq!(told(pipe.path().as_str(), 9), "neither a file nor a link to one");
+    }
+
+    #[test]
+    fn a_file_has_its_limit() {
+        let file = Temporary::new("file").unwrap();
+        std::fs::write(file.path(), "12345").unwrap();
+        assert_eq!(text(file.path(), 5).unwrap(), "12345");
+        assert_eq!(told(file.path().as_str(), 4), "larger than 4 bytes, the most that is read of it");
+        std::fs::write(file.path(), b"\xff").unwrap();
+        assert_eq!(text(file.path(), 5).unwrap_err().to_string(), "not UTF-8");
+    }
+}

@@ -1,0 +1,419 @@
+//! From what stands in services.toml to what is right: every rule of
+//! `words.rs` where it belongs, and the rules between tables. What is wrong is
+//! collected, so that one run tells all of it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::raw::{Number, Pairs, RawCi, RawFile, RawNeed, RawProject, RawRun, RawService, RawTest, Text, Texts};
+use super::words::{self, Ruling};
+use super::{Lines, Need, OUTPUTS, Project, RESERVED, Run, Service, Test};
+use crate::model::age::Age;
+use crate::model::bytes::Bytes;
+use crate::model::ci::{Ci, WorkflowName};
+use crate::model::glob;
+use crate::model::pattern::{PathFilter, Pattern};
+use crate::model::place::Place;
+use crate::model::platform::Platform;
+use crate::model::reference::Image;
+
+/// What is wrong, by its offset.
+pub type Wrong = Vec<(usize, String)>;
+
+/// The needs that there are, with the variables that they provide.
+type Provided = BTreeMap<String, Vec<String>>;
+
+/// Checks a whole file.
+pub fn project(at: &Place<'_>, raw: RawFile) -> Result<Project, Wrong> {
+    let checker = Checker { at, wrong: RefCell::default() };
+    let project = checker.project(raw);
+    let wrong = checker.wrong.into_inner();
+    project.filter(|_| wrong.is_empty()).ok_or(wrong)
+}
+
+/// Every check gives `None` where something is wrong, once it has said so.
+struct Checker<'a> {
+    at: &'a Place<'a>,
+    wrong: RefCell<Wrong>,
+}
+
+impl Checker<'_> {
+    fn refuse(&self, offset: usize, key: &str, why: impl Display) {
+        self.wrong.borrow_mut().push((offset, format!("`{key}`: {why}")));
+    }
+
+    fn keep<T>(&self, offset: usize, key: &str, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|why| self.refuse(offset, key, why)).ok()
+    }
+
+    fn read<T: FromStr<Err = String>>(&self, key: &str, text: &Text) -> Option<T> {
+        self.keep(text.span().start, key, text.get_ref().parse())
+    }
+
+    fn text(&self, key: &str, text: Text, rule: fn(&str) -> Ruling) -> Option<String> {
+        self.keep(text.span().start, key, rule(text.get_ref())).map(|()| text.into_inner())
+    }
+
+    fn optional(&self, key: &str, text: Option<Text>, rule: fn(&str) -> Ruling) -> Option<Option<String>> {
+        text.map_or(Some(None), |text| self.text(key, text, rule).map(Some))
+    }
+
+    /// Each by the rule, and none twice.
+    fn texts(&self, key: &str, texts: Vec<Text>, rule: fn(&str) -> Ruling) -> Option<Vec<String>> {
+        let once = self.once(key, &texts, |text| text.get_ref());
+        let texts = all(texts.into_iter().map(|text| self.text(key, text, rule)))?;
+        once.map(|()| texts)
+    }
+
+    fn once<'t, T: Eq + Hash + Display>(
+        &self,
+        key: &str,
+        texts: &'t [Text],
+        read: impl Fn(&'t Text) -> T,
+    ) -> Option<()> {
+        let mut seen = std::collections::HashSet::new();
+        let again = texts.iter().filter(|text| !seen.insert(read(text))).collect::<Vec<_>>();
+        for text in &again {
+            self.refuse(text.span().start, key, format!("`{}` stands there twice", text.get_ref()));
+        }
+        again.is_empty().then_some(())
+    }
+
+    fn filled<'t>(&self, key: &str, texts: &'t Texts, example: &str) -> Option<&'t [Text]> {
+        if texts.get_ref().is_empty() {
+            self.refuse(texts.span().start, key, format!("an empty list; expected one such as `{example}`"));
+            return None;
+        }
+        Some(texts.get_ref())
+    }
+
+    fn pairs(&self, key: &str, pairs: Pairs) -> Option<BTreeMap<String, String>> {
+        let pair = |(name, value): (Text, Text)| Some((self.text(key, name, words::variable)?, value.into_inner()));
+        all(pairs.into_iter().map(pair)).map(|pairs| pairs.into_iter().collect())
+    }
+
+    fn number<T: TryFrom<i64>>(&self, key: &str, number: &Number, range: std::ops::RangeInclusive<i64>) -> Option<T> {
+        let expected = || format!("expected a number from {} to {}", range.start(), range.end());
+        let value = Some(*number.get_ref()).filter(|value| range.contains(value));
+        self.keep(number.span().start, key, value.and_then(|value| T::try_from(value).ok()).ok_or_else(expected))
+    }
+
+    fn port(&self, key: &str, number: &Number) -> Option<u16> {
+        self.number(key, number, 1..=i64::from(u16::MAX))
+    }
+
+    fn project(&self, raw: RawFile) -> Option<Project> {
+        let RawFile { project, ci, needs, services } = raw;
+        self.names_differ(&needs, &services);
+        self.no_two_share(&services);
+        let RawProject { name, registry, owner, default_branch, trust_bases } = project;
+        let name = self.text("project.name", name, words::component);
+        let registry = self.read("project.registry", &registry);
+        let owner = self.text("project.owner", owner, words::registry_path);
+        let default_branch = self.optional("project.default-branch", default_branch, words::branch);
+        let trust_bases = match trust_bases {
+            Some(text) => self.read("project.trust-bases", &text),
+            None => Some(Age(Duration::from_secs(24 * 3600))),
+        };
+        let ci = ci.map_or(Some(None), |ci| self.ci(ci, &services).map(Some));
+        let provided = |need: &RawNeed| need.provides.keys().map(|name| name.get_ref().clone()).collect();
+        let known: Provided = needs.iter().map(|(name, need)| (name.get_ref().clone(), provided(need))).collect();
+        let needs = all(needs.into_iter().map(|(name, need)| self.need(name, need)));
+        let needs: Option<BTreeMap<_, _>> = needs.map(|needs| needs.into_iter().collect());
+        if services.is_empty() {
+            self.wrong.borrow_mut().push((0, "no service; write at least one `[services.NAME]` table".into()));
+        }
+        let services = all(services.into_iter().map(|(name, raw)| self.service(name, raw, &known)));
+        let services: BTreeMap<_, _> = services?.into_iter().map(|service| (service.name.clone(), service)).collect();
+        Some(Project {
+            name: name?,
+            registry: registry?,
+            owner: owner?,
+            default_branch: default_branch?.unwrap_or_else(|| "main".into()),
+            trust_bases: trust_bases?,
+            ci: ci?,
+            needs: needs?,
+            services,
+        })
+    }
+
+    fn ci(&self, raw: RawCi, services: &BTreeMap<Text, RawService>) -> Option<Ci> {
+        let RawCi { branches, commands, lint } = raw;
+        self.filled("ci.branches", &branches, "[\"main\"]")?;
+        if branches.get_ref().iter().all(|branch| branch.get_ref().starts_with('!')) {
+            self.refuse(branches.span().start, "ci.branches", "no branch is named, only what is left out");
+        }
+        for stage in &lint {
+            if services.contains_key(stage) {
+                self.refuse(stage.span().start, "ci.lint", format!("`{}` is a service already", stage.get_ref()));
+            }
+        }
+        let branches = self.texts("ci.branches", branches.into_inner(), words::branches);
+        let commands = self.optional("ci.commands", commands, words::command);
+        let lint = self.texts("ci.lint", lint, words::lint_stage);
+        Some(Ci { branches: branches?, commands: commands?, lint: lint? })
+    }
+
+    fn need(&self, name: Text, raw: RawNeed) -> Option<(String, Need)> {
+        let RawNeed { image, port, env, ready, provides } = raw;
+        let key = |field: &str| format!("needs.{}.{field}", name.get_ref());
+        let image = self.read::<Image>(&key("image"), &image);
+        let port = self.port(&key("port"), &port);
+        let env = self.pairs(&key("env"), env);
+        let provides = self.pairs(&key("provides"), provides);
+        let ready = self.ready(&key("ready"), ready);
+        let key = format!("needs.{}", name.get_ref());
+        let name = self.text(&key, name, words::host);
+        Some((name?, Need { image: image?, port: port?, env: env?, ready: ready?, provides: provides? }))
+    }
+
+    fn ready(&self, key: &str, words: Texts) -> Option<Vec<String>> {
+        let first = self.filled(key, &words, "[\"redis-cli\", \"ping\"]")?.first()?;
+        if first.get_ref().trim().is_empty() || first.get_ref().starts_with('-') {
+            self.refuse(first.span().start, key, "expected a command, such as [\"redis-cli\", \"ping\"]");
+            return None;
+        }
+        Some(words.into_inner().into_iter().map(Spanned::into_inner).collect())
+    }
+
+    fn service(&self, name: Text, raw: RawService, needs: &Provided) -> Option<Service> {
+        let RawService {
+            title,
+            image,
+            dockerfile,
+            target,
+            context,
+            paths,
+            platforms,
+            workflow,
+            size_budget,
+            run,
+            test,
+        } = raw;
+        let (offset, name) = (name.span().start, name.into_inner());
+        let key = |field: &str| format!("services.{name}.{field}");
+        let named = self.keep(offset, &format!("services.{name}"), service_name(&name));
+        let line = |text: &Option<Text>| text.as_ref().map(|text| self.at.line(text.span().start));
+        let lines = Lines { table: self.at.line(offset), context: line(&context), workflow: line(&workflow) };
+        let target_line = line(&target);
+        let path_lines = paths.get_ref().iter().map(|text| self.at.line(text.span().start)).collect();
+        let title = self.optional(&key("title"), title, words::title);
+        let image_text = self.text(&key("image"), image, words::image_name);
+        let path = |field: &str, text: Option<Text>, rule: fn(&str) -> Ruling| {
+            let clean = |text: Option<String>| text.map(|text| glob::clean(&text));
+            self.optional(&key(field), text, rule).map(clean)
+        };
+        let dockerfile = path("dockerfile", dockerfile, words::file);
+        let context = path("context", context, words::path);
+        let target = self.optional(&key("target"), target, words::stage);
+        let paths = self.filter(&key("paths"), &paths);
+        let platforms = self.platforms(&key("platforms"), platforms);
+        let size_budget = match size_budget {
+            Some(text) => self.size(&key("size-budget"), &text).map(Some),
+            None => Some(None),
+        };
+        let run = run.map_or(Some(None), |run| self.run(&key("run"), run, needs).map(Some));
+        let test = test.map_or(Some(None), |test| self.test(&name, test, needs).map(Some));
+        let workflow = match workflow {
+            Some(text) => self.read::<WorkflowName>(&key("workflow"), &text).map(|name| name.0),
+            None => Some(format!("{name}-docker-build")),
+        };
+        named?;
+        Some(Service {
+            title: title?.unwrap_or_else(|| name.clone()),
+            image: image_text?.parse().ok()?,
+            dockerfile: dockerfile?.unwrap_or_else(|| "Dockerfile".into()).into(),
+            target: target?,
+            target_line,
+            context: context?.unwrap_or_else(|| ".".into()).into(),
+            paths: paths?,
+            path_lines,
+            platforms: platforms?,
+            workflow: workflow?,
+            size_budget: size_budget?,
+            run: run?,
+            test: test?,
+            lines,
+            name,
+        })
+    }
+
+    fn size(&self, key: &str, text: &Text) -> Option<Bytes> {
+        let size = self.read::<Bytes>(key, text)?;
+        if size.0 == 0 {
+            self.refuse(
+                text.span().start,
+                key,
+                "no image is that small; leave it out or write a size such as `160 MB`",
+            );
+            return None;
+        }
+        Some(size)
+    }
+
+    fn platforms(&self, key: &str, texts: Option<Texts>) -> Option<Vec<Platform>> {
+        let Some(texts) = texts else { return Some(vec![Platform::of_this_machine()]) };
+        let texts = self.filled(key, &texts, "[\"linux/amd64\"]")?;
+        let platforms = all(texts.iter().map(|text| self.read::<Platform>(key, text)));
+        let normal = |text: &Text| {
+            text.get_ref().parse::<Platform>().map_or_else(|_| text.get_ref().clone(), |it| it.to_string())
+        };
+        let once = self.once(key, texts, normal);
+        once.and(platforms)
+    }
+
+    fn run(&self, key: &str, raw: RawRun, known: &Provided) -> Option<Run> {
+        let RawRun { port, health, roles, needs, env, up_env, pass_env, ready_seconds } = raw;
+        let key = |field: &str| format!("{key}.{field}");
+        for name in &pass_env {
+            if let Some(field) = [("env", &env), ("up-env", &up_env)].iter().find(|(_, env)| env.contains_key(name)) {
+                let why = format!("`{}` has a value in `{}` already", name.get_ref(), field.0);
+                self.refuse(name.span().start, &key("pass-env"), why);
+            }
+        }
+        let port = self.port(&key("port"), &port);
+        let health = self.text(&key("health"), health, words::url_path);
+        let roles = self.texts(&key("roles"), roles, words::word);
+        let needs = self.needs(&key("needs"), needs, known);
+        let env = self.pairs(&key("env"), env);
+        let up_env = self.pairs(&key("up-env"), up_env);
+        let pass_env = self.texts(&key("pass-env"), pass_env, words::variable);
+        let ready_seconds = match ready_seconds {
+            Some(number) => self.number(&key("ready-seconds"), &number, 1..=3600),
+            None => Some(30),
+        };
+        Some(Run {
+            port: port?,
+            health: health?,
+            roles: roles?,
+            needs: needs?,
+            env: env?,
+            up_env: up_env?,
+            pass_env: pass_env?,
+            ready_seconds: ready_seconds?,
+        })
+    }
+
+    fn test(&self, service: &str, raw: RawTest, known: &Provided) -> Option<Test> {
+        let RawTest { target, part, needs } = raw;
+        let key = |field: &str| format!("services.{service}.test.{field}");
+        // Both are containers of one run, named so.
+        if needs.iter().any(|need| need.get_ref() == target.get_ref()) {
+            let why = format!("`{}` is one of its needs; give the stage another name", target.get_ref());
+            self.refuse(target.span().start, &key("target"), why);
+        }
+        let part = match part {
+            Some(part) => self.text(&key("part"), part, words::part),
+            None => self.keep(target.span().start, &key("part"), words::part(service)).map(|()| service.to_owned()),
+        };
+        let target = self.text(&key("target"), target, words::stage);
+        let needs = self.needs(&key("needs"), needs, known);
+        Some(Test { target: target?, needs: needs?, part: part? })
+    }
+
+    /// Needs that there are, and no two that provide the same.
+    fn needs(&self, key: &str, names: Vec<Text>, known: &Provided) -> Option<Vec<String>> {
+        let once = self.once(key, &names, |name| name.get_ref());
+        let mut whose: BTreeMap<&str, &str> = BTreeMap::new();
+        let need = |name: &Text| {
+            let (offset, text) = (name.span().start, name.get_ref());
+            let Some((need, provides)) = known.get_key_value(text) else {
+                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                let there_are =
+                    if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
+                self.refuse(offset, key, format!("no table `[needs.{text}]`; {there_are}"));
+                return None;
+            };
+            for variable in provides {
+                if let Some(other) = whose.insert(variable, need).filter(|other| other != need) {
+                    self.refuse(offset, key, format!("`{other}` and `{need}` both provide `{variable}`"));
+                }
+            }
+            Some(need.clone())
+        };
+        let names = all(names.iter().map(need));
+        once.and(names)
+    }
+
+    fn filter(&self, key: &str, texts: &Texts) -> Option<PathFilter> {
+        let pattern = |text: &Text| {
+            let pattern = Pattern::parse(text.get_ref()).map_err(|why| format!("pattern `{}`, {why}", text.get_ref()));
+            self.keep(text.span().start, key, pattern)
+        };
+        let patterns = all(texts.get_ref().iter().map(pattern))?;
+        self.keep(texts.span().start, key, PathFilter::new(patterns))
+    }
+
+    /// Services, roles and needs meet on one network, where each is found by
+    /// its name.
+    fn names_differ(&self, needs: &BTreeMap<Text, RawNeed>, services: &BTreeMap<Text, RawService>) {
+        for need in needs.keys().filter(|need| services.contains_key(*need)) {
+            let key = format!("needs.{}", need.get_ref());
+            self.refuse(need.span().start, &key, "a service has this name already; they meet on one network");
+        }
+        let mut whose: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, service) in services {
+            let name = name.get_ref().as_str();
+            for (at, role) in service.run.iter().flat_map(|run| &run.roles).enumerate() {
+                let text = role.get_ref();
+                let other = match whose.insert(text, name) {
+                    Some(other) if other != name => format!("`{text}` is a role of `{other}` already"),
+                    _ if needs.contains_key(role) => format!("`{text}` is the name of a need"),
+                    // The first role answers for its service anyway.
+                    _ if services.contains_key(role) && (at > 0 || text != name) => {
+                        format!("`{text}` is the name of a service")
+                    }
+                    _ => continue,
+                };
+                let why = format!("{other}; they meet on one network");
+                self.refuse(role.span().start, &format!("services.{name}.run.roles"), why);
+            }
+        }
+    }
+
+    /// Two images of one name, two services in one workflow: the later would
+    /// overwrite the other.
+    fn no_two_share(&self, services: &BTreeMap<Text, RawService>) {
+        let mut images: BTreeMap<&str, &str> = BTreeMap::new();
+        // On some disks `A.yml` and `a.yml` are one file.
+        let mut workflows: BTreeMap<String, &str> = BTreeMap::new();
+        for (service, raw) in services {
+            let name = service.get_ref().as_str();
+            let image = raw.image.get_ref();
+            if let Some(other) = images.insert(image, name) {
+                let why = format!("`{image}` is the image of `{other}` already");
+                self.refuse(raw.image.span().start, &format!("services.{name}.image"), why);
+            }
+            let text = raw.workflow.as_ref();
+            let workflow = text.map_or_else(|| format!("{name}-docker-build"), |text| text.get_ref().clone());
+            if let Some(other) = workflows.insert(workflow.to_lowercase(), name) {
+                let offset = text.map_or(service.span().start, |text| text.span().start);
+                let why =
+                    format!("`{workflow}` is the workflow of `{other}` already; name another one, without `.yml`");
+                self.refuse(offset, &format!("services.{name}.workflow"), why);
+            }
+        }
+    }
+}
+
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    // Not `collect::<Option<_>>`: that ends at the first that is wrong.
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
+}
+
+fn service_name(name: &str) -> Ruling {
+    if RESERVED.contains(&name) {
+        return Err(format!("`docker {name}` is a command already; choose another name"));
+    }
+    if OUTPUTS.contains(&name) {
+        return Err(format!("`{name}` is an output of `ci plan` already; choose another name"));
+    }
+    words::host(name)
+}

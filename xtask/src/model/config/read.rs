@@ -1,0 +1,108 @@
+//! The text of services.toml: what no table of it may hold, then its tables,
+//! then their rules.
+
+use camino::Utf8Path;
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::raw::RawFile;
+use super::{FILE, LIMIT, Project, check, words};
+use crate::fault::{self, Fault};
+use crate::model::place::Place;
+
+/// How many of the things that are wrong are told at once.
+const TOLD: usize = 20;
+
+/// Reads and checks a file's text; `file` names it in errors.
+pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Fault> {
+    if text.len() as u64 > LIMIT {
+        return Err(fault::usage(format!("{file}: larger than {} MiB, which no table of services is", LIMIT >> 20)));
+    }
+    let at = Place::new(file, text);
+    let broken = |error: toml::de::Error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        at.fault(offset, error.message().trim())
+    };
+    let root = DeTable::parse(text).map_err(broken)?;
+    let mut wrong = Vec::new();
+    for (key, value) in root.get_ref().iter() {
+        look(&mut wrong, String::new(), key, value);
+    }
+    if wrong.is_empty() {
+        let raw = RawFile::deserialize(Deserializer::from(root)).map_err(broken)?;
+        wrong = match check::project(&at, raw) {
+            Ok(project) => return Ok(project),
+            Err(wrong) => wrong,
+        };
+    }
+    Err(told(&at, wrong))
+}
+
+/// The text of a file's bytes, or what to save it as.
+pub fn text(bytes: Vec<u8>) -> Result<String, Fault> {
+    let utf16 = bytes.starts_with(&[0xff, 0xfe])
+        || bytes.starts_with(&[0xfe, 0xff])
+        || bytes.iter().take(4).any(|byte| *byte == 0);
+    if utf16 {
+        return Err(fault::usage(format!("{FILE}:1: it is UTF-16, or no text"))
+            .help(format!("save it as UTF-8: `iconv --from-code UTF-16 --to-code UTF-8 {FILE}`")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let (before, byte) = (&error.as_bytes()[..good], error.as_bytes()[good]);
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        fault::usage(format!("{FILE}:{line}: the byte 0x{byte:02X} is not UTF-8"))
+            .help("save the file as UTF-8, the only encoding that TOML has")
+    })
+}
+
+/// Every key and every text below a value: nothing that can't be seen. And no
+/// list of tables, which no key takes.
+fn look(
+    wrong: &mut check::Wrong,
+    parent: String,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+) {
+    let name = key.get_ref();
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let name = if name.chars().all(is_bare) { name.to_string() } else { format!("{name:?}") };
+    let path = if parent.is_empty() { name } else { format!("{parent}.{name}") };
+    if let Err(why) = words::visible(key.get_ref()) {
+        wrong.push((key.span().start, format!("the key `{path}`: {why}")));
+    }
+    texts(wrong, &path, value);
+}
+
+fn texts(wrong: &mut check::Wrong, path: &str, value: &Spanned<DeValue<'_>>) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            if let Err(why) = words::visible(text) {
+                wrong.push((value.span().start, format!("`{path}`: {why}")));
+            }
+        }
+        DeValue::Array(items) => {
+            if let Some(table) = items.iter().find(|item| item.get_ref().is_table()) {
+                let one = if path == "services" { "[services.NAME]".into() } else { format!("[{path}]") };
+                let why = format!("`[[{path}]]` makes a list of tables; write `{one}`, with single brackets");
+                wrong.push((table.span().start, why));
+            }
+            items.iter().for_each(|item| texts(wrong, path, item));
+        }
+        DeValue::Table(table) => table.iter().for_each(|(key, value)| look(wrong, path.to_owned(), key, value)),
+        _ => {}
+    }
+}
+
+/// What is wrong as one fault, by line.
+fn told(at: &Place<'_>, mut wrong: check::Wrong) -> Fault {
+    wrong.sort();
+    wrong.dedup();
+    let mut lines: Vec<String> =
+        wrong.iter().take(TOLD).map(|(offset, why)| format!("{}:{}: {why}", at.file, at.line(*offset))).collect();
+    if wrong.len() > TOLD {
+        lines.push(format!("{}: and {} more", at.file, wrong.len() - TOLD));
+    }
+    fault::usage(lines.join("\n"))
+}

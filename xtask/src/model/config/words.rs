@@ -1,0 +1,209 @@
+//! What each kind of text in services.toml may be. A text that is wrong is
+//! refused here, and not by a tool that gets it minutes later, or by nobody.
+
+use camino::Utf8Path;
+
+use crate::model::glob;
+use crate::model::reference::Name;
+
+/// What a rule says: why a text is not what it should be.
+pub type Ruling = Result<(), String>;
+
+/// What a person can't see: it changes what a terminal or a log shows.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// For any text: nothing that can't be seen.
+pub fn visible(text: &str) -> Ruling {
+    match text.chars().find(|c| is_hidden(*c)) {
+        None => Ok(()),
+        Some('\n' | '\r') => Err("there is a line break in it; write one line".into()),
+        Some('\t') => Err("there is a tab in it; write a blank".into()),
+        Some(c) => {
+            Err(format!("there is a character in it that nobody can see (U+{:04X}); leave it out", u32::from(c)))
+        }
+    }
+}
+
+/// For what is written into a workflow: an expression there would be run.
+pub fn no_expression(text: &str) -> Ruling {
+    if text.contains("${{") {
+        return Err("`${{` would be an expression of the workflow that it is written into; leave it out".into());
+    }
+    Ok(())
+}
+
+/// For people.
+pub fn title(text: &str) -> Ruling {
+    no_expression(text)?;
+    if text.contains("{{") {
+        return Err("`{{` would be an expression of docker/metadata-action; leave it out".into());
+    }
+    if text.trim().is_empty() || text.trim() != text {
+        return Err("expected a title, without blanks at its ends".into());
+    }
+    Ok(())
+}
+
+/// A name that becomes a host, a label or part of one: of a service, a need, a
+/// project.
+pub fn host(text: &str) -> Ruling {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_right = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(is_word)
+        && !text.ends_with('-')
+        && text.len() <= 63;
+    if is_right {
+        return Ok(());
+    }
+    Err("expected lower-case letters, digits and `-`, at most 63, starting with a letter and not ending in `-`".into())
+}
+
+/// One part of an image's name: a project's, which labels and containers begin
+/// with.
+pub fn component(text: &str) -> Ruling {
+    text.parse::<Name>()?;
+    if text.contains('/') || text.len() > 63 {
+        return Err(format!(
+            "`{text}` is not one word: it begins labels and names of containers; leave out `/`, at most 63 characters"
+        ));
+    }
+    Ok(())
+}
+
+/// What stands between a registry's host and an image's name.
+pub fn registry_path(text: &str) -> Ruling {
+    text.parse::<Name>().map(|_| ())
+}
+
+/// The name of an image of ours, without registry and tag.
+pub fn image_name(text: &str) -> Ruling {
+    text.parse::<Name>()?;
+    let is_host = |first: &str| first == "localhost" || first.contains('.');
+    if text.split_once('/').is_some_and(|(first, _)| is_host(first)) {
+        return Err(format!("`{text}` names a registry; that is `project.registry`, leave it out"));
+    }
+    if text == "scratch" || text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(format!("`{text}` means something else to docker; choose another name"));
+    }
+    Ok(())
+}
+
+/// A stage that lints: its image is called after it.
+pub fn lint_stage(text: &str) -> Ruling {
+    stage(text)?;
+    component(text)
+}
+
+/// A file below the root.
+pub fn file(text: &str) -> Ruling {
+    if text.ends_with('/') || glob::clean(text) == "." {
+        return Err(format!("`{text}` is a folder; expected a file below the root"));
+    }
+    path(text)
+}
+
+/// What is part of a container's name, and an argument that is no option.
+pub fn word(text: &str) -> Ruling {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_word) && text.len() <= 63 {
+        return Ok(());
+    }
+    Err(format!(
+        "`{text}` is not a name: letters, digits, `_`, `.` and `-`, at most 63, starting with a letter or a digit"
+    ))
+}
+
+/// A stage of a Dockerfile, by its name or its number.
+pub fn stage(text: &str) -> Ruling {
+    let is_number = !text.is_empty() && text.len() <= 4 && text.chars().all(|c| c.is_ascii_digit());
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if is_number || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_word) {
+        return Ok(());
+    }
+    Err(format!("`{text}` is not a stage: letters, digits, `_`, `.` and `-`, starting with a letter"))
+}
+
+/// A file or a folder below the root. What buildx takes for something else than
+/// a path is none, whether there is such a path or not.
+pub fn path(text: &str) -> Ruling {
+    let clean = glob::clean(text);
+    let path = Utf8Path::new(text);
+    if text.is_empty() || path.is_absolute() || path.components().any(|part| part.as_str() == "..") {
+        return Err("expected a path below the root, without `..`".into());
+    }
+    if text.trim() != text {
+        return Err("expected a path below the root, without blanks at its ends".into());
+    }
+    if clean.starts_with('-') {
+        return Err(format!("`{text}` is what docker takes for an option or for its standard input; expected a path"));
+    }
+    let first = clean.split('/').next().unwrap_or_default();
+    if first.eq_ignore_ascii_case("github.com") || first.contains(':') {
+        return Err(format!("`{text}` is what docker takes for an address; expected a path below the root"));
+    }
+    Ok(())
+}
+
+/// A branch, by git's rules for names.
+pub fn branch(text: &str) -> Ruling {
+    no_expression(text)?;
+    let is_wrong = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let is_right = !text.contains(is_wrong)
+        && !text.contains("..")
+        && !text.contains("@{")
+        && !text.starts_with('-')
+        && !text.ends_with('.')
+        && text.split('/').all(part)
+        && !["@", "HEAD"].contains(&text);
+    if text.starts_with("refs/") {
+        return Err(format!("`{text}` is not a branch: leave `refs/heads/` out"));
+    }
+    if is_right { Ok(()) } else { Err(format!("`{text}` is not a branch: a name such as `main`, as git has it")) }
+}
+
+/// A branch or a pattern of branches, as GitHub's `on.push.branches` takes it.
+pub fn branches(text: &str) -> Ruling {
+    let pattern = text.strip_prefix('!').unwrap_or(text);
+    if pattern.is_empty() || pattern.contains(char::is_whitespace) || pattern.starts_with('-') {
+        return Err(format!("`{text}` is not a branch or a pattern of branches, such as `main` or `release/**`"));
+    }
+    no_expression(text)
+}
+
+/// The name of an environment variable.
+pub fn variable(text: &str) -> Ruling {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(is_word) {
+        return Ok(());
+    }
+    Err(format!("`{text}` is not a variable's name: letters, digits and `_`, not starting with a digit"))
+}
+
+/// A path of a URL.
+pub fn url_path(text: &str) -> Ruling {
+    let is_right = |c: char| c.is_ascii_graphic() && !"#\"<>\\^`{|}".contains(c);
+    if text.starts_with('/') && text.chars().all(is_right) {
+        return Ok(());
+    }
+    Err("expected a path such as `/health`, without blanks".into())
+}
+
+/// What each `run:` line of a workflow begins with.
+pub fn command(text: &str) -> Ruling {
+    if text.trim().is_empty() || text.trim() != text {
+        return Err("expected the beginning of a command, such as `cargo xtask`".into());
+    }
+    Ok(())
+}
+
+/// A part of `cargo xtask test`.
+pub fn part(text: &str) -> Ruling {
+    if ["images", "rust", "workflows"].contains(&text) {
+        return Err(format!("`cargo xtask test {text}` is a part already; choose another name"));
+    }
+    word(text)
+}
