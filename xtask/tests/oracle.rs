@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use xtask::model::dockerfile::inputs;
+use xtask::model::dockerfile::{Given, inputs};
 use xtask::model::dockerignore::Dockerignore;
 
 /// Every file name is there once, so that nothing that is copied hides another.
@@ -169,7 +169,7 @@ fn an_ignore_file_leaves_what_buildkit_leaves() {
             ignore_file(&mut Random(0x9E37_79B9_7F4A_7C15 ^ (at as u64 + 1).wrapping_mul(0x1234_5678_9ABC_DEF1)));
         // An empty context has nothing to copy, which is an error of its own.
         let built = oracle.build(at, "FROM scratch\nCOPY . /\n", &text);
-        match (built, Dockerignore::parse(&text)) {
+        match (built, Dockerignore::parse(text.as_bytes())) {
             (Ok(found), Ok(ignore)) => {
                 // Names alone: below a folder that is left out, this BuildKit
                 // delivers some files without their bytes.
@@ -279,7 +279,7 @@ fn a_target_reads_what_buildkit_reads() {
         let ignored = Dockerignore::parse(ignore).unwrap();
         let files: Vec<&str> = FILES.into_iter().filter(|file| !ignored.excludes(file)).collect();
         let wrong = |what: String| Err(format!("{what}\n{ignore:?}\n{text}"));
-        let inputs = match inputs(&text, None, &BTreeMap::new()) {
+        let inputs = match inputs(text.as_bytes(), None, &Given::NOTHING) {
             Ok(inputs) => inputs,
             Err(error) => return wrong(format!("here: {error}")),
         };

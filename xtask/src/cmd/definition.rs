@@ -2,28 +2,75 @@
 //! ignore file that belongs to it.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
 use crate::exec::worktree::{self, Moment};
 use crate::fault::{self, Fault};
+use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::dockerfile::inputs::Inputs;
-use crate::model::dockerfile::{self, DockerfileError};
+use crate::model::dockerfile::{self, Config, DockerfileError, Given};
 use crate::model::dockerignore::{self, Dockerignore};
 use crate::model::fingerprint::File;
+use crate::model::platform::Platform;
+
+/// The most that is read of a Dockerfile or an ignore file; real ones have a
+/// thousandth of it.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Both files of one service.
 pub struct Definition<'a> {
     /// What is built.
     pub service: &'a Service,
-    text: String,
+    text: Vec<u8>,
     /// The rules of the context.
     pub ignore: Dockerignore,
     /// The file that they stand in, if there is one.
     pub ignore_file: Option<Utf8PathBuf>,
+}
+
+/// What a build is given besides its files.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// `--build-arg`, with their values.
+    pub build_args: BTreeMap<String, String>,
+    /// What it is built for.
+    pub platforms: Vec<Platform>,
+    /// What is known of its base images, by the name in FROM.
+    pub bases: BTreeMap<String, Config>,
+}
+
+impl Setting {
+    /// A build without options, on this machine.
+    pub fn plain() -> Self {
+        Self { platforms: vec![Platform::of_this_machine()], ..Self::default() }
+    }
+
+    /// Every build of a service that nobody gives an option to.
+    pub fn of_service(service: &Service) -> Self {
+        let mut setting = Self::plain();
+        setting.platforms.extend(service.platforms.iter().filter(|it| **it != Platform::of_this_machine()).cloned());
+        setting
+    }
+
+    /// A build with these arguments, for these platforms or this machine.
+    pub fn new(ctx: &Ctx, args: &[String], platforms: &[Platform], bases: &[Base]) -> Self {
+        let mut setting = Self { build_args: build_args(ctx, args), ..Self::plain() };
+        if !platforms.is_empty() {
+            setting.platforms = platforms.to_vec();
+        }
+        let known = |base: &Base| Some((base.reference.clone(), base.config.clone()?));
+        setting.bases = bases.iter().filter_map(known).collect();
+        setting
+    }
+
+    fn given(&self) -> Given<'_> {
+        Given { build_args: &self.build_args, platforms: &self.platforms, bases: &self.bases }
+    }
 }
 
 /// What is wrong with one of them, and where.
@@ -72,9 +119,9 @@ impl<'a> Definition<'a> {
     /// The same, for whoever wants to know where it is broken.
     pub fn look(ctx: &Ctx, service: &'a Service) -> Result<Self, Broken> {
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
-        let text = text(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
+        let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
         let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
-        let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).is_file());
+        let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
         let rules = ignore_file.as_ref().map(|file| rules(&ctx.root, file)).transpose()?.unwrap_or_default();
         Ok(Self { service, text, ignore: rules, ignore_file })
     }
@@ -93,8 +140,8 @@ impl<'a> Definition<'a> {
     }
 
     /// The images that a stage is built on.
-    pub fn images(&self, target: Option<&str>, args: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
-        Ok(dockerfile::base_images(&self.text, target, args).map_err(|error| self.broken(error))?)
+    pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Fault> {
+        Ok(dockerfile::base_images(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?)
     }
 
     fn broken(&self, error: DockerfileError) -> Broken {
@@ -104,14 +151,9 @@ impl<'a> Definition<'a> {
 
     /// What a stage reads from the context; `files` are those of the tree,
     /// whose links are followed.
-    pub fn inputs(
-        &self,
-        ctx: &Ctx,
-        target: Option<&str>,
-        args: &BTreeMap<String, String>,
-        files: &[File],
-    ) -> Result<Inputs, Broken> {
-        let mut inputs = dockerfile::inputs(&self.text, target, args).map_err(|error| self.broken(error))?;
+    pub fn inputs(&self, ctx: &Ctx, target: Option<&str>, setting: &Setting, files: &[File]) -> Result<Inputs, Broken> {
+        let mut inputs =
+            dockerfile::inputs(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?;
         let links = worktree::links(ctx, files);
         let links: Vec<(&str, &str)> = links
             .iter()
@@ -140,12 +182,29 @@ impl<'a> Definition<'a> {
     }
 }
 
-fn text(root: &Utf8Path, file: &Utf8Path) -> Result<String, Broken> {
-    std::fs::read_to_string(root.join(file)).map_err(|error| broken(file, 0, error.to_string()))
+/// What a file holds. One that lies outside of the root is somebody else's: its
+/// words have no business in our messages. And what is no file may never end.
+fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Broken> {
+    let place = root.join(file);
+    let whole = |message: String| broken(file, 0, message);
+    let real = place.canonicalize_utf8().map_err(|error| whole(error.to_string()))?;
+    if !root.canonicalize_utf8().is_ok_and(|root| real.starts_with(root)) {
+        return Err(whole("it leads out of the root, where nothing is read; put the file itself here".into()));
+    }
+    if !real.is_file() {
+        return Err(whole("it is no file; put one there".into()));
+    }
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(&real).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| whole(error.to_string()))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(whole(format!("it has more than {MOST_BYTES} bytes, which is the most that is read")));
+    }
+    Ok(bytes)
 }
 
 fn rules(root: &Utf8Path, file: &Utf8Path) -> Result<Dockerignore, Broken> {
-    Dockerignore::parse(&text(root, file)?).map_err(|(line, why)| broken(file, line, why))
+    Dockerignore::parse(&bytes(root, file)?).map_err(|(line, why)| broken(file, line, why))
 }
 
 fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {

@@ -12,11 +12,9 @@ pub mod setup;
 pub mod test;
 pub mod up;
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
 
-use crate::cmd::definition::Definition;
+use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::model::config::Project;
@@ -33,13 +31,13 @@ pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     let mut images: Vec<String> = project.needs.values().map(|need| need.image.to_string()).collect();
     for service in project.services.values() {
         let definition = Definition::read(ctx, service)?;
-        images.extend(definition.images(service.target.as_deref(), &BTreeMap::new())?);
+        images.extend(definition.images(service.target.as_deref(), &Setting::plain())?);
         if let Some(test) = &service.test {
-            images.extend(definition.images(Some(&test.target), &BTreeMap::new())?);
+            images.extend(definition.images(Some(&test.target), &Setting::plain())?);
         }
     }
     for stage in lint::stages(project) {
-        images.extend(Definition::read(ctx, &lint::linter(project, stage)?)?.images(Some(stage), &BTreeMap::new())?);
+        images.extend(Definition::read(ctx, &lint::linter(project, stage)?)?.images(Some(stage), &Setting::plain())?);
     }
     images.sort();
     images.dedup();

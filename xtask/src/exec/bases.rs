@@ -23,6 +23,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
+use crate::model::dockerfile::Config;
 use crate::model::reference::Image;
 use crate::plan::step::Step;
 
@@ -86,18 +87,20 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
     let Some(why) = local(ctx, mode) else {
         // A name that the engine has is another base when it has another image.
         let images = images(engine, references).unwrap_or_else(|_| vec![None; references.len()]);
-        let ids = images.into_iter().map(|image| id(&image?));
-        let base = |(reference, id): (&String, _)| Base { id, ..Base::upstream(reference) };
-        return Ok(references.iter().zip(ids).map(base).collect());
+        let base = |(reference, image): (&String, Option<Value>)| match image {
+            Some(image) => Base { id: id(&image), config: Some(config(&image)), ..Base::upstream(reference) },
+            None => Base::upstream(reference),
+        };
+        return Ok(references.iter().zip(images).map(base).collect());
     };
     let wanted = stand_ins(references)?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut ids = ids(ctx, engine, &wanted)?;
-    if ids.contains(&None) {
+    let mut found = found(ctx, engine, &wanted)?;
+    if found.contains(&None) {
         provide(ctx, engine, &wanted)?;
-        ids = self::ids(ctx, engine, &wanted)?;
+        found = self::found(ctx, engine, &wanted)?;
     }
     let names: Vec<_> = wanted
         .iter()
@@ -107,8 +110,13 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
         })
         .collect();
     ctx.say(format!("note: stand-ins instead of upstream images: {} ({why})", names.join(", ")));
-    let base = |(it, id): (StandIn, _)| Base { reference: it.reference, stand_in: Some(it.image), id };
-    Ok(wanted.into_iter().zip(ids).map(base).collect())
+    let base = |(it, image): (StandIn, Option<Value>)| Base {
+        reference: it.reference,
+        stand_in: Some(it.image),
+        id: image.as_ref().and_then(id),
+        config: image.as_ref().map(config),
+    };
+    Ok(wanted.into_iter().zip(found).map(base).collect())
 }
 
 /// What to run for a reference: itself, or its stand-in.
@@ -138,16 +146,16 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
 
 /// Those of the stand-ins that the engine lacks, or has of another recipe.
 pub fn missing(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
-    let ids = ids(ctx, engine, wanted)?;
-    Ok(wanted.iter().zip(ids).filter(|(_, id)| id.is_none()).map(|(it, _)| it.clone()).collect())
+    let found = found(ctx, engine, wanted)?;
+    Ok(wanted.iter().zip(found).filter(|(_, image)| image.is_none()).map(|(it, _)| it.clone()).collect())
 }
 
-/// The ids of the stand-ins that the engine has, of this recipe.
-fn ids(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<String>>> {
+/// The stand-ins that the engine has, of this recipe.
+fn found(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<Value>>> {
     let recipe = Inputs::of_host(ctx).recipe();
     let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
     let is_right = |image: &Value| image["Config"]["Labels"][RECIPE] == recipe.as_str();
-    Ok(found.into_iter().map(|image| id(&image.filter(is_right)?)).collect())
+    Ok(found.into_iter().map(|image| image.filter(is_right)).collect())
 }
 
 /// What the engine has under these names, asked side by side: this stands
@@ -163,6 +171,13 @@ fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<Value>
 
 fn id(image: &Value) -> Option<String> {
     image["Id"].as_str().map(str::to_owned)
+}
+
+/// What a build on it inherits.
+fn config(image: &Value) -> Config {
+    let list = |key: &str| image["Config"][key].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let pair = |text: &str| text.split_once('=').map_or((text.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    Config { env: list("Env").map(pair).collect(), onbuild: list("OnBuild").map(str::to_owned).collect() }
 }
 
 /// Makes what is missing. How many that were.

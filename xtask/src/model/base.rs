@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::model::dockerfile::Config;
+
 /// The registry in a stand-in's name: a port of loopback where nothing listens.
 /// BuildKit asks a name's registry even for what the engine holds. This answer
 /// is immediate: it needs no DNS (which takes its time to fail on a machine
@@ -36,12 +38,14 @@ pub struct Base {
     pub stand_in: Option<String>,
     /// The image that the engine has under the name, where it has one.
     pub id: Option<String>,
+    /// What it says of itself, where that is known: it is part of every build on it.
+    pub config: Option<Config>,
 }
 
 impl Base {
     /// Upstream's.
     pub fn upstream(reference: &str) -> Self {
-        Self { reference: reference.to_owned(), stand_in: None, id: None }
+        Self { reference: reference.to_owned(), stand_in: None, id: None, config: None }
     }
 
     /// Whether a registry may have another image under this name tomorrow.

@@ -176,7 +176,7 @@ pub fn in_context<'p>(context: &str, path: &'p str) -> Option<&'p str> {
 mod tests {
     use super::*;
     use crate::model::config::Project;
-    use crate::model::dockerfile::inputs;
+    use crate::model::dockerfile::{Given, inputs};
     use expect_test::expect;
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         );
         let project = Project::parse("services.toml".into(), &text).unwrap();
         let service = project.service("api").unwrap();
-        let inputs = inputs(DOCKERFILE, Some("api"), &BTreeMap::new()).unwrap();
+        let inputs = inputs(DOCKERFILE.as_bytes(), Some("api"), &Given::NOTHING).unwrap();
         let ignore = Dockerignore::parse(ignore).unwrap();
         let ignore_file = Some(Utf8Path::new(".dockerignore"));
         let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };

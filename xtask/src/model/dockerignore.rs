@@ -24,8 +24,9 @@ pub fn candidates(dockerfile: &Utf8Path, context: &Utf8Path) -> [Utf8PathBuf; 2]
 
 impl Dockerignore {
     /// Reads a file; an error comes with its line, from 1.
-    pub fn parse(text: &str) -> Result<Self, (usize, String)> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, (usize, String)> {
+        let text = String::from_utf8_lossy(text.as_ref());
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut rules = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
             let line = line.trim();

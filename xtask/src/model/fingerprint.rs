@@ -89,7 +89,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     let mut names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
     names.sort();
     hash.list("platforms", names.iter().map(String::as_str));
-    for Base { reference, stand_in, id } in *bases {
+    for Base { reference, stand_in, id, config: _ } in *bases {
         hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
     }
     let mut counted: Vec<&File> = files.iter().filter(|file| paths.includes(&file.path)).collect();
@@ -210,9 +210,8 @@ mod tests {
         let one = BTreeMap::from([("K".to_owned(), "1".to_owned())]);
         let [amd, arm]: [Platform; 2] = [("linux/amd64").parse().unwrap(), ("linux/arm64").parse().unwrap()];
         let [amd, arm] = [[amd], [arm]];
-        let base = |reference: &str, id: Option<&str>| {
-            [Base { reference: reference.into(), stand_in: None, id: id.map(str::to_owned) }]
-        };
+        let base =
+            |reference: &str, id: Option<&str>| [Base { id: id.map(str::to_owned), ..Base::upstream(reference) }];
         let bases = [base("a", None), base("b", None), base("a", Some("1")), base("a", Some("2"))];
         let files = [];
         let plain =

@@ -1,6 +1,5 @@
 //! What images cost: to build, to ship, to start and to stop.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use crate::cmd;
 use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
 use crate::cmd::build::current;
-use crate::cmd::definition::Definition;
+use crate::cmd::definition::{Definition, Setting};
 use crate::exec::scene::Stage;
 use crate::exec::{ask, bases, files, git, run};
 use crate::model::config::Service;
@@ -89,7 +88,7 @@ impl Bench<'_> {
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
         let definition = Definition::read(&ctx, service)?;
-        let images = definition.images(service.target.as_deref(), &BTreeMap::new())?;
+        let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
         request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
         request.output = output;
@@ -161,7 +160,7 @@ impl Bench<'_> {
         let ctx = self.at_copy();
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
-        for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &BTreeMap::new())? {
+        for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &Setting::plain())? {
             let image = bases::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {

@@ -4,14 +4,13 @@
 //! engine has an image of the same fingerprint, tags are put on it and nothing
 //! is built. Any doubt, a build.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::cmd::build::request::cache_root;
-use crate::cmd::definition::{Definition, build_args};
+use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
@@ -39,15 +38,13 @@ pub struct Known {
 pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
     let (service, target) = (definition.service, request.target.as_deref());
     let files = definition.files(ctx)?;
-    let build_args = build_args(ctx, &request.build_args);
-    let inputs =
-        definition.inputs(ctx, target, &build_args, &files).map_err(|broken| Fault::from(broken).to_string())?;
-    let here = [Platform::of_this_machine()];
+    let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
+    let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
     let fingerprint = fingerprint::fingerprint(&Inputs {
         service,
         target,
-        build_args: &build_args,
-        platforms: if request.platforms.is_empty() { &here } else { &request.platforms },
+        build_args: &setting.build_args,
+        platforms: &setting.platforms,
         bases: &request.bases,
         files: &files,
     });
@@ -68,6 +65,11 @@ fn doubt(
     if let Some(it) = inputs.moving.first() {
         return Some(format!("{}:{}: {}", service.dockerfile, it.line, it.message));
     }
+    if let Some(image) = inputs.unknown_bases.first() {
+        return Some(format!(
+            "the engine does not have {image}: what its ONBUILD reads is not known (`docker pull {image}`)"
+        ));
+    }
     let coverage = definition.coverage(inputs);
     let (folders, plain): (Vec<&str>, Vec<&str>) =
         files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
@@ -86,7 +88,7 @@ pub fn of_service(ctx: &Ctx, project: &Project, service: &Service) -> Result<Fin
     let definition = Definition::read(ctx, service).map_err(|fault| fault.to_string())?;
     let attempt = || -> anyhow::Result<Request> {
         let mut request = super::plain(ctx, project, service)?;
-        let images = definition.images(service.target.as_deref(), &BTreeMap::new())?;
+        let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         request.bases = images.iter().map(|image| Base::upstream(image)).collect();
         Ok(request)
     };

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cmd::build::current::{self, Known};
 use crate::cmd::build::{explain::explain, request};
-use crate::cmd::definition::{Definition, build_args};
+use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::worktree::Moment;
@@ -60,7 +60,8 @@ impl<'a> Job<'a> {
         let ctx = &engine.ctx;
         let definition = Definition::read(ctx, service)?;
         let before = definition.moment(ctx).unwrap_or_default();
-        let images = definition.images(request.target.as_deref(), &build_args(ctx, &request.build_args))?;
+        let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
+        let images = definition.images(request.target.as_deref(), &setting)?;
         request.bases = bases::resolve(ctx, engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");

@@ -8,7 +8,7 @@ mod several;
 
 use crate::cli::{BuildArgs, ProveArgs};
 use crate::cmd;
-use crate::cmd::definition::{Definition, build_args};
+use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::run;
@@ -87,8 +87,8 @@ fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service,
     }
     for (service, request) in requests {
         // A Dockerfile that can't be built is no plan.
-        let arguments = build_args(ctx, &request.build_args);
-        Definition::read(ctx, service)?.images(request.target.as_deref(), &arguments)?;
+        let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
+        Definition::read(ctx, service)?.images(request.target.as_deref(), &setting)?;
         let Plan { steps, finally } = plan(request);
         whole.steps.extend(steps);
         whole.finally.extend(finally);

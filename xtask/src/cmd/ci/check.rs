@@ -1,9 +1,9 @@
 //! `ci check`: everything that is wrong, with file and line, in one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::{Broken, Definition};
+use crate::cmd::definition::{Broken, Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::{github, worktree};
 use crate::fault;
@@ -76,7 +76,7 @@ fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Ve
         ctx.say(format!("warning: {why}: only what git tracks is looked at"));
         Vec::new()
     });
-    let inputs = match definition.inputs(ctx, service.target.as_deref(), &BTreeMap::new(), &files) {
+    let inputs = match definition.inputs(ctx, service.target.as_deref(), &Setting::of_service(service), &files) {
         Ok(inputs) => inputs,
         Err(broken) => return Ok(vec![finding(service, broken)]),
     };

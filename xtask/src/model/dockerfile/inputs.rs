@@ -2,6 +2,8 @@
 //! about a path. All paths are the context's own, which may be a folder of the
 //! repository.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::model::dockerignore::Dockerignore;
 use crate::model::glob::{Glob, clean, has_wildcards, prefixes};
 
@@ -24,6 +26,9 @@ pub struct Inputs {
     /// What comes from outside of the context and may be another tomorrow,
     /// base images with a known name aside.
     pub moving: Vec<Warning>,
+    /// The images in FROM of which nobody said what they have: ENV that may be
+    /// in every word, and ONBUILD that may read every file.
+    pub unknown_bases: Vec<String>,
     /// The stages that the target reaches, by name or number.
     pub stages: Vec<String>,
 }
@@ -63,6 +68,41 @@ enum Place {
 }
 
 impl Inputs {
+    /// Adds what a build for another platform reads; most of it is the same.
+    pub fn add(&mut self, other: Self) {
+        let name = |it: &Input| (it.line, it.instruction.clone());
+        let mut known: HashMap<_, Vec<usize>> = HashMap::new();
+        for (at, input) in self.inputs.iter().enumerate() {
+            known.entry(name(input)).or_default().push(at);
+        }
+        for input in other.inputs {
+            let same = known.get(&name(&input)).into_iter().flatten().any(|at| self.inputs[*at] == input);
+            if !same {
+                self.inputs.push(input);
+            }
+        }
+        let bases = other.unknown_bases.into_iter().filter(|it| !self.unknown_bases.contains(it)).collect::<Vec<_>>();
+        self.unknown_bases.extend(bases);
+        let stages = other.stages.into_iter().filter(|it| !self.stages.contains(it)).collect::<Vec<_>>();
+        self.stages.extend(stages);
+        // One trigger runs in many stages.
+        for (warnings, more) in [(&mut self.warnings, other.warnings), (&mut self.moving, other.moving)] {
+            warnings.extend(more);
+            let mut seen = HashSet::new();
+            warnings.retain(|it| seen.insert((it.line, it.message.clone())));
+            warnings.sort_by_key(|it| it.line);
+        }
+    }
+
+    /// Another frontend reads the Dockerfile, and nobody here knows how.
+    pub fn read_by_others(&mut self, line: usize, syntax: &str) {
+        let instruction = format!("# syntax={syntax}");
+        let message =
+            format!("`{instruction}`: what this frontend reads is not known; taken as everything in the context");
+        self.inputs.push(Input { line, instruction, sources: vec![Source::everything(syntax)] });
+        self.warnings.push(Warning { line, message });
+    }
+
     /// The first instruction that reads the file at `path`.
     pub fn reads(&self, path: &str) -> Option<&Input> {
         self.inputs.iter().find(|input| input.reads(path))

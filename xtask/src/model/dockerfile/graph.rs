@@ -1,0 +1,305 @@
+//! The stages of a Dockerfile and what each is made from: FROM, `COPY --from`
+//! and `RUN --mount from=` as BuildKit resolves them, before it reads anything.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::expand::WordError;
+use super::instruction::{Instruction, Kind, instruction};
+use super::scope::{Budget, Globals};
+use super::words::fields;
+use super::{DockerfileError, Given, lines};
+use crate::model::platform::Platform;
+
+/// More than any person writes; BuildKit itself takes minutes for them.
+const MOST_STAGES: usize = 1_000;
+/// The instructions of all stages, with the triggers that they inherit.
+const MOST_STEPS: usize = 20_000;
+
+/// Where FROM, `--from` or a mount's `from` leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A stage, by its place.
+    Stage(usize),
+    /// An image, by its name.
+    Image(String),
+    /// A variable stands in the way: these stages could be meant.
+    Unclear(Vec<usize>),
+}
+
+/// What a stage takes from another, and the line that says so.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// The line, from 1.
+    pub line: usize,
+    /// As in `COPY --from=x`.
+    pub text: String,
+    /// Where it leads.
+    pub origin: Origin,
+}
+
+/// One stage, not yet read.
+pub struct Stage {
+    /// Its name, in small letters.
+    pub name: Option<String>,
+    /// Of its FROM.
+    pub line: usize,
+    /// What it is built on.
+    pub base: Use,
+    /// What it takes from others.
+    pub uses: Vec<Use>,
+    /// The triggers of what it is built on, then its own instructions.
+    pub steps: Vec<Instruction>,
+    /// How many of them are triggers.
+    inherited: usize,
+    /// Why those can't run; it matters where the stage is built.
+    pub broken: Option<DockerfileError>,
+    /// What runs in a stage on this one: the line and the text.
+    triggers: Vec<(usize, String)>,
+}
+
+impl Stage {
+    /// All that it is made from, its base first.
+    pub fn origins(&self) -> impl Iterator<Item = &Use> {
+        std::iter::once(&self.base).chain(&self.uses)
+    }
+}
+
+/// All stages, and what they have in common.
+pub struct Graph {
+    /// In the order of the file.
+    pub stages: Vec<Stage>,
+    /// The variables before the first FROM.
+    pub globals: Globals,
+    /// What escapes.
+    pub escape: char,
+    /// The names that stages can be found by; a later one of a name wins.
+    names: HashMap<String, usize>,
+}
+
+impl Graph {
+    /// Reads a file. `checks`: whether its frontend knows `# check=`.
+    pub fn read(
+        text: &[u8],
+        checks: bool,
+        given: &Given<'_>,
+        platform: Option<&Platform>,
+        budget: &Budget,
+    ) -> Result<Self, DockerfileError> {
+        let parsed = lines::parse(text, checks)?;
+        let globals = Globals::new(parsed.escape, given, platform);
+        let mut graph = Self { stages: vec![], globals, escape: parsed.escape, names: HashMap::new() };
+        let mut count = 0;
+        for statement in &parsed.statements {
+            let read = instruction(statement, parsed.escape)?;
+            let fault = |message: String| DockerfileError { line: read.line, column: statement.column, message };
+            let number = graph.stages.len();
+            match (&read.kind, graph.stages.last_mut()) {
+                (Kind::From { .. }, _) if number == MOST_STAGES => {
+                    return Err(fault(format!("more than {MOST_STAGES} stages, which is the most that is read here")));
+                }
+                (Kind::From { .. }, _) => {
+                    graph.open(read, given, budget)?;
+                    count += graph.stages.last().map_or(0, |stage| stage.steps.len());
+                }
+                (Kind::Arg(args), None) => {
+                    graph.globals.arg(args, given.build_args, budget).map_err(|error| fault(error.to_string()))?;
+                }
+                (_, None) => return Err(fault("no instruction but ARG stands before the first FROM".into())),
+                (Kind::Trigger(text), Some(stage)) => stage.triggers.push((read.line, text.clone())),
+                (_, Some(stage)) => stage.steps.push(read.clone()),
+            }
+            count += 1;
+            let too_much = match () {
+                () if count > MOST_STEPS => format!("more than {MOST_STEPS} instructions"),
+                () if budget.is_used_up() => {
+                    format!("the variables up to here say more than {} MiB", Budget::MOST >> 20)
+                }
+                () => continue,
+            };
+            let message = format!("{too_much}, which is the most that is read here");
+            return Err(DockerfileError { line: statement.line, column: statement.column, message });
+        }
+        graph.link()?;
+        Ok(graph)
+    }
+
+    /// Begins a stage: it is on a stage above, or on an image.
+    fn open(&mut self, from: Instruction, given: &Given<'_>, budget: &Budget) -> Result<(), DockerfileError> {
+        let Instruction { line, text, kind: Kind::From { image, name } } = from else { return Ok(()) };
+        let fault = |message: String| DockerfileError { line, column: 1, message };
+        let origin = match self.globals.expand(&image, budget) {
+            Ok(image) if image.is_empty() => return Err(fault(format!("`{text}` names no image"))),
+            Ok(image) => self.names.get(&image).map_or(Origin::Image(image), |at| Origin::Stage(*at)),
+            Err(error @ (WordError::Endless | WordError::Fatal(_))) => return Err(fault(format!("`{text}`: {error}"))),
+            Err(_) => self.unclear(&image),
+        };
+        let inherited: Vec<(usize, String)> = match &origin {
+            Origin::Stage(at) => self.stages[*at].triggers.clone(),
+            Origin::Image(image) => {
+                let config = given.bases.get(image).into_iter();
+                config.flat_map(|config| &config.onbuild).map(|it| (line, it.clone())).collect()
+            }
+            Origin::Unclear(stages) => stages.iter().flat_map(|at| &self.stages[*at].triggers).cloned().collect(),
+        };
+        let (steps, broken) = match triggers(&inherited) {
+            Ok(steps) => (steps, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        if let Some(name) = &name {
+            self.names.insert(name.clone(), self.stages.len());
+        }
+        let base = Use { line, text: format!("FROM {image}"), origin };
+        let inherited = steps.len();
+        // One that an image was given by other means may leave another.
+        let left =
+            |step: &Instruction| if let Kind::Trigger(text) = &step.kind { Some((line, text.clone())) } else { None };
+        let triggers = steps.iter().filter_map(left).collect();
+        self.stages.push(Stage { name, line, base, uses: vec![], steps, inherited, broken, triggers });
+        Ok(())
+    }
+
+    /// Finds what each stage takes from others, wherever those stand.
+    fn link(&mut self) -> Result<(), DockerfileError> {
+        // BuildKit counts on behind the last stage, in the order of the file.
+        let mut images: Vec<String> = Vec::new();
+        for at in 0..self.stages.len() {
+            let mut uses = Vec::new();
+            for (number, step) in self.stages[at].steps.iter().enumerate() {
+                for (text, name, by_number) in froms(&step.kind) {
+                    let origin = match self.origin(&name, by_number, &images) {
+                        // A trigger is read late: it takes from what is done by then, itself not excepted.
+                        Ok(Origin::Stage(stage)) if number < self.stages[at].inherited && stage >= at => continue,
+                        Err(_) if number < self.stages[at].inherited => continue,
+                        Ok(origin) => origin,
+                        Err(message) => {
+                            let message = format!("`{text}`: {message}");
+                            return Err(DockerfileError { line: step.line, column: 1, message });
+                        }
+                    };
+                    if let Origin::Image(image) = &origin
+                        && number >= self.stages[at].inherited
+                    {
+                        images.push(image.clone());
+                    }
+                    // A mount without `from` is one of nothing, and counts.
+                    if !text.is_empty() {
+                        uses.push(Use { line: step.line, text, origin });
+                    }
+                }
+            }
+            self.stages[at].uses = uses;
+        }
+        Ok(())
+    }
+
+    fn origin(&self, name: &str, by_number: bool, images: &[String]) -> Result<Origin, String> {
+        let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
+        if by_number && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let number = name.parse::<i64>().ok().and_then(|number| usize::try_from(number).ok());
+            return match number {
+                Some(number) if number < self.stages.len() => Ok(Origin::Stage(number)),
+                Some(number) if number - self.stages.len() < images.len() => {
+                    Ok(Origin::Image(images[number - self.stages.len()].clone()))
+                }
+                _ => Err(format!("no stage has this number; there are {}, the first is 0", self.stages.len())),
+            };
+        }
+        Ok(match self.names.get(&name.to_lowercase()) {
+            Some(at) => Origin::Stage(*at),
+            None if name.contains('$') => self.unclear(name),
+            None => Origin::Image(name.to_owned()),
+        })
+    }
+
+    /// What is written around the variables must fit.
+    fn unclear(&self, name: &str) -> Origin {
+        let (start, _) = name.split_once('$').unwrap_or((name, ""));
+        let end = name.rsplit('$').next().unwrap_or_default();
+        let end = match end.rfind('}') {
+            Some(at) => &end[at + 1..],
+            None => end.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'),
+        };
+        let (start, end) = (start.trim_start_matches(['"', '\'']), end.trim_end_matches(['"', '\'']));
+        let (start, end) = (start.to_lowercase(), end.to_lowercase());
+        let fits = |(_, stage): &(usize, &Stage)| {
+            stage.name.as_deref().is_some_and(|known| known.starts_with(&start) && known.ends_with(&end))
+        };
+        Origin::Unclear(self.stages.iter().enumerate().filter(fits).map(|(at, _)| at).collect())
+    }
+
+    /// The stage that a target names; without one, the last.
+    pub fn target(&self, target: Option<&str>) -> Option<usize> {
+        match target {
+            None => self.stages.len().checked_sub(1),
+            Some(name) => self.names.get(&name.to_lowercase()).copied().or_else(|| {
+                // Newer frontends take a number as well.
+                name.parse().ok().filter(|at| *at < self.stages.len())
+            }),
+        }
+    }
+
+    /// The stages that are built for one of them, in the order of the file.
+    pub fn reached(&self, first: usize) -> BTreeSet<usize> {
+        let (mut reached, mut queue) = (BTreeSet::new(), vec![first]);
+        while let Some(at) = queue.pop() {
+            if reached.insert(at) {
+                queue.extend(self.next(at, true).map(|(_, next)| next));
+            }
+        }
+        reached
+    }
+
+    /// The stages that one needs directly, each with what says so.
+    pub fn next(&self, at: usize, base_too: bool) -> impl Iterator<Item = (&Use, usize)> {
+        let uses = self.stages[at].origins().skip(usize::from(!base_too));
+        uses.flat_map(|it| {
+            let stages = match &it.origin {
+                Origin::Stage(stage) => std::slice::from_ref(stage),
+                Origin::Unclear(stages) => stages,
+                Origin::Image(_) => &[],
+            };
+            stages.iter().map(move |stage| (it, *stage))
+        })
+    }
+}
+
+/// Triggers as the build reads them that inherits them.
+fn triggers(texts: &[(usize, String)]) -> Result<Vec<Instruction>, DockerfileError> {
+    let read = |(line, text): &(usize, String)| {
+        let fault =
+            |message: String| DockerfileError { line: *line, column: 1, message: format!("ONBUILD: {message}") };
+        let parsed = lines::parse(text.as_bytes(), false).map_err(|error| fault(error.message))?;
+        let [statement] = parsed.statements.as_slice() else {
+            return Err(fault("a trigger is one instruction".into()));
+        };
+        let read = instruction(statement, parsed.escape).map_err(|error| fault(error.message))?;
+        Ok(Instruction { line: *line, text: format!("ONBUILD {}", read.text), kind: read.kind })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// What an instruction takes from others: how that is said, the name, and whether
+/// it may be a number. BuildKit counts a mount without `from` as one of `scratch`.
+fn froms(kind: &Kind) -> Vec<(String, String, bool)> {
+    match kind {
+        Kind::Copy(copy) => copy.from.iter().map(|from| (format!("COPY --from={from}"), from.clone(), true)).collect(),
+        Kind::Run(mounts) => {
+            let from = |mount: &String| {
+                let fields = fields(mount).unwrap_or_default();
+                let named = |field: &String| {
+                    field
+                        .split_once('=')
+                        .filter(|(key, _)| key.eq_ignore_ascii_case("from"))
+                        .map(|(_, it)| it.to_owned())
+                };
+                fields.iter().rev().find_map(named).filter(|from| !from.is_empty())
+            };
+            let said = |from: Option<String>| match from {
+                Some(from) => (format!("RUN --mount=from={from}"), from, false),
+                None => (String::new(), "scratch".into(), false),
+            };
+            mounts.iter().map(|mount| said(from(mount))).collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,309 @@
+//! Variables by BuildKit's rules: what ARG, ENV and the image below have said so
+//! far. Whatever stands last wins; a stage inherits all of it, and the image's
+//! own ENV once more on top.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::expand::{Lexer, Value, WordError};
+use super::{Config, Given};
+use crate::model::platform::Platform;
+
+/// What an image has where nobody says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+type Values = HashMap<String, Value>;
+
+/// How much a file's variables may say, all in all: they double each other, or
+/// each stage carries those of all below it.
+pub struct Budget(Cell<usize>);
+
+impl Budget {
+    /// What a person needs, a hundred times.
+    pub const MOST: usize = 8 << 20;
+
+    /// Nothing is used yet.
+    pub fn new() -> Self {
+        Self(Cell::new(0))
+    }
+
+    /// Whether there was too much.
+    pub fn is_used_up(&self) -> bool {
+        self.0.get() > Self::MOST
+    }
+
+    fn take(&self, count: usize) {
+        self.0.set(self.0.get().saturating_add(count));
+    }
+}
+
+/// The variables before the first FROM, which FROM itself sees.
+pub struct Globals {
+    values: Values,
+    escape: char,
+}
+
+impl Globals {
+    /// The platforms that a build has, and what is given to it.
+    pub fn new(escape: char, given: &Given<'_>, platform: Option<&Platform>) -> Self {
+        let mut values = Values::new();
+        for (name, value) in platform.map(of_platform).unwrap_or_default() {
+            values.insert(format!("TARGET{name}"), Value::Set(value));
+        }
+        for kind in ["TARGET", "BUILD"] {
+            for name in ["PLATFORM", "OS", "ARCH", "VARIANT"] {
+                let name = format!("{kind}{name}");
+                match given.build_args.get(&name) {
+                    Some(value) => _ = values.insert(name, Value::Set(value.clone())),
+                    None => _ = values.entry(name).or_insert(Value::Unknown),
+                }
+            }
+        }
+        Self { values, escape }
+    }
+
+    /// An ARG: each word sees those before it.
+    pub fn arg(
+        &mut self,
+        args: &[(String, Option<String>)],
+        build_args: &BTreeMap<String, String>,
+        budget: &Budget,
+    ) -> Result<(), WordError> {
+        for (name, default) in args {
+            let value = match (build_args.get(name), default) {
+                (Some(value), _) => Value::Set(value.clone()),
+                (None, None) => Value::Unset,
+                (None, Some(default)) => match self.expand(default, budget) {
+                    Ok(value) => Value::Set(value),
+                    // BuildKit passes over what it can't read here.
+                    Err(WordError::Odd(_)) => Value::Set(String::new()),
+                    Err(error @ WordError::Fatal(_)) => return Err(error),
+                    Err(_) => Value::Unknown,
+                },
+            };
+            self.values.insert(name.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// A word of FROM.
+    pub fn expand(&self, word: &str, budget: &Budget) -> Result<String, WordError> {
+        let lookup = |name: &str| match self.values.get(name) {
+            // A name without a value is an empty one here.
+            Some(Value::Unset) => Value::Set(String::new()),
+            value => value.cloned().unwrap_or(Value::Unset),
+        };
+        counted(Lexer::new(self.escape, &lookup).word(word), word, budget)
+    }
+}
+
+fn counted(result: Result<String, WordError>, word: &str, budget: &Budget) -> Result<String, WordError> {
+    budget.take(word.len() + result.as_ref().map_or(0, String::len));
+    result
+}
+
+/// `OS/ARCH/VARIANT`, as the words of `TARGET…`.
+fn of_platform(platform: &Platform) -> Vec<(&'static str, String)> {
+    let text = platform.to_string();
+    let mut parts = text.split('/').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    vec![("OS", next()), ("ARCH", next()), ("VARIANT", next()), ("PLATFORM", text.clone())]
+}
+
+/// The variables at one place of a stage.
+#[derive(Clone)]
+pub struct Scope {
+    values: Rc<Values>,
+    /// Those that the image itself has: ENV, and not ARG.
+    image: Rc<Values>,
+    /// What a name that is not listed is: an image may set more than we see.
+    other: Value,
+    escape: char,
+}
+
+impl Scope {
+    /// On an image whose ENV is known, or is not; `scratch` is one without any.
+    pub fn on_image(escape: char, config: Option<&Config>) -> Self {
+        let other = if config.is_some() { Value::Unset } else { Value::Unknown };
+        let mut image = Values::new();
+        for (name, value) in config.iter().flat_map(|config| &config.env) {
+            image.insert(name.clone(), Value::Set(value.clone()));
+        }
+        if config.is_some() {
+            image.entry("PATH".into()).or_insert_with(|| Value::Set(PATH.into()));
+        }
+        let image = Rc::new(image);
+        Self { values: Rc::clone(&image), image, other, escape }
+    }
+
+    /// At the start of a stage on this one.
+    pub fn above(&self, budget: &Budget) -> Self {
+        let mut above = self.clone();
+        budget.take(16 * self.values.len());
+        if !Rc::ptr_eq(&self.values, &self.image) {
+            let values = Rc::make_mut(&mut above.values);
+            values.extend(self.image.iter().map(|(name, value)| (name.clone(), value.clone())));
+            if self.other == Value::Unknown {
+                // What an ARG said may be what the image's own ENV takes back.
+                values.retain(|name, _| self.image.contains_key(name));
+            }
+        }
+        above
+    }
+
+    /// An ENV instruction: all is read before the first is set.
+    pub fn env(&mut self, pairs: &[(String, String)], budget: &Budget) {
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (self.expand(k, budget), self.value_of(v, budget))).collect();
+        for (name, value) in pairs {
+            let Ok(name) = name else {
+                // Any name may have been meant.
+                *self = Self::on_image(self.escape, None);
+                continue;
+            };
+            self.make_mut(budget).insert(name.clone(), value.clone());
+            Rc::make_mut(&mut self.image).insert(name, value);
+        }
+    }
+
+    /// An ARG instruction, likewise.
+    pub fn arg(&mut self, args: &[(String, Option<String>)], globals: &Globals, given: &Given<'_>, budget: &Budget) {
+        let read = |(name, default): &(String, Option<String>)| {
+            (self.expand(name, budget), default.as_ref().map(|default| self.value_of(default, budget)))
+        };
+        for (name, default) in args.iter().map(read).collect::<Vec<_>>() {
+            let Ok(name) = name else {
+                *self = Self::on_image(self.escape, None);
+                continue;
+            };
+            let value = match (given.build_args.get(&name), default) {
+                (Some(value), _) => Value::Set(value.clone()),
+                (None, Some(default)) => default,
+                (None, None) => match globals.values.get(&name) {
+                    None | Some(Value::Unset) => continue,
+                    Some(value) => value.clone(),
+                },
+            };
+            self.make_mut(budget).insert(name, value);
+        }
+    }
+
+    fn make_mut(&mut self, budget: &Budget) -> &mut Values {
+        if Rc::strong_count(&self.values) > 1 {
+            budget.take(16 * self.values.len());
+        }
+        Rc::make_mut(&mut self.values)
+    }
+
+    /// The word with its variables replaced and its quotes gone, or why not.
+    pub fn expand(&self, word: &str, budget: &Budget) -> Result<String, WordError> {
+        let lookup = |name: &str| self.values.get(name).unwrap_or(&self.other).clone();
+        counted(Lexer::new(self.escape, &lookup).word(word), word, budget)
+    }
+
+    /// Why the engine would crash over an instruction. BuildKit reads all of each
+    /// once more, to show it, RUN among them.
+    pub fn check(&self, text: &str, is_run: bool, budget: &Budget) -> Result<(), WordError> {
+        if !text.contains(['#', '%']) || !text.contains("${") {
+            return Ok(());
+        }
+        let lookup = |name: &str| match self.values.get(name).unwrap_or(&self.other) {
+            // Whatever it is, what stands behind it is read.
+            Value::Unknown => Value::Set(String::new()),
+            value => value.clone(),
+        };
+        let lexer = Lexer { keeps_unset: is_run, raw_quotes: is_run, ..Lexer::new(self.escape, &lookup) };
+        match counted(lexer.word(text), text, budget) {
+            Err(error @ WordError::Fatal(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn value_of(&self, word: &str, budget: &Budget) -> Value {
+        self.expand(word, budget).map_or(Value::Unknown, Value::Set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(text: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+        text.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
+    }
+
+    fn env(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn the_order_of_precedence_is_buildkits() {
+        let build_args = BTreeMap::from([("B".to_owned(), "given".to_owned())]);
+        let given = Given { build_args: &build_args, ..Given::NOTHING };
+        let budget = Budget::new();
+        let mut globals = Globals::new('\\', &given, Some(&"linux/arm/v7".parse().unwrap()));
+        globals
+            .arg(
+                &args(&[("G", Some("global")), ("B", Some("default")), ("H", Some("$G$B")), ("N", None)]),
+                &build_args,
+                &budget,
+            )
+            .unwrap();
+        assert_eq!(
+            globals.expand("$G$H$N${N-x}${NO-y}$TARGETPLATFORM", &budget).as_deref(),
+            Ok("globalglobalgivenylinux/arm/v7")
+        );
+        let mut scope = Scope::on_image('\\', Some(&Config::default()));
+        assert_eq!(scope.expand("$G$TARGETARCH", &budget).as_deref(), Ok(""), "not before it is declared");
+        scope.arg(
+            &args(&[("G", None), ("B", Some("other")), ("R", Some("1")), ("TARGETARCH", None), ("N", None)]),
+            &globals,
+            &given,
+            &budget,
+        );
+        // Words of one ARG don't see each other.
+        scope.arg(&args(&[("R", Some("2")), ("S", Some("$R"))]), &globals, &given, &budget);
+        assert_eq!(
+            scope.expand("$G $B $R $S $TARGETARCH ${N-none} $PATH", &budget),
+            Ok(format!("global given 2 1 arm none {PATH}"))
+        );
+        scope.env(&env("G", "env"), &budget);
+        assert_eq!(scope.expand("$G", &budget).as_deref(), Ok("env"));
+        scope.arg(&args(&[("G", Some("late")), ("ONLY", Some("arg"))]), &globals, &given, &budget);
+        assert_eq!(scope.expand("$G", &budget).as_deref(), Ok("late"), "whatever stands last");
+        assert_eq!(
+            scope.above(&budget).expand("$G $ONLY", &budget).as_deref(),
+            Ok("env arg"),
+            "the image's own on top"
+        );
+        scope.env(&env("A${X", "x"), &budget);
+        assert!(scope.expand("$G", &budget).is_err(), "any name may have been set");
+    }
+
+    #[test]
+    fn an_image_may_set_what_the_dockerfile_does_not() {
+        let budget = Budget::new();
+        let globals = Globals::new('\\', &Given::NOTHING, None);
+        assert!(globals.expand("$TARGETARCH", &budget).is_err());
+        let mut scope = Scope::on_image('\\', None);
+        scope.arg(&args(&[("X", Some("x")), ("Y", None)]), &globals, &Given::NOTHING, &budget);
+        assert_eq!(scope.expand("$X", &budget).as_deref(), Ok("x"));
+        for word in ["$Y", "${Y:-y}", "${NO:-x}", "$PATH"] {
+            assert!(scope.expand(word, &budget).is_err(), "{word}");
+        }
+        assert!(scope.above(&budget).expand("$X", &budget).is_err(), "the image's ENV may take it back");
+        let config = Config { env: vec![("X".into(), "base".into())], onbuild: vec![] };
+        assert_eq!(Scope::on_image('\\', Some(&config)).expand("$X${Y-y}", &budget).as_deref(), Ok("basey"));
+    }
+
+    #[test]
+    fn what_doubles_itself_uses_up_the_budget() {
+        let budget = Budget::new();
+        let mut scope = Scope::on_image('\\', Some(&Config::default()));
+        scope.env(&env("A", &"x".repeat(60_000)), &budget);
+        for _ in 0..200 {
+            scope.env(&env("B", "$A"), &budget);
+        }
+        assert!(budget.is_used_up());
+    }
+}
