@@ -13,6 +13,7 @@ use crate::model::age::Age;
 use crate::model::base::Bases;
 use crate::model::platform::Platform;
 use crate::model::reference::{Name, Registry, Tag};
+use crate::model::text::harmless;
 
 /// One command, read.
 #[derive(Clone, Debug)]
@@ -276,7 +277,7 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true);
     for (name, title) in services.unwrap_or_default() {
-        let about = format!("Build the image of {title}");
+        let about = format!("Build the image of {}", harmless(title));
         docker = docker.subcommand(BuildArgs::augment_args(Command::new(name.clone())).about(about));
     }
     docker = docker
@@ -317,9 +318,11 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .subcommand(BenchArgs::augment_args(Command::new("bench")).about("Measure our figures beside the raw tools"))
 }
 
-/// What the matches of [`command`] mean; `None` for a service that nobody
-/// could know, because services.toml could not be read.
-pub fn verb(matches: &ArgMatches) -> Result<Option<Verb>, clap::Error> {
+/// What the matches of [`command`] mean, of the same services; `None` for a
+/// service that nobody could know, because services.toml could not be read. Its
+/// matches hold none of our options, and clap says so in debug builds only.
+pub fn verb(matches: &ArgMatches, services: Option<&[(String, String)]>) -> Result<Option<Verb>, clap::Error> {
+    let is_service = |name: &str| services.unwrap_or_default().iter().any(|(service, _)| service == name);
     let Some((name, matches)) = matches.subcommand() else { return Ok(None) };
     Ok(Some(match name {
         "docker" => match matches.subcommand() {
@@ -328,7 +331,7 @@ pub fn verb(matches: &ArgMatches) -> Result<Option<Verb>, clap::Error> {
             Some(("clean", matches)) => Verb::Clean(CleanArgs::from_arg_matches(matches)?),
             Some(("up", matches)) => Verb::Up(UpArgs::from_arg_matches(matches)?),
             Some(("down", _)) => Verb::Down,
-            Some((service, matches)) if matches.try_contains_id("tags").is_ok() => {
+            Some((service, matches)) if is_service(service) => {
                 Verb::Build(vec![service.to_owned()], BuildArgs::from_arg_matches(matches)?)
             }
             _ => return Ok(None),
@@ -391,6 +394,24 @@ mod tests {
             command.get_subcommands().for_each(walk);
         }
         walk(&command(Some(&[("api".into(), "Api".into())])));
+    }
+
+    #[test]
+    fn a_service_is_known_by_services_toml_and_by_nothing_else() {
+        let api = [("api".to_owned(), "Api".to_owned())];
+        let read = |args: &[&str], services: Option<&[(String, String)]>| {
+            let matches = command(services).try_get_matches_from([&["xtask", "docker"], args].concat()).unwrap();
+            verb(&matches, services).unwrap()
+        };
+        assert!(
+            matches!(read(&["api", "--push"], Some(&api)), Some(Verb::Build(names, args)) if names == ["api"] && args.push)
+        );
+        assert!(read(&["api"], None).is_none());
+        assert!(read(&["api", "--multi-arch", "-t", "x"], None).is_none());
+        assert!(matches!(read(&["all"], None), Some(Verb::Build(names, _)) if names.is_empty()));
+        // Whatever clap lets through, debug build or not.
+        let matches = command(None).try_get_matches_from(["xtask", "docker", "api"]).unwrap();
+        assert!(verb(&matches, Some(&[])).unwrap().is_none());
     }
 
     #[test]

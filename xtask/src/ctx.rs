@@ -4,8 +4,13 @@
 //! so a test can pin both.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 
 use camino::Utf8PathBuf;
+
+use crate::exec::github::Command;
+use crate::fault;
+use crate::model::text;
 
 /// The environment variables of the run. A value that is not UTF-8 is passed
 /// to children untouched; of it we only know that it is there.
@@ -76,21 +81,40 @@ pub struct Ctx {
 impl Ctx {
     /// Tells the person something. Never a result: those go to stdout.
     pub fn say(&self, line: impl AsRef<str>) {
-        eprintln!("{}", line.as_ref());
+        tell(line.as_ref());
     }
 
     /// Shows a command before it runs, as a line that pastes into a shell.
     pub fn show(&self, line: impl std::fmt::Display) {
-        eprintln!("$ {line}");
+        tell(&format!("$ {line}"));
+    }
+
+    /// Passes a line of a child on.
+    pub fn line(&self, line: &str) {
+        draw(&(text::line(line, self.terminal) + "\n"));
+    }
+
+    /// The same of a child that writes JSON, which stays JSON.
+    pub fn json_line(&self, line: &str) {
+        draw(&(text::json(line).into_owned() + "\n"));
+    }
+
+    /// Asks the person, on the same line as the answer.
+    pub fn ask(&self, question: &str) {
+        draw(&text::harmless(question));
     }
 
     /// Prints the result: `json` for a program, `text` for a person.
     pub fn result<T: serde::Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        match self.format {
-            Format::Json => println!("{}", serde_json::to_string(json)?),
-            Format::Text | Format::Github => println!("{}", text()),
-        }
-        Ok(())
+        deliver(&match self.format {
+            Format::Json => text::json(&serde_json::to_string(json)?).into_owned(),
+            Format::Text | Format::Github => text::harmless(&text()).into_owned(),
+        })
+    }
+
+    /// Prints lines that GitHub's runner is to obey: the only ones.
+    pub fn commands(&self, commands: &[Command]) -> anyhow::Result<()> {
+        commands.iter().try_for_each(|command| deliver(&command.to_string()))
     }
 
     /// The folder of the private engine and of what stand-ins are made from:
@@ -108,4 +132,27 @@ impl Ctx {
         };
         data.join("xtask-engine")
     }
+}
+
+/// Tells people something on stderr. That nobody reads it, or that it can't be
+/// written, is no reason to leave the work undone.
+pub fn tell(text: &str) {
+    draw(&(text::harmless(text).into_owned() + "\n"));
+}
+
+/// Writes to stderr as it is, in one piece.
+pub fn draw(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a result to stdout. A result that nobody gets is a failure: quiet,
+/// when the reader went away, as the end of a pipe is for every program.
+pub fn deliver(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written =
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => fault::unheard().into(),
+        _ => fault::failed(format!("the result could not be written to stdout: {error}")).into(),
+    })
 }

@@ -6,9 +6,10 @@
 use std::fmt;
 
 /// What the process ends with when this error reaches `main`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
     /// Something that was tried did not work.
+    #[default]
     Failed = 1,
     /// The command line or the configuration is wrong: nothing was tried.
     Usage = 2,
@@ -17,28 +18,40 @@ pub enum Code {
 }
 
 /// An error with an exit code and, mostly, a way out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fault {
     /// The exit code.
     pub code: Code,
     what: String,
     help: Option<String>,
     said: String,
+    quiet: bool,
 }
 
 /// A wrong command line or configuration.
 pub fn usage(what: impl Into<String>) -> Fault {
-    Fault { code: Code::Usage, what: what.into(), help: None, said: String::new() }
+    Fault { code: Code::Usage, what: what.into(), ..Fault::default() }
 }
 
 /// Something that did not work.
 pub fn failed(what: impl Into<String>) -> Fault {
-    Fault { code: Code::Failed, what: what.into(), help: None, said: String::new() }
+    Fault { code: Code::Failed, what: what.into(), ..Fault::default() }
 }
 
 /// The person, or the runner, asked us to stop.
 pub fn interrupted() -> Fault {
-    Fault { code: Code::Interrupted, what: "interrupted".into(), help: None, said: String::new() }
+    Fault { code: Code::Interrupted, what: "interrupted".into(), ..Fault::default() }
+}
+
+/// Whoever read the result went away before all of it was written: there is
+/// nobody to tell it to.
+pub fn unheard() -> Fault {
+    Fault { code: Code::Failed, what: "nobody reads the result".into(), quiet: true, ..Fault::default() }
+}
+
+/// The error is on stderr already, in words that are not ours.
+pub fn told(code: Code) -> Fault {
+    Fault { code, what: "see above".into(), quiet: true, ..Fault::default() }
 }
 
 impl Fault {
@@ -74,6 +87,11 @@ pub fn code(error: &anyhow::Error) -> Code {
 /// What the command that failed had printed, if one did.
 pub fn said(error: &anyhow::Error) -> &str {
     first(error).map_or("", |fault| &fault.said)
+}
+
+/// Whether an error is not worth a word.
+pub fn is_quiet(error: &anyhow::Error) -> bool {
+    first(error).is_some_and(|fault| fault.quiet)
 }
 
 /// `error: …`, its causes, then `help: …`, as printed on stderr.

@@ -3,6 +3,10 @@
 //!
 //! Imports run one way: `cmd` → `plan` → `model`, with `exec` at the edge.
 
+// They panic when the reader went away, and pass on what a terminal obeys:
+// `Ctx` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod cmd;
 pub mod ctx;

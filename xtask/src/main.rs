@@ -1,15 +1,19 @@
 //! `cargo xtask`: read the command line, do the verb, tell how it ended.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use xtask::cli::Verb;
-use xtask::{cmd, exec, fault, start};
+use xtask::{cmd, ctx, exec, fault, start};
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", fault::render(&error));
+            if !fault::is_quiet(&error) {
+                ctx::tell(&fault::render(&error));
+            }
             ExitCode::from(fault::code(&error) as u8)
         }
     }
@@ -17,7 +21,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     exec::interrupt::install()?;
-    let start::Start { ctx, project, verb } = start::read()?;
+    let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
     match verb {
         Verb::Build(names, args) => cmd::build::run(&ctx, &project?, &names, &args),
         Verb::Prove(args) => cmd::prove::run(&ctx, &project?, &args),

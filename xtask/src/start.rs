@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::ci::CiVerb;
 use crate::cli::{self, Global, Verb};
-use crate::ctx::{Ctx, Env, Format};
+use crate::ctx::{self, Ctx, Env, Format};
 use crate::exec::input;
 use crate::fault;
 use crate::model::config::{self, Project};
@@ -24,9 +24,8 @@ pub struct Start {
     pub verb: Verb,
 }
 
-/// Reads everything. Help and wrong command lines end the process here, as
-/// clap has it: help on stdout with 0, errors on stderr with 2.
-pub fn read() -> anyhow::Result<Start> {
+/// Reads everything. `None`: help was asked for, and is on stdout.
+pub fn read() -> anyhow::Result<Option<Start>> {
     let args: Vec<String> = std::env::args_os()
         .map(|arg| arg.into_string().map_err(|arg| fault::usage(format!("the argument {arg:?} is not UTF-8"))))
         .collect::<Result<_, _>>()?;
@@ -39,13 +38,16 @@ pub fn read() -> anyhow::Result<Start> {
     };
     let project = load(&root);
     let services = project.as_ref().ok().map(services);
-    let command = cli::command(services.as_deref());
-    let matches = command.try_get_matches_from(&args).unwrap_or_else(|error| {
-        let of_docker = services.filter(|_| args.iter().any(|arg| arg == "docker"));
-        end(&error, of_docker.as_deref())
-    });
-    let verb = cli::verb(&matches).unwrap_or_else(|error| error.exit());
-    let global = Global::from_arg_matches(&matches)?;
+    let read = cli::command(services.as_deref())
+        .try_get_matches_from(&args)
+        .and_then(|matches| Ok((Global::from_arg_matches(&matches)?, cli::verb(&matches, services.as_deref())?)));
+    let (global, verb) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let of_docker = services.filter(|_| args.iter().any(|arg| arg == "docker"));
+            return told(&error, of_docker.as_deref()).map(|()| None);
+        }
+    };
     let Some(verb) = verb else {
         // A service was named, and why nobody knows it is in the project's fault.
         project?;
@@ -65,7 +67,7 @@ pub fn read() -> anyhow::Result<Start> {
         exports: Vec::new(),
         env,
     };
-    Ok(Start { ctx, project, verb })
+    Ok(Some(Start { ctx, project, verb }))
 }
 
 /// cargo names a subcommand of its own twice: `cargo-built built ci plan`.
@@ -106,19 +108,21 @@ fn load(root: &Utf8Path) -> anyhow::Result<Project> {
     Ok(Project::parse(config::FILE.into(), &config::text(bytes)?)?)
 }
 
-/// clap's own message, and for an unknown service the list of those there are.
-fn end(error: &clap::Error, services: Option<&[(String, String)]>) -> ! {
-    let wrong = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(_)) => error.kind() == ErrorKind::InvalidSubcommand,
-        _ => false,
-    };
-    if let (true, Some(services)) = (wrong, services) {
-        let names = services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let _ = error.print();
-        eprintln!("help: the services of {} are: {names}", config::FILE);
-        std::process::exit(2);
+/// clap's own message: help on stdout, an error on stderr, and for an unknown
+/// service the list of those there are.
+fn told(error: &clap::Error, services: Option<&[(String, String)]>) -> anyhow::Result<()> {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return ctx::deliver(text.trim_end());
     }
-    error.exit()
+    ctx::tell(text.trim_end_matches('\n'));
+    let unknown = error.kind() == ErrorKind::InvalidSubcommand
+        && matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(_)));
+    if let (true, Some(services)) = (unknown, services) {
+        let names = services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        ctx::tell(&format!("help: the services of {} are: {names}", config::FILE));
+    }
+    Err(fault::told(fault::Code::Usage).into())
 }
 
 #[cfg(test)]

@@ -95,6 +95,23 @@ fn ask(at: &str, what: &str, body: &str) -> String {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_system_whose_addresses_nobody_reads_does_not_stay() {
+    let demo = Demo::new("unread");
+    // Of its services two can be built.
+    let services = std::fs::read_to_string(demo.dir.join("services.toml")).unwrap();
+    let (good, _) = services.split_once("[services.fails]").unwrap();
+    std::fs::write(demo.dir.join("services.toml"), good).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let up = demo.command(&["docker", "up"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    exit(&up, 1);
+    assert!(!stderr(&up).contains("error:"), "{}", stderr(&up));
+    let run = |line: &&String| !line.contains(":local") && !line.contains(" local ");
+    assert_eq!(demo.left().iter().filter(run).count(), 0, "{:?}", demo.left());
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn both_images_are_built_and_every_role_proves_them() {
     let built = common::xtask(&["docker", "all", "--format", "json"]).output().unwrap();
     exit(&built, 0);

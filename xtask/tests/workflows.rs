@@ -146,7 +146,7 @@ fn every_line_that_our_jobs_run_is_a_command_line_of_ours() {
             let words = shell_words::split(&line).unwrap();
             assert_eq!(words[..2], ["cargo", "xtask"], "{line}");
             let matches = xtask::cli::command(Some(&services)).try_get_matches_from(&words[1..]);
-            let verb = xtask::cli::verb(&matches.unwrap_or_else(|error| panic!("{line}: {error}")));
+            let verb = xtask::cli::verb(&matches.unwrap_or_else(|error| panic!("{line}: {error}")), Some(&services));
             assert!(verb.unwrap().is_some(), "{line}");
         }
         count += 1;

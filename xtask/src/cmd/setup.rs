@@ -6,7 +6,7 @@
 
 mod look;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
@@ -41,8 +41,7 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result
         return verdict(&report, args.check);
     }
     if ctx.terminal && std::io::stdin().is_terminal() {
-        eprint!("Get what is missing now? [y/N] ");
-        std::io::stderr().flush()?;
+        ctx.ask("Get what is missing now? [y/N] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if answer.trim().eq_ignore_ascii_case("y") {

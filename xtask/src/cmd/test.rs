@@ -178,7 +178,7 @@ fn counted(ctx: &Ctx, step: &Step) -> (Tally, anyhow::Result<()>) {
     let output = Mutex::new(String::new());
     ctx.show(step);
     let result = run::stream(ctx, step, |line| {
-        eprintln!("{line}");
+        ctx.line(line);
         if let Ok(mut output) = output.lock() {
             output.push_str(line);
             output.push('\n');

@@ -40,13 +40,15 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
             addresses.push((name.clone(), format!("127.0.0.1:{port}")));
         }
     }
-    stage.leave();
     let width = addresses.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let json: serde_json::Map<_, _> = addresses.iter().map(|(name, at)| (name.clone(), json!(at))).collect();
     ctx.result(&json!({ "addresses": json }), || {
         let lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
         format!("{}\nstop it: cargo xtask docker down", lines.join("\n"))
-    })
+    })?;
+    // Only now: a system whose addresses nobody has got is nobody's.
+    stage.leave();
+    Ok(())
 }
 
 /// Runs `docker down`.

@@ -276,7 +276,7 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         .env("PATH", path);
     ctx.say("A Debian root file system for the stand-ins (half a minute)");
     ctx.show(&step);
-    run::stream(ctx, &step, |line| eprintln!("{line}"))?;
+    run::stream(ctx, &step, |line| ctx.line(line))?;
     packages::remove(&tar)?;
     fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
 }

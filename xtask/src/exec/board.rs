@@ -1,11 +1,11 @@
 //! Several builds, one view: on a terminal a line each that is drawn anew,
 //! elsewhere plain lines with the name in front.
 
-use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, draw};
+use crate::model::text;
 
 /// The view.
 pub struct Board {
@@ -32,7 +32,7 @@ impl Board {
             rows: Mutex::new(rows),
         };
         if board.terminal {
-            eprint!("{}", "\n".repeat(names.len()));
+            draw(&"\n".repeat(names.len()));
         }
         board
     }
@@ -50,7 +50,7 @@ impl Board {
     fn show(&self, name: &str, line: &str, done: bool) {
         let mut rows = self.rows();
         if !self.terminal {
-            eprintln!("{name:width$} │ {line}", width = self.width);
+            draw(&format!("{name:width$} │ {}\n", text::line(line, false), width = self.width));
             return;
         }
         let Some(row) = rows.iter_mut().find(|row| row.name == name) else { return };
@@ -69,12 +69,10 @@ impl Board {
         for row in rows {
             let mark = if row.done { '■' } else { '▸' };
             let seconds = self.started.elapsed().as_secs();
-            let text: String = row.text.chars().filter(|c| !c.is_control()).take(78 - self.width.min(40)).collect();
+            let text: String = text::line(&row.text, false).chars().take(78 - self.width.min(40)).collect();
             out.push_str(&format!("\r\x1b[2K{mark} {:width$} {seconds:>4} s  {text}\n", row.name, width = self.width));
         }
-        let mut stderr = std::io::stderr().lock();
-        let _ = stderr.write_all(out.as_bytes());
-        let _ = stderr.flush();
+        draw(&out);
     }
 
     fn rows(&self) -> MutexGuard<'_, Vec<Row>> {

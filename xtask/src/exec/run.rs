@@ -116,7 +116,9 @@ fn text(bytes: &[u8]) -> String {
 /// itself, so that its own progress display works.
 pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     ctx.show(step);
-    if ctx.terminal && std::io::stderr().is_terminal() {
+    // What runs in a container writes what it likes: line by line, then.
+    let is_ours = step.tool != "docker" || step.args.first().is_some_and(|verb| verb == "buildx");
+    if is_ours && ctx.terminal && std::io::stderr().is_terminal() {
         interrupt::check()?;
         let handle =
             expression(ctx, step).stdout_to_stderr().start().with_context(|| format!("could not run `{step}`"))?;
@@ -129,7 +131,10 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
         };
         return finish(step, status, "");
     }
-    stream(ctx, step, |line| eprintln!("{line}"))
+    if step.args.windows(2).any(|pair| pair == ["--progress", "rawjson"]) {
+        return stream(ctx, step, |line| ctx.json_line(line));
+    }
+    stream(ctx, step, |line| ctx.line(line))
 }
 
 /// Runs a command and hands each line of its output to `sink`, stdout and

@@ -22,6 +22,7 @@ pub mod place;
 pub mod platform;
 pub mod reference;
 pub mod tally;
+pub mod text;
 pub mod verdict;
 pub mod workflow;
 pub mod yaml;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::model::text::{harmless, is_obeyed};
+
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -106,10 +108,29 @@ impl fmt::Display for Step {
 }
 
 /// Quotes a word for a shell, and only where it must be: `K=V` as an argument
-/// is read as it stands.
+/// is read as it stands. What a terminal or a log would obey is written by its
+/// code, which bash, zsh, ksh and busybox read back.
 pub fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { Cow::Borrowed(word) } else { shell_words::quote(word) }
+    if !word.is_empty() && !word.starts_with(':') && word.chars().all(plain) {
+        return Cow::Borrowed(word);
+    }
+    if harmless(word) == word && !word.contains('\n') {
+        return shell_words::quote(word);
+    }
+    let mut quoted = String::from("$'");
+    for c in word.chars() {
+        match c {
+            '\n' => quoted.push_str("\\n"),
+            '\\' | '\'' => quoted.extend(['\\', c]),
+            '[' | ':' => quoted.push_str(&format!("\\x{:02x}", c as u32)),
+            _ if is_obeyed(c) => {
+                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| quoted.push_str(&format!("\\x{byte:02x}")));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    Cow::Owned(quoted + "'")
 }
 
 /// Commands in order, and those that run at the end whatever happened.
@@ -139,5 +160,24 @@ mod tests {
         let step = Step::new("docker").args(["run", "a b", "it's", "$HOME", ""]).env("K", "x y");
         let words = shell_words::split(&step.to_string()).unwrap();
         assert_eq!(words, ["K=x y", "docker", "run", "a b", "it's", "$HOME", ""]);
+    }
+
+    #[test]
+    fn what_a_log_would_obey_is_written_by_its_code() {
+        for (word, expected) in [
+            ("a:b", "a:b"),
+            ("\x1b[31mit's", "$'\\x1b\\x5b31mit\\'s'"),
+            ("\u{202e}\\n", "$'\\xe2\\x80\\xae\\\\n'"),
+            ("a\n::error::x", "$'a\\n\\x3a\\x3aerror\\x3a\\x3ax'"),
+            ("::error::x", "$'\\x3a\\x3aerror\\x3a\\x3ax'"),
+            ("##[error]x", "$'##\\x5berror]x'"),
+        ] {
+            assert_eq!(quote(word), expected);
+        }
+        let words = ["\x1b[31mit's", "\u{202e}\\n\n\r\t\\'", "##[error]ü", "::x\u{200d}", "\\x41", "::", "$'x'"];
+        let line = Step::new("printf").arg("%s|").args(words).to_string();
+        assert_eq!(harmless(&line), line);
+        let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), words.map(|word| format!("{word}|")).concat());
     }
 }

@@ -14,17 +14,21 @@ use crate::model::finding::Finding;
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let found = findings(ctx, project)?;
-    ctx.result(&serde_json::json!({ "findings": found }), || match lines(ctx, &found) {
-        lines if lines.is_empty() => "nothing is wrong".into(),
-        lines => lines.join("\n"),
-    })?;
+    if ctx.format == Format::Github && !found.is_empty() {
+        ctx.commands(&found.iter().map(annotation).collect::<Vec<_>>())?;
+    } else {
+        ctx.result(&serde_json::json!({ "findings": found }), || match lines(&found) {
+            lines if lines.is_empty() => "nothing is wrong".into(),
+            lines => lines.join("\n"),
+        })?;
+    }
     none(&found)
 }
 
 /// The same as a test: what is wrong goes to stderr.
 pub fn nothing_is_wrong(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let found = findings(ctx, project)?;
-    lines(ctx, &found).iter().for_each(|line| ctx.say(line));
+    lines(&found).iter().for_each(|line| ctx.say(line));
     none(&found)
 }
 
@@ -42,11 +46,12 @@ fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
     Ok(found)
 }
 
-fn lines(ctx: &Ctx, found: &[Finding]) -> Vec<String> {
-    let line = |Finding { file, line, message, help }: &Finding| match ctx.format {
-        Format::Github => github::error_at(file, *line, &format!("{message}\nhelp: {help}")),
-        _ => format!("{file}:{line}: {message}\n  help: {help}"),
-    };
+fn annotation(found: &Finding) -> github::Command {
+    github::error_at(&found.file, found.line, &format!("{}\nhelp: {}", found.message, found.help))
+}
+
+fn lines(found: &[Finding]) -> Vec<String> {
+    let line = |Finding { file, line, message, help }: &Finding| format!("{file}:{line}: {message}\n  help: {help}");
     found.iter().map(line).collect()
 }
 

@@ -220,7 +220,7 @@ fn to_github(ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>], result: &Pl
     github::output(ctx, &outputs)?;
     github::summary(ctx, &report::markdown(outcome, verdicts))?;
     if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt) {
-        println!("{}", github::warning(&format!("everything is affected: {}", cause.text)));
+        ctx.commands(&[github::warning(&format!("everything is affected: {}", cause.text))])?;
     }
     Ok(())
 }

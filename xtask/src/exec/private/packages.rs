@@ -301,7 +301,7 @@ pub fn fetch(ctx: &Ctx, folder: &Folder, names: &[&str], newer: bool, into: &str
 
 fn show(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     ctx.show(step);
-    run::stream(ctx, step, |line| eprintln!("{line}")).map_err(|error| {
+    run::stream(ctx, step, |line| ctx.line(line)).map_err(|error| {
         let said = fault::said(&error);
         if ["NO_PUBKEY", "EXPKEYSIG", "is not signed"].iter().any(|sign| said.contains(sign)) {
             return anyhow::Error::from(
