@@ -3,6 +3,7 @@
 pub mod api;
 pub mod ask;
 pub mod bases;
+pub mod beside;
 pub mod board;
 pub mod checkout;
 pub mod child;
@@ -13,6 +14,7 @@ pub mod github;
 pub mod http;
 pub mod input;
 pub mod interrupt;
+pub mod layers;
 pub mod private;
 pub mod run;
 pub mod scene;

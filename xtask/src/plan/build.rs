@@ -73,31 +73,69 @@ pub struct Request {
     pub progress: Option<String>,
     /// Where buildx writes the digest for us to read.
     pub metadata_file: Option<Utf8PathBuf>,
+    /// Where this run makes the archive and the cache; none: nobody runs it.
+    pub beside: Beside,
 }
 
-/// The build, then what makes its files whole; `finally` removes half-made ones.
+/// Where something is made until it is whole.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The archive.
+    pub archive: Option<Utf8PathBuf>,
+    /// The local cache.
+    pub cache: Option<Utf8PathBuf>,
+}
+
+/// All that a build does. What is half-made is removed at the end, whatever
+/// happened.
 pub fn plan(request: &Request) -> Plan {
-    let mut plan = Plan::default();
-    if let Cache::Local(dir) = &request.cache {
-        plan.steps.push(Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]));
-    }
-    plan.steps.push(buildx(request));
-    if let Output::Oci(file) = &request.output {
-        let half = partial(file);
-        plan.steps.push(Step::new("mv").args([half.as_str(), file.as_str()]));
-        plan.finally.push(Step::new("rm").args(["-f", half.as_str()]));
-    }
-    if let Cache::Local(dir) = &request.cache {
-        let new = partial(dir);
-        plan.steps.push(Step::new("rm").args(["-rf", dir.as_str()]));
-        plan.steps.push(Step::new("mv").args([new.as_str(), dir.as_str()]));
-        plan.finally.push(Step::new("rm").args(["-rf", new.as_str()]));
+    let mut plan = image(request);
+    if let Some(Plan { steps, finally }) = keep(request) {
+        plan.steps.extend(steps);
+        plan.finally.extend(finally);
     }
     plan
 }
 
+/// The image.
+pub fn image(request: &Request) -> Plan {
+    let mut plan = Plan { steps: vec![buildx(request)], finally: Vec::new() };
+    if let Output::Oci(file) = &request.output {
+        let new = new_archive(request, file);
+        plan.steps.push(Step::new("mv").args([new.as_str(), file.as_str()]));
+        plan.finally.push(Step::new("rm").args(["-f", new.as_str()]));
+    }
+    plan
+}
+
+/// The layer cache, by a second build: that finds everything in the builder and
+/// only writes, and when it fails the image is there all the same.
+pub fn keep(request: &Request) -> Option<Plan> {
+    let to = match &request.cache {
+        Cache::None => return None,
+        Cache::Local(dir) => format!("type=local,dest={},mode=max", new_cache(request, dir)),
+        Cache::Registry(image) => format!("type=registry,ref={image},mode=max,image-manifest=true,oci-mediatypes=true"),
+        Cache::Gha(scope) => format!("type=gha,scope={scope},mode=max"),
+    };
+    let mut plan = Plan { steps: vec![compose(request, Some(&to))], finally: Vec::new() };
+    if let Cache::Local(dir) = &request.cache {
+        let new = new_cache(request, dir);
+        plan.steps.insert(0, Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]));
+        // BuildKit writes the index last. Never the old one away for a half one.
+        let swap = "test -s \"$1/index.json\" && rm -rf \"$2\" && mv \"$1\" \"$2\"";
+        plan.steps.push(Step::new("sh").args(["-c", swap, "sh", new.as_str(), dir.as_str()]));
+        plan.finally.push(Step::new("rm").args(["-rf", new.as_str()]));
+    }
+    Some(plan)
+}
+
 /// The one command.
 pub fn buildx(request: &Request) -> Step {
+    compose(request, None)
+}
+
+/// The command for the image, or for what keeps its cache.
+fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     // Exhaustive: a new field must be thought of here.
     let Request {
         dockerfile,
@@ -119,6 +157,7 @@ pub fn buildx(request: &Request) -> Step {
         builder,
         progress,
         metadata_file,
+        beside: _,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step::new("docker")
@@ -127,51 +166,51 @@ pub fn buildx(request: &Request) -> Step {
         .arg("--provenance=false")
         .each("--builder", builder)
         .args(["--file", dockerfile.as_str()])
-        .each("--target", target)
-        .each("--tag", tags.iter().map(Reference::as_str))
-        .each("--label", labels.iter().chain(run_labels).map(|(key, value)| format!("{key}={value}")))
-        .each("--annotation", annotations);
+        .each("--target", target);
+    if cache_to.is_none() {
+        step = step
+            .each("--tag", tags.iter().map(Reference::as_str))
+            .each("--label", labels.iter().chain(run_labels).map(|(key, value)| format!("{key}={value}")))
+            .each("--annotation", annotations);
+    }
     if !platforms.is_empty() {
         let list = platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(",");
         step = step.args(["--platform", &list]);
     }
-    step = match output {
-        Output::Load => step.arg("--load"),
+    step = match (cache_to, output) {
+        (Some(_), _) => step.args(["--output", "type=cacheonly"]),
+        (None, Output::Load) => step.arg("--load"),
         // OCI media types: Docker's own have no room for annotations.
-        Output::Push => step.args(["--output", "type=image,push=true,oci-mediatypes=true"]),
-        Output::Oci(file) => step.args(["--output", &format!("type=oci,dest={}", partial(file))]),
+        (None, Output::Push) => step.args(["--output", "type=image,push=true,oci-mediatypes=true"]),
+        (None, Output::Oci(file)) => step.args(["--output", &format!("type=oci,dest={}", new_archive(request, file))]),
     };
-    if *no_cache {
+    // The image's build has just looked everything up and made it anew.
+    if *no_cache && cache_to.is_none() {
         step = step.arg("--no-cache");
     }
-    if *pull {
+    if *pull && cache_to.is_none() {
         step = step.arg("--pull");
     }
-    let (from, to) = match cache {
-        Cache::None => (None, None),
-        Cache::Local(dir) => {
-            (Some(format!("type=local,src={dir}")), Some(format!("type=local,dest={},mode=max", partial(dir))))
-        }
-        Cache::Registry(image) => (
-            Some(format!("type=registry,ref={image}")),
-            Some(format!("type=registry,ref={image},mode=max,image-manifest=true,oci-mediatypes=true")),
-        ),
-        Cache::Gha(scope) => {
-            (Some(format!("type=gha,scope={scope}")), Some(format!("type=gha,scope={scope},mode=max")))
-        }
+    let cache_from = match cache {
+        Cache::None => None,
+        Cache::Local(dir) => Some(format!("type=local,src={dir}")),
+        Cache::Registry(image) => Some(format!("type=registry,ref={image}")),
+        Cache::Gha(scope) => Some(format!("type=gha,scope={scope}")),
     };
-    step.each("--cache-from", from.filter(|_| !no_cache))
-        // A cache that can't be written is no reason to fail a build.
-        .each("--cache-to", to.map(|to| format!("{to},ignore-error=true")))
+    step.each("--cache-from", cache_from.filter(|_| !no_cache))
+        .each("--cache-to", cache_to)
         .each("--build-arg", build_args)
         .each("--secret", secrets)
         .each("--build-context", bases.iter().filter_map(bound))
         .each("--progress", progress)
-        .each("--metadata-file", metadata_file.iter().map(|file| file.as_str()))
+        .each("--metadata-file", metadata_file.iter().filter(|_| cache_to.is_none()).map(|file| file.as_str()))
         .arg(context.as_str())
 }
 
-/// Where something is written until it is whole.
-fn partial(path: &Utf8Path) -> Utf8PathBuf {
-    format!("{path}.partial").into()
+fn new_archive(request: &Request, file: &Utf8Path) -> Utf8PathBuf {
+    request.beside.archive.clone().unwrap_or_else(|| format!("{file}.partial").into())
+}
+
+fn new_cache(request: &Request, dir: &Utf8Path) -> Utf8PathBuf {
+    request.beside.cache.clone().unwrap_or_else(|| format!("{dir}.partial").into())
 }

@@ -6,19 +6,21 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cmd::build::current::{self, Known};
+use crate::cmd::build::places::Places;
 use crate::cmd::build::{explain::explain, request};
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
+use crate::exec::layers::Marker;
 use crate::exec::worktree::Moment;
-use crate::exec::{bases, files, run};
+use crate::exec::{bases, files};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
-use crate::plan::build::{Cache, Output, Request, plan};
+use crate::plan::build::{Output, Request, image};
 use crate::plan::step::Step;
 
 /// What there is now.
@@ -33,6 +35,8 @@ pub struct Built {
     seconds: f64,
     outcome: &'static str,
     fingerprint: Option<Fingerprint>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// A build that only waits to be run.
@@ -92,17 +96,27 @@ impl<'a> Job<'a> {
         if let Some(id) = current::reuse(self.engine, self.project, self.service, &request)? {
             return self.built("up-to-date", Some(id), started);
         }
-        let mut digest = self.build(&request, &build)?;
+        let ctx = &self.engine.ctx;
+        let here = [Platform::of_this_machine()];
+        let platforms = if request.platforms.is_empty() { &here[..] } else { &request.platforms };
+        let marker = Marker::new(&self.project.name, &self.service.name, platforms);
+        let places = Places::claim(ctx, &request, marker)?;
+        let mut digest = self.build(&request, &places, &build)?;
         if let Some(known) = &self.known {
-            current::remember(&self.engine.ctx, self.project, self.service, &request.bases, &known.fingerprint);
+            current::remember(ctx, self.project, self.service, &request.bases, &known.fingerprint);
         }
+        let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
         // What changed while it was built may be in it or not.
         if request.labels != self.request.labels && self.is_touched() && self.known_now().ok() != self.known {
-            self.engine.ctx.say("note: files changed during the build: the image won't be taken for up to date");
-            digest = self.build(&self.request, &build)?;
-            return Ok(Built { fingerprint: None, ..self.built("built", digest, started)? });
+            ctx.say("note: files changed during the build: the image won't be taken for up to date");
+            digest = self.build(&self.request, &places, &build)?;
+            fingerprint = None;
         }
-        self.built("built", digest, started)
+        let lost = places.keep_cache(ctx, &request, build)?;
+        let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
+        warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
+        let warnings = warnings.into_iter().collect();
+        Ok(Built { fingerprint, warnings, ..self.built("built", digest, started)? })
     }
 
     fn is_touched(&self) -> bool {
@@ -123,22 +137,26 @@ impl<'a> Job<'a> {
         request
     }
 
-    fn build(&self, request: &Request, build: &impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Option<String>> {
+    fn build(
+        &self,
+        request: &Request,
+        places: &Places,
+        build: &impl Fn(&Step) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<String>> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
-        let _lock = match &request.cache {
-            Cache::Local(dir) => {
-                Some(files::lock(ctx, format!("{dir}.lock").as_str().into(), "another build uses this cache")?)
+        let metadata_file = Some(metadata.path().to_owned());
+        let request = Request { metadata_file, beside: places.beside(ctx), ..request.clone() };
+        let act = |step: &Step| match step.tool.as_str() {
+            "docker" => steadily(ctx, step, build),
+            _ => {
+                ctx.show(step);
+                places.put_archive()
             }
-            _ => None,
         };
-        let request = Request { metadata_file: Some(metadata.path().to_owned()), ..request.clone() };
-        run::plan(
-            &plan(&request),
-            |step| if step.tool == "docker" { steadily(ctx, step, build) } else { run::run(ctx, step) },
-            |step| drop(run::tidy(ctx, step)),
-        )
-        .map_err(|error| explain(self.engine, self.service, error))?;
+        // What is half-made goes with the place where it is made.
+        let built = image(&request).steps.iter().try_for_each(act);
+        built.map_err(|error| explain(self.engine, self.service, error))?;
         let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;
         Ok(answer["containerimage.digest"].as_str().map(str::to_owned))
     }
@@ -161,6 +179,7 @@ impl<'a> Job<'a> {
             seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             outcome,
             fingerprint: self.known.as_ref().map(|known| known.fingerprint.clone()),
+            warnings: Vec::new(),
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod current;
 mod explain;
 mod job;
+mod places;
 pub mod request;
 mod several;
 

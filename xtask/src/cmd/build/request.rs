@@ -7,12 +7,13 @@ use crate::cli::{BuildArgs, CacheKind, Progress};
 use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
+use crate::exec::layers::Marker;
 use crate::exec::{checkout, run};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Tag, reference};
-use crate::plan::build::{Cache, Output, Request};
+use crate::plan::build::{Beside, Cache, Output, Request};
 use crate::plan::step::Step;
 
 /// All that can be known before the engine is asked.
@@ -71,6 +72,7 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         builder: args.builder.clone(),
         progress,
         metadata_file: None,
+        beside: Beside::default(),
     })
 }
 
@@ -121,15 +123,15 @@ fn cache(
 ) -> anyhow::Result<Cache> {
     let here = [Platform::of_this_machine()];
     let platforms = if platforms.is_empty() { &here[..] } else { platforms };
-    let slug = platforms.iter().map(Platform::slug).collect::<Vec<_>>().join("_");
-    // One cache a service and platform: shared ones overwrite each other.
-    let scope = format!("{}-{slug}", service.name);
+    // One cache per service and platform: shared ones overwrite each other.
+    let marker = Marker::new(&project.name, &service.name, platforms);
+    let slug = &marker.platforms;
     Ok(match args.cache {
         CacheKind::None => Cache::None,
-        CacheKind::Gha => Cache::Gha(scope),
+        CacheKind::Gha => Cache::Gha(format!("{}-{slug}", service.name)),
         CacheKind::Local => {
             let dir = args.cache_dir.clone().unwrap_or_else(|| cache_root(ctx, project));
-            Cache::Local(dir.join(scope))
+            Cache::Local(dir.join(marker.folder()))
         }
         CacheKind::Registry => {
             let registry = match &args.registry {

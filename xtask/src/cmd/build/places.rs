@@ -1,0 +1,122 @@
+//! The files that a build leaves beside the image: an archive, a local cache.
+//! One run at a time writes each, and it is whole or it is the old one.
+
+use camino::Utf8Path;
+
+use crate::ctx::Ctx;
+use crate::exec::beside::Claim;
+use crate::exec::interrupt;
+use crate::exec::layers::Marker;
+use crate::fault::{self, Fault};
+use crate::plan::build::{Beside, Cache, Output, Request, keep};
+use crate::plan::step::Step;
+
+/// The right to write them.
+pub struct Places {
+    archive: Option<Claim>,
+    cache: Option<(Claim, Marker)>,
+}
+
+impl Places {
+    /// Waits for other runs that write the same; always in this order, so that
+    /// no two wait for each other.
+    pub fn claim(ctx: &Ctx, request: &Request, marker: Marker) -> anyhow::Result<Self> {
+        let archive = match &request.output {
+            Output::Oci(file) => Some(archive(ctx, file)?),
+            _ => None,
+        };
+        let cache = match &request.cache {
+            Cache::Local(dir) => {
+                let claim = Claim::new(ctx, dir)?;
+                check_cache(&ctx.root.join(dir), &marker)?;
+                Some((claim, marker))
+            }
+            _ => None,
+        };
+        Ok(Self { archive, cache })
+    }
+
+    /// Where a build makes them; from the root, where it lies below: BuildKit
+    /// takes no cache by a path that has letters outside of ASCII.
+    pub fn beside(&self, ctx: &Ctx) -> Beside {
+        let from_root = |claim: &Claim| {
+            let new = claim.new_one();
+            new.strip_prefix(&ctx.root).unwrap_or(new).to_owned()
+        };
+        Beside {
+            archive: self.archive.as_ref().map(from_root),
+            cache: self.cache.as_ref().map(|(claim, _)| from_root(claim)),
+        }
+    }
+
+    /// The archive is whole.
+    pub fn put_archive(&self) -> anyhow::Result<()> {
+        self.archive.as_ref().map_or(Ok(()), Claim::put)
+    }
+
+    /// Keeps the layer cache of what was just built. The image is there: what
+    /// goes wrong here is said and no failure.
+    pub fn keep_cache(
+        &self,
+        ctx: &Ctx,
+        request: &Request,
+        build: impl Fn(&Step) -> anyhow::Result<()>,
+    ) -> Result<Option<String>, Fault> {
+        let request = Request { beside: self.beside(ctx), ..request.clone() };
+        let Some(plan) = keep(&request) else { return Ok(None) };
+        let act = |step: &Step| match (step.tool.as_str(), &self.cache) {
+            ("docker", _) => build(step),
+            // What this line says, looking closer.
+            ("sh", Some((claim, marker))) => {
+                ctx.show(step);
+                marker.seal(claim.new_one())?;
+                claim.put()
+            }
+            _ => Ok(()),
+        };
+        let Err(error) = plan.steps.iter().try_for_each(act) else { return Ok(None) };
+        interrupt::check()?;
+        let last = fault::said(&error).lines().rev().find_map(|line| line.strip_prefix("ERROR: "));
+        Ok(Some(last.map_or_else(|| format!("{error:#}"), str::to_owned)))
+    }
+}
+
+fn archive(ctx: &Ctx, file: &Utf8Path) -> anyhow::Result<Claim> {
+    if ctx.root.join(file).is_dir() {
+        return Err(fault::usage(format!("--output oci={file}: that is a folder; expected the path of a file")).into());
+    }
+    Claim::new(ctx, file)
+}
+
+/// Refuses a folder that somebody else may need: it would be replaced.
+fn check_cache(dir: &Utf8Path, marker: &Marker) -> Result<(), Fault> {
+    if dir.symlink_metadata().is_err() || Marker::of(dir).as_ref() == Some(marker) {
+        return Ok(());
+    }
+    let whose = match Marker::of(dir) {
+        Some(other) => format!("the layer cache of project `{}`", other.project),
+        None => "no layer cache of ours".to_owned(),
+    };
+    Err(fault::usage(format!("{dir} is {whose}, and a layer cache of `{}` is expected there", marker.service))
+        .help("remove it if nobody needs it, or name another folder: `--cache-dir DIR`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::files::Temporary;
+
+    #[test]
+    fn a_cache_is_kept_where_nothing_is_or_its_own_predecessor() {
+        let marker = |project: &str| Marker::new(project, "web", &["linux/amd64".parse().unwrap()]);
+        let folder = Temporary::new(&marker("demo").folder()).unwrap();
+        let dir = folder.path();
+        assert!(check_cache(dir, &marker("demo")).is_ok());
+        std::fs::create_dir(dir).unwrap();
+        let why = |marker: &Marker| check_cache(dir, marker).unwrap_err().to_string();
+        assert!(why(&marker("demo")).contains("no layer cache of ours"));
+        std::fs::write(dir.join("xtask-cache.json"), serde_json::to_string(&marker("demo")).unwrap()).unwrap();
+        assert!(check_cache(dir, &marker("demo")).is_ok());
+        assert!(why(&marker("other")).contains("of project `demo`"));
+    }
+}

@@ -1,0 +1,152 @@
+//! What is written beside its place and moved there when it is whole, by one
+//! run at a time: an archive, a cache. Whatever happens, there is the old one
+//! or the new one, and nothing half-made is left.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::ctx::Ctx;
+use crate::exec::files::{self, Temporary};
+use crate::fault;
+
+/// The right to put something at a place, and where to make it.
+#[derive(Debug)]
+pub struct Claim {
+    place: Utf8PathBuf,
+    beside: Temporary,
+    lock: Utf8PathBuf,
+    _held: File,
+}
+
+impl Claim {
+    /// Waits until no other run makes the same, and removes what killed runs
+    /// left there.
+    pub fn new(ctx: &Ctx, place: &Utf8Path) -> anyhow::Result<Self> {
+        let place = ctx.root.join(place);
+        let name = place.file_name().ok_or_else(|| fault::usage(format!("{place} is no name for a file")))?;
+        let lock = place.with_file_name(format!(".{name}.xtask-lock"));
+        let held = files::lock(ctx, &lock, &format!("another run makes {place}"))?;
+        match Temporary::beside(&place) {
+            Ok(beside) => Ok(Self { place, beside, lock, _held: held }),
+            Err(error) => {
+                let _ = fs::remove_file(&lock);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it is made.
+    pub fn new_one(&self) -> &Utf8Path {
+        self.beside.path()
+    }
+
+    /// Puts what is whole in its place. A folder can't take the place of
+    /// another in one step, so the old one steps aside, and comes back if the
+    /// new one can't.
+    pub fn put(&self) -> anyhow::Result<()> {
+        let (new, place) = (self.new_one(), &self.place);
+        let failed = || format!("could not move {new} to {place}");
+        if !new.is_dir() {
+            return fs::rename(new, place).with_context(failed);
+        }
+        let aside = new.with_file_name("the old one");
+        let had_old = match fs::rename(place, &aside) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(failed),
+        };
+        let moved = fs::rename(new, place);
+        if had_old && moved.is_err() {
+            let _ = fs::rename(&aside, place);
+        }
+        moved.with_context(failed)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // While it is held: who waits for it sees that it went, and makes another.
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn ctx() -> Ctx {
+        Ctx {
+            root: "/".into(),
+            env: Default::default(),
+            format: Default::default(),
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: Vec::new(),
+        }
+    }
+
+    fn names(dir: &Utf8Path) -> Vec<String> {
+        let entries = dir.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned());
+        let mut names: Vec<String> = entries.filter(|name| name != ".run").collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn runs_that_make_the_same_do_it_one_after_the_other() {
+        let folder = Temporary::new("out.tar").unwrap();
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..5 {
+                        let claim = Claim::new(&ctx(), folder.path()).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        fs::write(claim.new_one(), format!("{round}")).unwrap();
+                        claim.put().unwrap();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(names(folder.path().parent().unwrap()), ["out.tar"]);
+    }
+
+    #[test]
+    fn what_is_not_put_in_its_place_leaves_nothing() {
+        let folder = Temporary::new("out.tar").unwrap();
+        fs::write(folder.path(), "old").unwrap();
+        let claim = Claim::new(&ctx(), folder.path()).unwrap();
+        fs::write(claim.new_one(), "half").unwrap();
+        drop(claim);
+        assert_eq!(names(folder.path().parent().unwrap()), ["out.tar"]);
+        assert_eq!(fs::read_to_string(folder.path()).unwrap(), "old");
+        assert!(Claim::new(&ctx(), "/".into()).is_err());
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_another_or_leaves_it() {
+        let folder = Temporary::new("cache").unwrap();
+        let (place, dir) = (folder.path(), folder.path().parent().unwrap());
+        let make = |name: &str| {
+            let claim = Claim::new(&ctx(), place).unwrap();
+            fs::create_dir_all(claim.new_one().join(name)).unwrap();
+            claim
+        };
+        make("first").put().unwrap();
+        assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["first".to_owned()]));
+        make("second").put().unwrap();
+        assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["second".to_owned()]));
+        // Something in the way: it is the old one that stays.
+        let claim = make("third");
+        fs::create_dir_all(claim.new_one().with_file_name("the old one").join("full")).unwrap();
+        assert!(claim.put().is_err());
+        drop(claim);
+        assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["second".to_owned()]));
+    }
+}

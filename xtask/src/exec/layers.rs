@@ -1,0 +1,197 @@
+//! The folders of `--cache local`: whose they are, and whether they are whole.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::exec::files;
+use crate::fault;
+use crate::model::platform::Platform;
+
+/// The file in such a folder that says whose it is. It is written last, into a
+/// folder that is whole.
+const MARKER: &str = "xtask-cache.json";
+
+/// What a layer cache is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {
+    what: String,
+    /// The project's name.
+    pub project: String,
+    /// The service's.
+    pub service: String,
+    /// The platforms, as one part of a file name.
+    pub platforms: String,
+}
+
+impl Marker {
+    /// That of a service for these platforms.
+    pub fn new(project: &str, service: &str, platforms: &[Platform]) -> Self {
+        let platforms = platforms.iter().map(Platform::slug).collect::<Vec<_>>().join("_");
+        Self {
+            what: "a layer cache of cargo xtask".to_owned(),
+            project: project.to_owned(),
+            service: service.to_owned(),
+            platforms,
+        }
+    }
+
+    /// The name of the folder. No service has an `@`, so no two share one.
+    pub fn folder(&self) -> String {
+        format!("{}@{}", self.service, self.platforms)
+    }
+
+    /// Of what a folder is the cache, if it is ours: a folder of this user's,
+    /// with the name that the marker in it says.
+    pub fn of(dir: &Utf8Path) -> Option<Self> {
+        let file = dir.join(MARKER);
+        let folder = dir.symlink_metadata().ok()?;
+        if !folder.is_dir() || folder.uid() != files::user() {
+            return None;
+        }
+        let marker: Self = serde_json::from_str(&files::read(&file)?).ok()?;
+        (marker.what == Self::new("", "", &[]).what && dir.file_name() == Some(&marker.folder())).then_some(marker)
+    }
+
+    /// Writes it into a folder that has just been made, if that is whole.
+    pub fn seal(&self, dir: &Utf8Path) -> anyhow::Result<()> {
+        whole(dir).map_err(|why| fault::failed(format!("the new cache is not whole: {why}")))?;
+        files::write(&dir.join(MARKER), serde_json::to_string(self)? + "\n")
+    }
+}
+
+/// All layer caches of ours below a folder, by their markers.
+pub fn all(root: &Utf8Path) -> Vec<(Utf8PathBuf, Marker)> {
+    let entries = root.read_dir_utf8().into_iter().flatten().flatten();
+    let mut found: Vec<_> =
+        entries.filter_map(|entry| Some((entry.path().to_owned(), Marker::of(entry.path())?))).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Whether all is there that a layer cache's index names; else what is not.
+fn whole(dir: &Utf8Path) -> Result<(), String> {
+    let read = |path: &Utf8Path| -> Result<Value, String> {
+        let text = fs::read_to_string(dir.join(path)).map_err(|error| format!("{path}: {error}"))?;
+        serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
+    };
+    let mut count = 0;
+    let top = read("index.json".into())?;
+    for manifest in descriptors(&top) {
+        let blob = blob(dir, manifest)?;
+        for layer in descriptors(&read(&blob)?) {
+            self::blob(dir, layer)?;
+            count += 1;
+        }
+    }
+    if count == 0 { Err("it has no layers".to_owned()) } else { Ok(()) }
+}
+
+fn descriptors(manifest: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["manifests", "layers"].iter().filter_map(|key| manifest[key].as_array()).flatten();
+    lists.chain(manifest.get("config"))
+}
+
+/// The file of a descriptor, if it is there with all of its bytes.
+fn blob(dir: &Utf8Path, descriptor: &Value) -> Result<Utf8PathBuf, String> {
+    let digest = descriptor["digest"].as_str().unwrap_or_default();
+    let (kind, hash) = digest.split_once(':').unwrap_or_default();
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_word(kind) || !is_word(hash) {
+        return Err(format!("`{digest}` is not a digest"));
+    }
+    let path = Utf8PathBuf::from(format!("blobs/{kind}/{hash}"));
+    let length = dir.join(&path).metadata().map_err(|error| format!("{path}: {error}"))?.len();
+    match descriptor["size"].as_u64() {
+        Some(size) if size == length => Ok(path),
+        size => Err(format!("{path} has {length} bytes of {}", size.unwrap_or(0))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::files::Temporary;
+    use serde_json::json;
+
+    fn marker() -> Marker {
+        Marker::new("demo", "web", &["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()])
+    }
+
+    /// A cache of one layer.
+    fn cache(dir: &Utf8Path) {
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(blobs.join("aa"), "layer").unwrap();
+        fs::write(blobs.join("bb"), "{}").unwrap();
+        let manifest =
+            json!({ "manifests": [{ "digest": "sha256:aa", "size": 5 }, { "digest": "sha256:bb", "size": 2 }] });
+        fs::write(blobs.join("cc"), manifest.to_string()).unwrap();
+        let index = json!({ "manifests": [{ "digest": "sha256:cc", "size": manifest.to_string().len() }] });
+        fs::write(dir.join("index.json"), index.to_string()).unwrap();
+    }
+
+    #[test]
+    fn a_cache_is_whole_with_every_byte_and_else_it_is_not() {
+        type Damage = fn(&Utf8Path);
+        let damages: [(&str, Damage); 7] = [
+            ("index.json", |dir| fs::remove_file(dir.join("index.json")).unwrap()),
+            ("index.json", |dir| fs::write(dir.join("index.json"), "").unwrap()),
+            ("no layers", |dir| fs::write(dir.join("index.json"), r#"{"manifests":[]}"#).unwrap()),
+            ("blobs/sha256/cc", |dir| fs::remove_file(dir.join("blobs/sha256/cc")).unwrap()),
+            ("blobs/sha256/aa", |dir| fs::remove_file(dir.join("blobs/sha256/aa")).unwrap()),
+            ("4 bytes of 5", |dir| fs::write(dir.join("blobs/sha256/aa"), "laye").unwrap()),
+            ("not a digest", |dir| {
+                let bad = r#"{"manifests":[{"digest":"sha256:../../x","size":1}]}"#;
+                fs::write(dir.join("index.json"), bad).unwrap();
+            }),
+        ];
+        for (expected, damage) in damages {
+            let folder = Temporary::new(&marker().folder()).unwrap();
+            cache(folder.path());
+            damage(folder.path());
+            let why = marker().seal(folder.path()).unwrap_err().to_string();
+            assert!(why.contains(expected), "{expected}: {why}");
+            assert_eq!(Marker::of(folder.path()), None);
+        }
+        let folder = Temporary::new(&marker().folder()).unwrap();
+        cache(folder.path());
+        marker().seal(folder.path()).unwrap();
+        assert_eq!(Marker::of(folder.path()), Some(marker()));
+    }
+
+    #[test]
+    fn only_a_folder_with_our_marker_and_its_own_name_is_ours() {
+        let folder = Temporary::new(&marker().folder()).unwrap();
+        let dir = folder.path();
+        let root = dir.parent().unwrap();
+        cache(dir);
+        assert_eq!(all(root), Vec::new());
+        marker().seal(dir).unwrap();
+        assert_eq!(all(root), vec![(dir.to_owned(), marker())]);
+        // A copy under another name, a link to it, and what somebody else wrote.
+        std::os::unix::fs::symlink(dir, root.join("web@linux-amd64")).unwrap();
+        fs::create_dir(root.join("other")).unwrap();
+        fs::copy(dir.join(MARKER), root.join("other").join(MARKER)).unwrap();
+        for (name, text) in
+            [("a@b", "{}"), ("c@d", "not JSON"), ("e@f", r#"{"what":"x","project":"","service":"e","platforms":"f"}"#)]
+        {
+            fs::create_dir(root.join(name)).unwrap();
+            fs::write(root.join(name).join(MARKER), text).unwrap();
+        }
+        assert_eq!(all(root), vec![(dir.to_owned(), marker())]);
+        assert_eq!(all(&root.join("nowhere")), Vec::new());
+    }
+
+    #[test]
+    fn two_services_never_share_a_folder() {
+        let amd64 = "linux/amd64".parse().unwrap();
+        assert_eq!(Marker::new("p", "web", std::slice::from_ref(&amd64)).folder(), "web@linux-amd64");
+        assert_eq!(Marker::new("p", "web-admin", &[amd64]).folder(), "web-admin@linux-amd64");
+        assert_eq!(marker().folder(), "web@linux-amd64_linux-arm64");
+    }
+}
