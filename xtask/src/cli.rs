@@ -5,6 +5,8 @@
 
 pub mod ci;
 
+use std::num::NonZeroUsize;
+
 use camino::Utf8PathBuf;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand as _, ValueEnum};
 
@@ -119,6 +121,17 @@ pub struct BuildArgs {
     /// Build even if the image is up to date
     #[arg(long)]
     pub force: bool,
+    /// How many builds run at once; none: as many as this machine has processors.
+    #[arg(skip)]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// Options of `docker all` alone.
+#[derive(Args, Clone, Debug)]
+pub struct SeveralArgs {
+    /// How many builds run at once [default: as many as this machine has processors]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// `--cache`.
@@ -281,7 +294,10 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         docker = docker.subcommand(BuildArgs::augment_args(Command::new(name.clone())).about(about));
     }
     docker = docker
-        .subcommand(BuildArgs::augment_args(Command::new("all")).about("Build the images of all services side by side"))
+        .subcommand(
+            SeveralArgs::augment_args(BuildArgs::augment_args(Command::new("all")))
+                .about("Build the images of all services side by side"),
+        )
         .subcommand(
             ProveArgs::augment_args(Command::new("test")).about("Prove images: start, health, roles, stop, size"),
         )
@@ -326,7 +342,10 @@ pub fn verb(matches: &ArgMatches, services: Option<&[(String, String)]>) -> Resu
     let Some((name, matches)) = matches.subcommand() else { return Ok(None) };
     Ok(Some(match name {
         "docker" => match matches.subcommand() {
-            Some(("all", matches)) => Verb::Build(Vec::new(), BuildArgs::from_arg_matches(matches)?),
+            Some(("all", matches)) => {
+                let SeveralArgs { jobs } = SeveralArgs::from_arg_matches(matches)?;
+                Verb::Build(Vec::new(), BuildArgs { jobs, ..BuildArgs::from_arg_matches(matches)? })
+            }
             Some(("test", matches)) => Verb::Prove(ProveArgs::from_arg_matches(matches)?),
             Some(("clean", matches)) => Verb::Clean(CleanArgs::from_arg_matches(matches)?),
             Some(("up", matches)) => Verb::Up(UpArgs::from_arg_matches(matches)?),
@@ -359,6 +378,10 @@ pub fn root(args: &[String]) -> Option<Utf8PathBuf> {
         }
     }
     None
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a number from 1 on".to_owned())
 }
 
 fn oci_file(text: &str) -> Result<Utf8PathBuf, String> {

@@ -17,7 +17,9 @@ use camino::Utf8PathBuf;
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::model::config::Project;
+use crate::exec::interrupt;
+use crate::fault;
+use crate::model::config::{Project, Service};
 use crate::plan::step::Plan;
 
 /// `--dry-run`: the plan on stdout, and nothing else happens.
@@ -28,16 +30,35 @@ fn print(ctx: &Ctx, plan: &Plan) -> anyhow::Result<()> {
 
 /// Every image that this project's commands take from elsewhere.
 pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
-    let mut images: Vec<String> = project.needs.values().map(|need| need.image.to_string()).collect();
-    for service in project.services.values() {
+    known_images(ctx, project, Err)
+}
+
+/// The same, with `broken` for a definition that can't be read.
+fn known_images(
+    ctx: &Ctx,
+    project: &Project,
+    broken: impl Fn(anyhow::Error) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<String>> {
+    let of_service = |service: &Service| -> anyhow::Result<Vec<String>> {
         let definition = Definition::read(ctx, service)?;
-        images.extend(definition.images(service.target.as_deref(), &Setting::plain())?);
+        let mut images = definition.images(service.target.as_deref(), &Setting::plain())?;
         if let Some(test) = &service.test {
             images.extend(definition.images(Some(&test.target), &Setting::plain())?);
         }
-    }
-    for stage in lint::stages(project) {
-        images.extend(Definition::read(ctx, &lint::linter(project, stage)?)?.images(Some(stage), &Setting::plain())?);
+        Ok(images)
+    };
+    let of_linter = |stage: &str| -> anyhow::Result<Vec<String>> {
+        let service = lint::linter(project, stage)?;
+        Ok(Definition::read(ctx, &service)?.images(Some(stage), &Setting::plain())?)
+    };
+    let mut images: Vec<String> = project.needs.values().map(|need| need.image.to_string()).collect();
+    let found =
+        project.services.values().map(of_service).chain(lint::stages(project).iter().map(|stage| of_linter(stage)));
+    for found in found {
+        match found {
+            Ok(found) => images.extend(found),
+            Err(error) => broken(error)?,
+        }
     }
     images.sort();
     images.dedup();
@@ -51,10 +72,18 @@ fn ca_bundle(ctx: &Ctx) -> Option<Utf8PathBuf> {
     ctx.env.get("SSL_CERT_FILE").map(Utf8PathBuf::from).filter(|file| file.is_file())
 }
 
-/// The engine, after `--setup` where it was asked for.
+/// The engine, after `--setup` where it was asked for. What is broken in one
+/// service is said by whoever builds that, and keeps nobody else from an engine.
 fn engine(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
-    if with_setup {
-        setup::ensure(ctx, &all_images(ctx, project)?)?;
+    if with_setup && let Err(error) = setup::ensure(ctx, &known_images(ctx, project, |_| Ok(()))?) {
+        interrupt::check()?;
+        return match Engine::connect(ctx) {
+            Ok(engine) => {
+                ctx.say(format!("note: not all is set up\n{}", fault::render(&error)));
+                Ok(engine)
+            }
+            Err(_) => Err(error),
+        };
     }
     Engine::connect(ctx)
 }

@@ -23,6 +23,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
+use crate::model::config::Project;
 use crate::model::dockerfile::Config;
 use crate::model::reference::Image;
 use crate::plan::step::Step;
@@ -31,6 +32,8 @@ use crate::plan::step::Step;
 const RELEASE: &str = "bookworm";
 /// Security updates make an older root file system a bad start.
 const ROOT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The label that says what a stand-in is taken for.
+const STAND_IN: &str = "xtask.stand-in";
 /// The label that holds the recipe's hash: another recipe, another image.
 const RECIPE: &str = "xtask.recipe";
 
@@ -117,6 +120,31 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
         config: image.as_ref().map(config),
     };
     Ok(wanted.into_iter().zip(found).map(base).collect())
+}
+
+/// The references among these bases that stand-ins are taken for, and those of
+/// images that were built on one: an image inherits the label.
+pub fn stand_ins_under(engine: &Engine, bases: &[Base]) -> anyhow::Result<Vec<String>> {
+    let mut under = Vec::new();
+    for base in bases {
+        let is_one = match (&base.stand_in, &base.id) {
+            (Some(_), _) => true,
+            (None, Some(id)) => engine.image(id)?.is_some_and(|image| !image["Config"]["Labels"][STAND_IN].is_null()),
+            (None, None) => false,
+        };
+        if is_one {
+            under.push(base.reference.clone());
+        }
+    }
+    Ok(under)
+}
+
+/// The label of an image that stands on stand-ins, with what they are taken
+/// for. The one that is inherited tells the last stage's alone.
+pub fn label(project: &Project, bases: &[Base]) -> Option<(String, String)> {
+    let under: Vec<&str> =
+        bases.iter().filter(|base| base.stand_in.is_some()).map(|base| base.reference.as_str()).collect();
+    (!under.is_empty()).then(|| (project.label("stand-ins"), under.join(" ")))
 }
 
 /// What to run for a reference: itself, or its stand-in.
@@ -225,7 +253,7 @@ fn build(it: &StandIn, context: &Utf8Path, recipe: &str, host_network: bool) -> 
     let step = Step::new("docker")
         .args(["buildx", "build", "--load", "--provenance=false", "--target", it.kind.target()])
         .args(["--tag", &it.image])
-        .each("--label", [format!("xtask.stand-in={}", it.reference), format!("{RECIPE}={recipe}")])
+        .each("--label", [format!("{STAND_IN}={}", it.reference), format!("{RECIPE}={recipe}")])
         .hint("the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do");
     let step = if it.version.is_empty() { step } else { step.args(["--build-arg", &version(it)]) };
     let step = if host_network { step.arg("--network=host") } else { step };

@@ -185,6 +185,19 @@ pub fn reference(registry: Option<&Registry>, name: &Name, tag: &Tag) -> Referen
     })
 }
 
+/// Whether a reference is of a registry on this machine: an address of loopback
+/// or `localhost`, spelled just so. A name that only looks like one may be
+/// anybody's.
+pub fn is_loopback(reference: &str) -> bool {
+    let Some((host, _)) = reference.split_once('/') else { return false };
+    if let Some((v6, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return v6 == "::1" && port.strip_prefix(':').is_none_or(is_port) && (port.is_empty() || port.starts_with(':'));
+    }
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    port.is_none_or(is_port) && (is_address || name == "localhost")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +308,45 @@ mod tests {
             Ok(())
         });
         assert!(right > 100, "{right}");
+    }
+
+    #[test]
+    fn loopback_is_an_address_and_no_name_that_looks_like_one() {
+        for reference in [
+            "127.0.0.1:5000/n:1",
+            "127.0.0.1/n:1",
+            "127.255.3.4:1/a/b",
+            "localhost/n:1",
+            "localhost:5000/n",
+            "[::1]:5000/n:1",
+            "[::1]/n",
+        ] {
+            assert!(is_loopback(reference), "{reference}");
+        }
+        for reference in [
+            "n:1",
+            "localhost:1",
+            "127.evil.example/n:1",
+            "127.0.0.1.evil.example:5000/n",
+            "localhost.evil.example/n",
+            "evil.example/127.0.0.1/n",
+            "127.0.0.1@evil.example/n",
+            "127.1/n",
+            "0127.0.0.1/n",
+            "128.0.0.1:5000/n",
+            "0.0.0.0:5000/n",
+            "10.0.0.1:5000/n",
+            "127.0.0.1:5000:6/n",
+            "127.0.0.1:port/n",
+            "[::2]:5000/n",
+            "[::1]5000/n",
+            "[::1].evil.example/n",
+            "[::1]:x/n",
+            "",
+            "/n",
+        ] {
+            assert!(!is_loopback(reference), "{reference}");
+        }
     }
 
     #[test]

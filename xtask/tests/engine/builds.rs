@@ -139,3 +139,95 @@ fn what_a_killed_build_leaves_goes_with_the_next_and_an_interrupted_one_leaves_n
         "{left:?}"
     );
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn an_archive_on_a_full_disk_is_not_there() {
+    let demo = scratch("archive", 2);
+    let small = demo.dir.join("small");
+    std::fs::create_dir(&small).unwrap();
+    std::fs::write(demo.dir.join(".dockerignore"), "small\n").unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&small).status().unwrap();
+    assert!(mounted.success(), "mounting needs root, as the private engine does");
+    let output = demo.run(&["docker", "app", "--output", "oci=small/out.tar"]);
+    let left = names(&small);
+    assert!(Command::new("umount").arg(&small).status().unwrap().success());
+    exit(&output, 1);
+    assert!(stderr(&output).contains("the disk is full"), "{}", stderr(&output));
+    assert_eq!(left, Vec::<String>::new(), "half an archive was left");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn what_is_wrong_with_one_service_is_not_what_the_others_come_to() {
+    let demo = scratch("each", 1);
+    std::fs::write(demo.dir.join("broken"), "FROM scratch AS app\nCOPY\n").unwrap();
+    std::fs::write(demo.dir.join("strange"), "FROM strange.invalid/nothing:1 AS app\n").unwrap();
+    let mut services = format!("[project]\nname = \"{}\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n", demo.name);
+    for (name, dockerfile) in [
+        ("app", "Dockerfile"),
+        ("broken", "broken"),
+        ("missing", "missing"),
+        ("second", "Dockerfile"),
+        ("strange", "strange"),
+    ] {
+        services.push_str(&format!(
+            "[services.{name}]\nimage = \"{}-{name}\"\ndockerfile = \"{dockerfile}\"\ntarget = \"app\"\npaths = [\"**\"]\n",
+            demo.name
+        ));
+    }
+    std::fs::write(demo.dir.join("services.toml"), &services).unwrap();
+    let said = |output: &std::process::Output| -> Vec<String> {
+        let results = json(output)["results"].as_array().unwrap().clone();
+        results.iter().map(|one| format!("{} {}", one["service"], one["outcome"]).replace('"', "")).collect()
+    };
+    for more in [&[][..], &["--jobs", "1"], &["--bases", "local"]] {
+        let output = demo.command(&["docker", "all", "--format", "json"]).args(more).output().unwrap();
+        let expected = ["app built", "broken failed", "missing failed", "second built", "strange failed"];
+        assert_eq!(said(&output), expected, "{more:?}: {}", stderr(&output));
+        exit(&output, 1);
+        for words in ["broken:2", "missing: No such file", "strange.invalid/nothing:1", "3 of 5 builds failed"] {
+            assert!(stderr(&output).contains(words), "no {words:?} in {}", stderr(&output));
+        }
+    }
+    // Nothing was tried for those that failed.
+    let without = services.split("[services.strange]").next().unwrap();
+    std::fs::write(demo.dir.join("services.toml"), without).unwrap();
+    let output = demo.run(&["docker", "all", "--format", "json"]);
+    exit(&output, 2);
+    assert_eq!(said(&output), ["app built", "broken failed", "missing failed", "second built"]);
+    let planned = demo.run(&["docker", "all", "--dry-run"]);
+    exit(&planned, 2);
+    assert_eq!(String::from_utf8_lossy(&planned.stdout).lines().count(), 2);
+    std::fs::write(demo.dir.join("services.toml"), services).unwrap();
+    exit(&demo.run(&["docker", "clean", "--images", "app", "second"]), 0);
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn what_stands_on_a_stand_in_does_not_leave_this_machine() {
+    let demo = Demo::new("leaves");
+    let refused = |args: &[&str], words: &str| {
+        let output = demo.command(&["docker", "app", "--bases", "local"]).args(args).output().unwrap();
+        exit(&output, 2);
+        for words in [words, "python:3.11-slim-bookworm", "`--bases upstream`"] {
+            assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
+        }
+    };
+    refused(&["--push"], "`--push` to ghcr.io/demo");
+    refused(&["--push", "--registry", "127.0.0.1.evil.invalid"], "evil.invalid");
+    refused(&["--output", "oci=out.tar"], "`--output oci=out.tar`");
+    refused(&["--cache", "registry"], "`--cache registry` to ghcr.io/demo");
+    refused(&["--cache", "gha"], "`--cache gha`");
+    assert!(!demo.dir.join("out.tar").exists());
+    // What is built on such an image is no better, by whatever name.
+    exit(&demo.run(&["docker", "app", "--bases", "local"]), 0);
+    std::fs::write(demo.dir.join("Dockerfile"), format!("FROM {}-app:local AS rooted\n", demo.name)).unwrap();
+    let output = demo.run(&["docker", "rooted", "--bases", "upstream", "--output", "oci=out.tar"]);
+    exit(&output, 2);
+    assert!(stderr(&output).contains("must not leave"), "{}", stderr(&output));
+    // And what stands on nothing may go.
+    std::fs::write(demo.dir.join("Dockerfile"), "FROM scratch AS app\nCOPY server.py /\n").unwrap();
+    exit(&demo.run(&["docker", "app", "--bases", "local", "--output", "oci=out.tar"]), 0);
+    assert!(is_whole(&demo.dir.join("out.tar")));
+}

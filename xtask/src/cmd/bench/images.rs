@@ -91,6 +91,7 @@ impl Bench<'_> {
         let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         let mut request = cmd::build::plain(&ctx, self.project, service)?;
         request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
+        request.labels.extend(bases::label(self.project, &request.bases));
         request.output = output;
         if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
             request.labels.push((current::label(self.project), known.fingerprint.to_string()));

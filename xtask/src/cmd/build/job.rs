@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cmd::build::current::{self, Known};
+use crate::cmd::build::leaves;
 use crate::cmd::build::places::Places;
 use crate::cmd::build::{explain::explain, request};
 use crate::cmd::definition::{Definition, Setting};
@@ -66,10 +67,20 @@ impl<'a> Job<'a> {
         let before = definition.moment(ctx).unwrap_or_default();
         let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
+        let leaves = leaves::leaves(&request);
+        if leaves && bases::local(ctx, mode).is_some() {
+            // Before minutes go into making them.
+            let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
+            leaves::check(&request, &service.name, &under)?;
+        }
         request.bases = bases::resolve(ctx, engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");
             request.pull = false;
+        }
+        request.labels.extend(bases::label(project, &request.bases));
+        if leaves {
+            leaves::check(&request, &service.name, &bases::stand_ins_under(engine, &request.bases)?)?;
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;

@@ -3,6 +3,7 @@
 pub mod current;
 mod explain;
 mod job;
+mod leaves;
 mod places;
 pub mod request;
 mod several;
@@ -22,27 +23,31 @@ use crate::plan::step::{Plan, Step};
 
 use self::job::Job;
 
-/// Runs the verb; no names are all services, side by side.
+/// Runs the verb; no names are all services.
 pub fn run(ctx: &Ctx, project: &Project, names: &[String], args: &BuildArgs) -> anyhow::Result<()> {
     let services = project.select(names)?;
     let requests = services
         .iter()
         .map(|service| Ok((*service, request::request(ctx, project, service, args)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    several::check(&requests.iter().map(|(service, request)| (service.name.as_str(), request)).collect::<Vec<_>>())?;
     if ctx.dry_run {
         return dry_run(ctx, names, args, &requests);
     }
     let engine = cmd::engine(ctx, project, args.setup)?;
-    let jobs = requests
+    let mut jobs: Vec<several::Prepared<'_>> = requests
         .into_iter()
-        .map(|(service, request)| Job::new(&engine, project, service, request, args.bases))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    match jobs.as_slice() {
-        [job] => {
-            let built = job.run(|step| run::run(&engine.ctx, step))?;
+        .map(|(service, request)| (service.name.as_str(), Job::new(&engine, project, service, request, args.bases)))
+        .collect();
+    match jobs.pop() {
+        Some((_, job)) if !names.is_empty() && jobs.is_empty() => {
+            let built = job?.run(|step| run::run(&engine.ctx, step))?;
             ctx.result(&built, || built.line())?;
         }
-        several => several::run(&engine, several)?,
+        last => {
+            jobs.extend(last);
+            several::run(&engine, jobs, args.jobs)?;
+        }
     }
     if args.test {
         cmd::prove::prove(&engine, project, &services, &after_build(args))?;
@@ -86,13 +91,18 @@ fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service,
     if args.setup {
         whole.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
     }
+    let mut results = Vec::new();
     for (service, request) in requests {
+        results.push(check(ctx, service, request));
         // A Dockerfile that can't be built is no plan.
-        let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
-        Definition::read(ctx, service)?.images(request.target.as_deref(), &setting)?;
-        let Plan { steps, finally } = plan(request);
-        whole.steps.extend(steps);
-        whole.finally.extend(finally);
+        if let Some(Ok(())) = results.last() {
+            let Plan { steps, finally } = plan(request);
+            whole.steps.extend(steps);
+            whole.finally.extend(finally);
+        }
+    }
+    if let (false, 1) = (names.is_empty(), results.len()) {
+        results.pop().unwrap_or(Ok(()))?;
     }
     if args.test {
         whole.steps.push(
@@ -102,5 +112,13 @@ fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service,
                 .args(names),
         );
     }
-    cmd::print(ctx, &whole)
+    cmd::print(ctx, &whole)?;
+    let names: Vec<String> = requests.iter().map(|(service, _)| service.name.clone()).collect();
+    several::verdict(ctx, &several::failed(&results, &names), names.len())
+}
+
+fn check(ctx: &Ctx, service: &Service, request: &Request) -> anyhow::Result<()> {
+    let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
+    Definition::read(ctx, service)?.images(request.target.as_deref(), &setting)?;
+    Ok(())
 }
