@@ -277,14 +277,11 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
     if age.is_some_and(|age| age < ROOT_AGE) {
         return Ok(());
     }
-    let release = packages::release()?;
+    packages::release()?;
     if !packages::on_path(ctx, "mmdebstrap") && !folder.bin().join("mmdebstrap").exists() {
         packages::fetch(ctx, folder, &["mmdebstrap"], false, "tools")?;
     }
-    let sources: Vec<_> = packages::sources(&release)?
-        .iter()
-        .map(|source| source.of_release(&release.codename, RELEASE, None).line())
-        .collect();
+    let sources = packages::lines(ctx, folder, RELEASE)?;
     let list = context.with_file_name("sources.list");
     fs::write(&list, sources.join("\n") + "\n")?;
     let new = context.with_file_name("debian-new.tar");
@@ -310,14 +307,14 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
 }
 
 /// The host's `Acquire` options that matter in another root: how its mirror is
-/// reached, and what its dates are worth.
+/// reached.
 fn acquire(ctx: &Ctx) -> Vec<String> {
     let text = run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
     let useful = |line: &&str| {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
-        let check = name.starts_with("acquire::check-") || name.ends_with("::proxy") || name.ends_with("::cainfo");
+        let way = name.ends_with("::proxy") || name.ends_with("::cainfo");
         // A password must not end up in an image.
-        check && !line.contains("\"\"") && !line.contains('@')
+        way && !line.contains("\"\"") && !line.contains('@')
     };
     text.lines().filter(useful).map(str::to_owned).collect()
 }

@@ -1,11 +1,13 @@
 //! The host's own Debian archive, read from its apt sources.
 //!
 //! No host of any archive is written anywhere in this tool: the mirror that
-//! this machine uses is the one that works from here. Entries of others
-//! (vendors, PPAs, backports) are left out, so that a package can only come
-//! from Debian.
+//! this machine uses is the one that works from here. What an entry is called
+//! says nothing, since vendors' archives are laid out alike: Debian's is what
+//! Debian's own keys have signed and what says of itself that it is Debian's.
 
 use camino::Utf8Path;
+
+use crate::fault::{self, Fault};
 
 /// One line's worth of an archive: what apt calls a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,25 +21,105 @@ pub struct Source {
 }
 
 impl Source {
-    /// As a line of a sources.list.
-    pub fn line(&self) -> String {
-        let signed = self.signed_by.as_ref();
-        let signed = signed.map_or(String::new(), |path| format!("[signed-by={path}] "));
-        format!("deb {signed}{} {} main", self.uri, self.suite)
+    /// As a line of a sources.list: whatever the host says, only Debian's keys
+    /// count.
+    pub fn line(&self, keyring: &Utf8Path) -> String {
+        format!("deb [signed-by={keyring}] {} {} main", self.uri, self.suite)
     }
 
-    /// The same archive with the suite of another release, signed by `keyring`.
-    pub fn of_release(&self, own: &str, release: &str, keyring: Option<&Utf8Path>) -> Self {
-        Self {
-            uri: self.uri.clone(),
-            suite: self.suite.replacen(own, release, 1),
-            signed_by: keyring.map_or(self.signed_by.clone(), |path| Some(path.to_string())),
-        }
+    /// The same archive with the suite of another release.
+    pub fn of_release(&self, own: &str, release: &str) -> Self {
+        Self { suite: self.suite.replacen(own, release, 1), ..self.clone() }
+    }
+
+    /// Whether the host names a keyring, and whether it is Debian's.
+    fn says_debian(&self) -> Option<bool> {
+        let name = self.signed_by.as_deref().and_then(|path| path.rsplit('/').next());
+        name.map(|name| name.starts_with("debian-archive-"))
     }
 }
 
-/// The sources of Debian's own archive for release `codename` in the texts of
-/// `/etc/apt/sources.list` and of its `.d` folder, each with its file name.
+/// What became of asking an archive for its lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its lists are there, and they are Debian's.
+    Debian,
+    /// It is somebody else's.
+    Strange(String),
+    /// It did not answer, or what it has is too old.
+    Failed(String),
+}
+
+impl Outcome {
+    /// By what apt said when it failed.
+    pub fn of_words(words: &str) -> Self {
+        let signature =
+            ["NO_PUBKEY", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "is not signed", "couldn't be verified", "Missing key"];
+        let last = words.lines().rev().find(|line| line.starts_with("E:")).or(words.lines().last());
+        let last = last.unwrap_or_default().to_owned();
+        if signature.iter().any(|sign| words.contains(sign)) { Self::Strange(last) } else { Self::Failed(last) }
+    }
+}
+
+/// Why a Release file that was signed by Debian is not that of the suite: the
+/// keys sign more than one release.
+pub fn foreign(release: &str, suite: &str) -> Option<String> {
+    let field = |name: &str| {
+        let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.map(str::trim).unwrap_or_default()
+    };
+    let (origin, codename) = (field("Origin"), field("Codename"));
+    match () {
+        () if origin != "Debian" => Some(format!("its origin is {origin:?}, not \"Debian\"")),
+        () if codename != suite => Some(format!("it is {codename:?}, not {suite:?}")),
+        () => None,
+    }
+}
+
+/// Those of the entries that are Debian's, and what to tell of the others. What
+/// the host itself calls Debian's must be; a stranger is left out. Without the
+/// release itself, or without its security updates where the host has them,
+/// there is nothing to go on with.
+pub fn choose(asked: Vec<(Source, Outcome)>, codename: &str) -> Result<(Vec<Source>, Vec<String>), Fault> {
+    let suites = [codename.to_owned(), format!("{codename}-security")];
+    let has = |suite: &str| asked.iter().any(|(source, what)| source.suite == suite && *what == Outcome::Debian);
+    let mut notes = Vec::new();
+    for (source, outcome) in &asked {
+        let (why, is_signature) = match outcome {
+            Outcome::Debian => continue,
+            Outcome::Strange(why) => (why, true),
+            Outcome::Failed(why) => (why, false),
+        };
+        let entry = format!("{} {}", source.uri, source.suite);
+        if source.says_debian() == Some(true) || (suites.contains(&source.suite) && !has(&source.suite)) {
+            let fault = fault::failed(format!("the archive {entry} can't be taken for Debian's: {why}"));
+            return Err(fault.help(help(why, is_signature)));
+        }
+        notes.push(format!("note: the archive {entry} is not Debian's, and left out: {why}"));
+    }
+    if !has(codename) {
+        return Err(fault::failed(format!(
+            "no entry of Debian's own archive for `{codename}` in /etc/apt/sources.list or sources.list.d"
+        ))
+        .help("add the `deb … main` line of a Debian mirror that this machine reaches"));
+    }
+    let debian = asked.into_iter().filter(|(_, outcome)| *outcome == Outcome::Debian).map(|(source, _)| source);
+    Ok((debian.collect(), notes))
+}
+
+fn help(why: &str, is_signature: bool) -> &'static str {
+    if is_signature {
+        "sudo apt-get update && sudo apt-get install --only-upgrade debian-archive-keyring"
+    } else if why.contains("expired") || why.contains("not valid yet") {
+        "another mirror, since this one is out of date; or look at this machine's clock (`date`)"
+    } else {
+        "add the `deb … main` line of a Debian mirror that this machine reaches"
+    }
+}
+
+/// The entries that may be Debian's own archive for release `codename` in the
+/// texts of `/etc/apt/sources.list` and of its `.d` folder, each with its file
+/// name.
 pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for (name, text) in texts {
@@ -47,7 +129,7 @@ pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename:
             text.lines().flat_map(one_line).collect::<Vec<_>>()
         };
         for source in found {
-            if ours(&source, codename) && !sources.contains(&source) {
+            if may_be(&source, codename) && !sources.contains(&source) {
                 sources.push(source);
             }
         }
@@ -57,10 +139,10 @@ pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename:
     sources
 }
 
-fn ours(source: &Source, codename: &str) -> bool {
-    let folder = source.uri.trim_end_matches('/').rsplit('/').next();
+/// Who has keys of his own does not claim to be Debian.
+fn may_be(source: &Source, codename: &str) -> bool {
     let rest = source.suite.strip_prefix(codename);
-    folder.is_some_and(|name| name.starts_with("debian")) && matches!(rest, Some("" | "-updates" | "-security"))
+    source.says_debian() != Some(false) && matches!(rest, Some("" | "-updates" | "-security"))
 }
 
 /// `deb [options] URI SUITE COMPONENT…`
@@ -127,10 +209,11 @@ mod tests {
 # deb http://a.example/debian bookworm main
 deb http://a.example/debian bookworm main contrib # ours
 deb-src http://a.example/debian bookworm main
-deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security/ bookworm-security main
+deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://a.example/debian-security/ bookworm-security main
 deb http://a.example/debian bookworm-backports main
 deb https://docker.example/linux/debian bookworm stable
-deb https://vendor.example/debian/12/prod bookworm main
+deb [signed-by=/etc/apt/keyrings/vendor.gpg trusted=yes] https://vendor.example/debian bookworm main
+deb [trusted=yes check-valid-until=no] http://mirror.example/d12 bookworm main
 deb http://pg.example/repos/apt bookworm-pgdg main
 deb
 deb [x
@@ -161,38 +244,114 @@ Signed-By:
 
     fn lines(texts: &[(&str, &str)]) -> Vec<String> {
         let sources = debian(texts.iter().copied(), "bookworm");
-        sources.iter().map(Source::line).collect()
+        sources.iter().map(|source| source.line("/k".into())).collect()
     }
 
     #[test]
-    fn only_debians_own_entries_are_taken_from_one_line_files() {
+    fn entries_that_may_be_debians_are_taken_with_debians_keys_and_no_options() {
         assert_eq!(
             lines(&[("sources.list", ONE_LINE)]),
             [
-                "deb http://a.example/debian bookworm main",
-                "deb [signed-by=/k.gpg] http://a.example/debian-security/ bookworm-security main",
+                "deb [signed-by=/k] http://a.example/debian bookworm main",
+                "deb [signed-by=/k] http://mirror.example/d12 bookworm main",
+                "deb [signed-by=/k] http://a.example/debian-security/ bookworm-security main",
             ]
         );
     }
 
     #[test]
     fn a_deb822_stanza_is_every_uri_with_every_suite() {
-        let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
         assert_eq!(
             lines(&[("debian.sources", DEB822)]),
             [
-                format!("deb {key} http://a.example/debian bookworm main"),
-                format!("deb {key} http://a.example/debian bookworm-updates main"),
-                "deb http://a.example/debian-security bookworm-security main".to_owned(),
+                "deb [signed-by=/k] http://a.example/debian bookworm main",
+                "deb [signed-by=/k] http://a.example/debian bookworm-updates main",
+                "deb [signed-by=/k] http://a.example/debian-security bookworm-security main",
             ]
         );
     }
 
     #[test]
     fn another_release_keeps_the_mirror() {
-        let [_, security] = &debian([("x.list", ONE_LINE)], "bookworm")[..] else { panic!("two entries") };
-        let other = security.of_release("bookworm", "trixie", Some("/r.gpg".into()));
-        assert_eq!(other.line(), "deb [signed-by=/r.gpg] http://a.example/debian-security/ trixie-security main");
+        let found = debian([("x.list", ONE_LINE)], "bookworm");
+        let other = found.last().unwrap().of_release("bookworm", "trixie");
+        assert_eq!(
+            other.line("/r".into()),
+            "deb [signed-by=/r] http://a.example/debian-security/ trixie-security main"
+        );
+    }
+
+    #[test]
+    fn a_release_file_says_whose_and_which_it_is() {
+        let text = |origin: &str, codename: &str| {
+            format!(
+                "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: {origin}\nSuite: stable\nCodename: {codename}\nSHA256:\n a 1 b\n"
+            )
+        };
+        assert_eq!(foreign(&text("Debian", "bookworm"), "bookworm"), None);
+        assert_eq!(foreign(&text("Debian", "bookworm-security"), "bookworm-security"), None);
+        for (origin, codename) in
+            [("Debian Vendor", "bookworm"), ("", "bookworm"), ("Debian", "trixie"), ("Debian", "bookworm-updates")]
+        {
+            assert!(foreign(&text(origin, codename), "bookworm").is_some(), "{origin} {codename}");
+        }
+        assert!(foreign("", "bookworm").is_some());
+    }
+
+    #[test]
+    fn what_the_host_calls_debians_must_be_and_a_stranger_is_left_out() {
+        let debian_key = Some("/usr/share/keyrings/debian-archive-keyring.gpg");
+        let entry = |uri: &str, suite: &str, key: Option<&str>| Source {
+            uri: uri.to_owned(),
+            suite: suite.to_owned(),
+            signed_by: key.map(str::to_owned),
+        };
+        let strange = || Outcome::Strange("NO_PUBKEY 1".to_owned());
+        let failed = || Outcome::Failed("404".to_owned());
+        let main = || (entry("a", "bookworm", None), Outcome::Debian);
+        let security = |outcome| (entry("a-security", "bookworm-security", None), outcome);
+        // What was asked, and how many are taken and left out; `None` is an error.
+        let rows = [
+            (vec![main()], Some((1, 0))),
+            (vec![main(), security(Outcome::Debian)], Some((2, 0))),
+            (vec![main(), (entry("v", "bookworm", None), strange())], Some((1, 1))),
+            (vec![(entry("v", "bookworm", None), failed()), main()], Some((1, 1))),
+            (vec![main(), (entry("v", "bookworm-updates", None), strange())], Some((1, 1))),
+            (vec![main(), (entry("d", "bookworm-updates", debian_key), strange())], None),
+            (vec![main(), (entry("d", "bookworm", debian_key), failed())], None),
+            // Nobody takes the security updates away by breaking their signature.
+            (vec![main(), security(strange())], None),
+            (vec![main(), security(failed())], None),
+            (vec![(entry("v", "bookworm", None), strange())], None),
+            (vec![security(Outcome::Debian)], None),
+            (vec![], None),
+        ];
+        for (asked, expected) in rows {
+            let found = choose(asked.clone(), "bookworm").ok().map(|(taken, notes)| (taken.len(), notes.len()));
+            assert_eq!(found, expected, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_apt_tell_a_stranger_from_a_mirror_that_is_down_or_old() {
+        let text = |outcome: Outcome| match outcome {
+            Outcome::Strange(words) => format!("strange {words}"),
+            Outcome::Failed(words) => format!("failed {words}"),
+            Outcome::Debian => String::new(),
+        };
+        for (words, expected) in [
+            ("W: x NO_PUBKEY 1\nE: The repository 'x' is not signed.", "strange E: The repository 'x' is not signed."),
+            (
+                "E: Release file for x is expired (invalid since 1d).",
+                "failed E: Release file for x is expired (invalid since 1d).",
+            ),
+            ("E: Failed to fetch x  404  Not Found\nE: Some index files failed", "failed E: Some index files failed"),
+            ("", "failed "),
+        ] {
+            assert_eq!(text(Outcome::of_words(words)), expected);
+        }
+        assert!(help("E: Release file is expired", false).contains("clock"));
+        assert!(help("", true).contains("debian-archive-keyring"));
     }
 
     #[test]
@@ -200,6 +359,7 @@ Signed-By:
         arbtest::arbtest(|u| {
             let text: String = u.arbitrary()?;
             let _ = debian([("a.list", text.as_str()), ("a.sources", &text)], "bookworm");
+            let _ = foreign(&text, &text);
             Ok(())
         });
     }

@@ -7,6 +7,7 @@
 //! meet.
 
 pub mod apt;
+pub mod archive;
 pub mod daemon;
 pub mod folder;
 pub mod forwarding;

@@ -12,8 +12,10 @@ use std::os::unix::fs::MetadataExt as _;
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Folder, apt};
+use super::archive::Archive;
+use super::{Folder, apt, removal};
 use crate::ctx::Ctx;
+use crate::exec::files::trust;
 use crate::exec::run;
 use crate::fault::{self, Fault};
 use crate::plan::step::Step;
@@ -96,8 +98,8 @@ pub fn installed(folder: &Folder) -> bool {
     PROGRAMS.iter().all(|name| folder.bin().join(name).exists())
 }
 
-/// The Debian archive of this machine, its own release.
-pub fn sources(release: &Release) -> anyhow::Result<Vec<apt::Source>> {
+/// The entries of this machine that may be Debian's archive.
+fn candidates(release: &Release) -> Vec<apt::Source> {
     let mut files = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
         let mut more: Vec<_> = entries.flatten().map(|entry| entry.into_path()).collect();
@@ -107,84 +109,39 @@ pub fn sources(release: &Release) -> anyhow::Result<Vec<apt::Source>> {
     }
     let texts: Vec<_> = files.iter().filter_map(|path| Some((path.as_str(), fs::read_to_string(path).ok()?))).collect();
     let texts = texts.iter().map(|(path, text)| (*path, text.as_str()));
-    let sources = apt::debian(texts, &release.codename);
-    if sources.first().is_none_or(|first| first.suite != release.codename) {
-        return Err(fault::failed(format!(
-            "no entry of Debian's own archive for `{}` in /etc/apt/sources.list or sources.list.d",
-            release.codename
-        ))
-        .help("add the `deb … main` line of a Debian mirror that this machine reaches")
-        .into());
-    }
-    Ok(sources)
+    apt::debian(texts, &release.codename)
 }
 
-/// One apt that touches nothing of the host's but reads what is installed.
-struct Apt {
-    home: Utf8PathBuf,
-    sources: Vec<apt::Source>,
+/// The keys of Debian's archive, as the host's own package has them.
+pub fn keyring() -> anyhow::Result<Utf8PathBuf> {
+    let known =
+        ["gpg", "pgp"].map(|end| Utf8PathBuf::from(format!("/usr/share/keyrings/debian-archive-keyring.{end}")));
+    let Some(keyring) = known.into_iter().find(|path| path.exists()) else {
+        return Err(fault::failed("this machine has no keys of Debian's archive")
+            .help("sudo apt-get install debian-archive-keyring")
+            .into());
+    };
+    match trust::doubt(&trust::way(keyring.as_std_path())?, &[0]) {
+        Some(why) => Err(fault::failed(format!("the keys of Debian's archive can't be relied upon: {why}")).into()),
+        None => Ok(keyring),
+    }
 }
 
-impl Apt {
-    fn prepare(&self) -> anyhow::Result<()> {
-        fs::create_dir_all(self.home.join("lists/partial"))?;
-        fs::create_dir_all(self.home.join("archives/partial"))?;
-        let lines: Vec<_> = self.sources.iter().map(apt::Source::line).collect();
-        fs::write(self.home.join("sources.list"), lines.join("\n") + "\n")?;
-        let home = &self.home;
-        // NoLocking: the host's lock guards the host's state, which is only
-        // read. Error-Mode: a list that did not come is an error now, not a
-        // missing package later.
-        let conf = format!(
-            "Dir::State \"{home}\";\nDir::State::lists \"{home}/lists\";\n\
-             Dir::State::status \"/var/lib/dpkg/status\";\nDir::Cache \"{home}\";\n\
-             Dir::Etc::sourcelist \"{home}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-             Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
-             APT::Sandbox::User \"root\";\nAPT::Update::Error-Mode \"any\";\n\
-             Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nDebug::NoLocking \"1\";\n\
-             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
-        );
-        fs::write(home.join("apt.conf"), conf)?;
-        Ok(())
-    }
+/// The archive of the host's own release, its lists in `home`.
+fn archive(ctx: &Ctx, release: &Release, home: &Utf8Path) -> anyhow::Result<Archive> {
+    Archive::open(ctx, home, candidates(release), &keyring()?, &release.codename)
+}
 
-    fn step(&self) -> Step {
-        Step::new("apt-get").env("APT_CONFIG", self.home.join("apt.conf"))
-    }
-
-    fn update(&self) -> Step {
-        self.step().args(["-qq", "update"])
-    }
-
-    /// What of these and of what they depend on this machine lacks.
-    fn missing(&self, names: &[&str]) -> Step {
-        self.step()
-            .args(["-qq", "install", "--yes", "--no-install-recommends"])
-            .args(["--no-upgrade", "--no-remove", "--download-only"])
-            .args(names.iter().copied())
-            .hint("`sudo apt-get --fix-broken install`, if apt says that packages are broken")
-    }
-
-    /// These, whether installed or not.
-    fn these(&self, names: &[&str]) -> Step {
-        let archives = self.home.join("archives");
-        Step::new("sh")
-            .args(["-c", "cd \"$0\" && exec apt-get -qq download \"$@\"", archives.as_str()])
-            .args(names.iter().copied())
-            .env("APT_CONFIG", self.home.join("apt.conf"))
-    }
-
-    fn unpack(&self, tree: &Utf8Path) -> Step {
-        let script = "for deb in \"$0\"/*.deb; do dpkg-deb -x \"$deb\" \"$1\" || exit 1; done";
-        let archives = self.home.join("archives");
-        Step::new("sh").args(["-c", script, archives.as_str(), tree.as_str()])
-    }
-
-    fn names(&self) -> anyhow::Result<Vec<String>> {
-        let entries = self.home.join("archives").read_dir_utf8()?.flatten();
-        let names = entries.map(|entry| entry.file_name().to_owned());
-        Ok(names.filter(|name| name.ends_with(".deb")).collect())
-    }
+/// What a root file system of release `name` is made from here.
+pub fn lines(ctx: &Ctx, folder: &Folder, name: &str) -> anyhow::Result<Vec<String>> {
+    let release = release()?;
+    let work = folder.dir.join("fetch.new");
+    removal::tree(work.as_std_path())?;
+    let archive = archive(ctx, &release, &work)?;
+    let lines = archive.sources.iter().map(|source| source.of_release(&release.codename, name).line(&archive.keyring));
+    let lines = lines.collect();
+    removal::tree(work.as_std_path())?;
+    Ok(lines)
 }
 
 /// Downloads and unpacks everything, unless it is there. The caller holds the
@@ -194,14 +151,19 @@ pub fn install(ctx: &Ctx, folder: &Folder) -> anyhow::Result<()> {
         return Ok(());
     }
     let release = release()?;
-    let sources = sources(&release)?;
     ctx.say(format!("A private engine from Debian's packages, in {}", folder.dir));
     let work = folder.dir.join("install.new");
-    remove(&work)?;
+    removal::tree(work.as_std_path())?;
+    let done = assemble(ctx, folder, &release, &work);
+    // Half of it is of no use to anybody; a disk that is full is full of it.
+    let removed = removal::tree(work.as_std_path());
+    done.and(removed)
+}
+
+fn assemble(ctx: &Ctx, folder: &Folder, release: &Release, work: &Utf8Path) -> anyhow::Result<()> {
     let tree = work.join("tree");
     fs::create_dir_all(&tree).with_context(|| format!("could not make {tree}"))?;
-
-    let own = Apt { home: work.join("own"), sources: sources.clone() };
+    let own = archive(ctx, release, &work.join("own"))?;
     let mut wanted: Vec<&str> = BESIDE.to_vec();
     for (tool, package) in TOOLS {
         if !on_path(ctx, tool) {
@@ -211,31 +173,32 @@ pub fn install(ctx: &Ctx, folder: &Folder) -> anyhow::Result<()> {
     if !release.old {
         wanted.extend(ENGINE);
     }
-    own.prepare()?;
-    show(ctx, &own.update())?;
-    show(ctx, &own.missing(&wanted))?;
-    show(ctx, &own.these(&wanted))?;
-    show(ctx, &own.unpack(&tree))?;
+    own.missing(ctx, &wanted)?;
+    own.these(ctx, &wanted)?;
+    own.unpack(ctx, &tree)?;
     let mut names = own.names()?;
 
     if release.old {
         // The keyring that came with the host's own, checked packages knows
         // the newer release; the one that is installed may be older than that.
         let keyring = tree.join("usr/share/keyrings/debian-archive-keyring.gpg");
-        let newer = sources.iter().filter(|source| !source.suite.ends_with("-updates"));
-        let newer = newer.map(|source| source.of_release(&release.codename, ENGINE_RELEASE, Some(&keyring)));
-        let newer = Apt { home: work.join("newer"), sources: newer.collect() };
-        newer.prepare()?;
-        show(ctx, &newer.update())?;
-        show(ctx, &newer.these(&ENGINE))?;
-        show(ctx, &newer.unpack(&tree))?;
+        let newer = Archive::open(ctx, &work.join("newer"), own.newer(release), &keyring, ENGINE_RELEASE)?;
+        newer.these(ctx, &ENGINE)?;
+        newer.unpack(ctx, &tree)?;
         names.extend(newer.names()?);
     }
     names.sort();
     names.dedup();
     fs::write(tree.join("packages"), names.join("\n") + "\n")?;
-    place(ctx, folder, &work, &tree)?;
-    remove(&work)
+    place(ctx, folder, work, &tree)
+}
+
+impl Archive {
+    /// The same mirrors for the release that the engine is of.
+    fn newer(&self, release: &Release) -> Vec<apt::Source> {
+        let sources = self.sources.iter().filter(|source| !source.suite.ends_with("-updates"));
+        sources.map(|source| source.of_release(&release.codename, ENGINE_RELEASE)).collect()
+    }
 }
 
 /// Puts a complete tree where the engine is looked for.
@@ -276,41 +239,32 @@ fn place(ctx: &Ctx, folder: &Folder, work: &Utf8Path, tree: &Utf8Path) -> anyhow
 /// the release that the engine is of. Needs no root.
 pub fn fetch(ctx: &Ctx, folder: &Folder, names: &[&str], newer: bool, into: &str) -> anyhow::Result<()> {
     let release = any_user()?;
-    let mut sources = sources(&release)?;
-    if newer && release.old {
-        sources = sources
-            .iter()
-            .filter(|source| !source.suite.ends_with("-updates"))
-            .map(|source| source.of_release(&release.codename, ENGINE_RELEASE, None))
-            .collect();
-    }
     let work = folder.dir.join("fetch.new");
-    remove(&work)?;
-    let tree = work.join("tree");
-    fs::create_dir_all(&tree)?;
-    let apt = Apt { home: work.join("apt"), sources };
-    apt.prepare()?;
-    show(ctx, &apt.update())?;
-    show(ctx, &apt.these(names))?;
-    show(ctx, &apt.unpack(&tree))?;
-    let target = folder.dir.join(into);
-    remove(&target)?;
-    fs::rename(&tree, &target)?;
-    remove(&work)
+    removal::tree(work.as_std_path())?;
+    let done = fetched(ctx, folder, &release, &work, names, newer, into);
+    done.and(removal::tree(work.as_std_path()))
 }
 
-fn show(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
-    ctx.show(step);
-    run::stream(ctx, step, |line| ctx.line(line)).map_err(|error| {
-        let said = fault::said(&error);
-        if ["NO_PUBKEY", "EXPKEYSIG", "is not signed"].iter().any(|sign| said.contains(sign)) {
-            return anyhow::Error::from(
-                fault::failed("this machine's keyring does not know the signature of Debian's archive")
-                    .help("sudo apt-get update && sudo apt-get install --only-upgrade debian-archive-keyring"),
-            );
-        }
-        error
-    })
+fn fetched(
+    ctx: &Ctx,
+    folder: &Folder,
+    release: &Release,
+    work: &Utf8Path,
+    names: &[&str],
+    newer: bool,
+    into: &str,
+) -> anyhow::Result<()> {
+    let tree = work.join("tree");
+    fs::create_dir_all(&tree)?;
+    let mut from = archive(ctx, release, &work.join("apt"))?;
+    if newer && release.old {
+        from = Archive::open(ctx, &work.join("newer"), from.newer(release), &from.keyring, ENGINE_RELEASE)?;
+    }
+    from.these(ctx, names)?;
+    from.unpack(ctx, &tree)?;
+    let target = folder.dir.join(into);
+    removal::tree(target.as_std_path())?;
+    fs::rename(&tree, &target).with_context(|| format!("could not make {target}"))
 }
 
 /// Whether a tool is on the host's PATH.
