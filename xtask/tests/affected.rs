@@ -567,24 +567,89 @@ fn where_there_is_no_history_it_is_everything() {
 }
 
 #[test]
-fn what_decides_about_all_is_everything_and_no_failure() {
+fn the_tool_and_what_all_services_share_are_everything_and_no_failure() {
     let world = World::new("all");
     let repo = world.repository();
     let range = ["--strict", "--base", "HEAD~1", "--head", "HEAD"];
-    for path in [".github/workflows/ci.yml", ".github/actions/x/action.yml"] {
-        repo.change(path);
-        repo.plan(&range, &[]).is_everything(&format!("{path} changed"));
-    }
-    for path in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
+    repo.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n");
+    for path in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "xtask/src/main.rs"] {
         repo.change(path);
         assert_eq!(repo.plan(&range, &[]).affected(), [""; 0], "{path} is this project's own affair");
     }
-    repo.change("xtask/Cargo.toml");
+    repo.write("xtask/Cargo.toml", include_str!("../Cargo.toml"));
+    repo.commit("ours");
     repo.plan(&range, &[]).is_everything("xtask/Cargo.toml changed");
     repo.change("Cargo.lock");
     repo.plan(&range, &[]).is_everything("Cargo.lock changed");
-    repo.write("services.toml", &format!("{SERVICES}\n# more\n"));
-    repo.plan(&["--strict", "--base", "HEAD"], &[]).is_everything("services.toml changed");
+    repo.write("services.toml", &SERVICES.replace("ghcr.io", "quay.io"));
+    repo.plan(&["--strict", "--base", "HEAD"], &[]).is_everything("`[project]` of services.toml changed");
+    repo.write("list", "services.toml\n");
+    repo.plan(&["--strict", "--files-from", "list"], &[]).is_everything("a list of files does not say what it was");
+}
+
+#[test]
+fn a_table_of_services_toml_is_its_own_services_affair_on_whatever_sides() {
+    let world = World::new("tables");
+    let repo = world.repository();
+    let first = repo.head();
+    let changed = SERVICES.replace("\"web/**\",", "\"web/**\", \"site/**\",");
+    repo.write("services.toml", &format!("# more\n{SERVICES}"));
+    assert_eq!(repo.plan(&["--strict"], &[]).affected(), [""; 0], "a comment is nobody's");
+    repo.write("services.toml", &changed);
+    let planned = repo.plan(&["--strict"], &[]);
+    assert_eq!((planned.affected(), planned.path("web")), (vec!["web"], "services.toml"));
+    let reason = &planned.json["services"][1]["reason"];
+    assert_eq!(*reason, json!({ "kind": "rule", "path": "services.toml", "cause": "`[services.web]` changed" }));
+    let second = repo.commit("web");
+    let main = repo.plan(&["--base", &first, "--head", &second], &[]);
+    assert_eq!(main.affected(), ["web"]);
+    // The merge base is what was, whatever the other side has become.
+    repo.git(&["checkout", "--quiet", "-b", "topic", &first]);
+    repo.write("services.toml", &SERVICES.replace("\"api/**\",", "\"api/**\", \"lib/**\","));
+    let topic = repo.commit("api");
+    assert_eq!(repo.plan(&["--base", "main", "--head", "topic"], &[]).affected(), ["api"]);
+    assert_eq!(repo.plan(&["--base", "main"], &[]).affected(), ["api"]);
+    let event = world.pull_request(&second, &topic);
+    assert_eq!(repo.plan(&[], &event).affected(), ["api"]);
+    // What it was can't be read: it is a link in the older commit.
+    std::fs::remove_file(repo.0.join("services.toml")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", repo.0.join("services.toml")).unwrap();
+    repo.commit("link");
+    std::fs::remove_file(repo.0.join("services.toml")).unwrap();
+    repo.write("services.toml", SERVICES);
+    repo.plan(&["--base", "HEAD"], &[]).is_everything("the older one can't be read: it is a symbolic link there");
+    ended(&mut repo.xtask(&["--base", "HEAD", "--strict"], &[]), 1, "what changed can't be told");
+}
+
+#[test]
+fn a_workflow_is_the_affair_of_the_services_that_it_is_part_of() {
+    let world = World::new("workflows");
+    let repo = world.repository();
+    repo.write(".github/workflows/api-docker-build.yml", "jobs: {a: {uses: ./.github/workflows/image.yml}}\n");
+    repo.write(".github/workflows/image.yml", "jobs: {a: {steps: [{uses: ./.github/actions/one}]}}\n");
+    repo.write(".github/actions/one/action.yml", "runs: {using: composite, steps: []}\n");
+    repo.commit("workflows");
+    let range = ["--strict", "--base", "HEAD~1", "--head", "HEAD"];
+    for path in [".github/workflows/README.md", ".github/workflows/ci.yml", ".github/actions/other/action.yml"] {
+        repo.change(path);
+        assert_eq!(repo.plan(&range, &[]).affected(), [""; 0], "{path}");
+    }
+    for path in [".github/actions/one/run.sh", ".github/workflows/image.yml", ".github/workflows/api-docker-build.yml"]
+    {
+        repo.write(path, &format!("# more\n{}", std::fs::read_to_string(repo.0.join(path)).unwrap_or_default()));
+        let here = repo.plan(&["--strict", "--base", "HEAD"], &[]);
+        repo.commit(path);
+        let there = repo.plan(&range, &[]);
+        for planned in [here, there] {
+            assert_eq!((planned.affected(), planned.path("api")), (vec!["api"], path));
+        }
+        let (_, text, _) = text(&repo.xtask(&[&range[..], &["--explain"]].concat(), &[]).output().unwrap());
+        assert!(text.contains(&format!("affected      its workflow is made of it ← {path}")), "{text}");
+    }
+    repo.write(".github/workflows/image.yml", "jobs: [");
+    repo.commit("torn");
+    repo.change(".github/actions/other/action.yml");
+    ended(&mut repo.xtask(&range, &[]), 1, ".github/workflows/image.yml may be made of it, and can't be followed");
 }
 
 #[test]

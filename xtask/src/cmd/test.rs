@@ -13,10 +13,11 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{checkout, interrupt, private, run};
+use crate::exec::{checkout, interrupt, private, revision, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
+use crate::model::made::is_the_tool;
 use crate::model::tally::{Tally, tally};
 use crate::plan::container::Scene;
 use crate::plan::step::{Plan, Step};
@@ -89,7 +90,10 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result
     let names = &args.parts;
     let mut all = Vec::new();
     // Another project has no xtask of its own to test.
-    let is_ours = ctx.root.join("xtask/Cargo.toml").is_file();
+    let is_ours = match revision::here(ctx, "xtask/Cargo.toml") {
+        Ok(text) => text.is_some_and(|text| is_the_tool(&text)),
+        Err(_) => false,
+    };
     all.extend(is_ours.then_some(("rust", Part::Rust)));
     all.extend(project.ci.is_some().then_some(("workflows", Part::Workflows)));
     let tested = project.services.values().filter_map(|service| Some((service, service.test.as_ref()?)));

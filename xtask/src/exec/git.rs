@@ -24,6 +24,8 @@ pub struct Changes {
     pub base: String,
     /// The newer side likewise; none: the working tree.
     pub head: Option<String>,
+    /// Whether the older side is the merge base of both.
+    pub three_dots: bool,
     /// Both as git writes them, for people.
     pub range: String,
     /// The files, from the root.
@@ -261,7 +263,8 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
         head = head.and_then(|_| names.lines().next()).map(ToOwned::to_owned);
     }
     let paths = answers.into_iter().fold(Paths::default(), Paths::and);
-    Ok(Ok(Changes { base, head, range: pair.shown(), paths, note: None }))
+    let three_dots = pair.three_dots;
+    Ok(Ok(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
 }
 
 /// After branches were merged into each other there may be several merge bases.

@@ -16,6 +16,7 @@ pub mod input;
 pub mod interrupt;
 pub mod layers;
 pub mod private;
+pub mod revision;
 pub mod run;
 pub mod scene;
 pub mod signal;

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::model::config::{FILE, Service};
+use crate::model::config::Service;
 use crate::model::event::Cause;
+use crate::model::made::{Made, Sides};
 
 /// Changed paths, from the root, `/` between names.
 ///
@@ -76,6 +77,14 @@ pub enum Reason<'a> {
         /// The pattern that includes it.
         rule: Rule<'a>,
     },
+    /// A changed file that is none of its `paths`, and that it is made of all
+    /// the same: its workflow, its tables in services.toml.
+    Made {
+        /// The file.
+        path: &'a str,
+        /// What it is to the service.
+        cause: Cause,
+    },
     /// Everything is affected.
     Everything {
         /// Why, for people.
@@ -104,39 +113,43 @@ pub struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    /// What counts although nobody could tell.
+    pub fn doubt(&self) -> Option<&Cause> {
+        match &self.reason {
+            Reason::Made { cause, .. } | Reason::Everything { cause, .. } => Some(cause).filter(|cause| cause.doubt),
+            Reason::Path { .. } | Reason::Nothing { .. } => None,
+        }
+    }
+
     /// Whether the service has to be built.
     pub fn affected(&self) -> bool {
         !matches!(self.reason, Reason::Nothing { .. })
     }
 }
 
-/// The verdict about each service. `tool_is_here` says that the root holds the
-/// tool's own sources: then its answers depend on them.
-pub fn verdicts<'a>(services: &[&'a Service], scope: &'a Scope, tool_is_here: bool, explain: bool) -> Vec<Verdict<'a>> {
+/// The verdict about each service. `sides` are asked for what else services are
+/// made of, and only where the changed files make that necessary.
+pub fn verdicts<'a>(services: &[&'a Service], scope: &'a Scope, sides: Sides<'_>, explain: bool) -> Vec<Verdict<'a>> {
     let paths = &scope.paths;
-    let file = || paths.iter().find(|path| decides_all(path, tool_is_here));
+    let made = scope.everything.is_none().then(|| Made::look(sides, || paths.iter()));
+    let file = |made: &Made<'_>| paths.iter().find_map(|path| Some((made.of_all(path)?, Some(path))));
     let everything = match &scope.everything {
         Some(cause) => Some((cause.clone(), None)),
-        None => file().map(|path| (Cause::rule(format!("{} changed", shown(path))), Some(path))),
+        None => made.as_ref().and_then(file),
     };
     let verdict = |service: &&'a Service| Verdict {
         service,
-        reason: match &everything {
-            Some((cause, path)) => Reason::Everything { cause: cause.clone(), path: *path },
-            None => reason(service, paths),
+        reason: match (&everything, reason(service, paths)) {
+            (Some((cause, path)), _) => Reason::Everything { cause: cause.clone(), path: *path },
+            (None, Reason::Nothing { files, excluded }) => {
+                let found = made.as_ref().and_then(|made| made.of(service, paths.iter()));
+                found.map_or(Reason::Nothing { files, excluded }, |(path, cause)| Reason::Made { path, cause })
+            }
+            (None, reason) => reason,
         },
         hits: if explain { hits(service, paths) } else { Vec::new() },
     };
     services.iter().map(verdict).collect()
-}
-
-/// Whether a change of this file may change the answer about any other: what
-/// the answer is read from, what runs it, and what calls it.
-fn decides_all(path: &str, tool_is_here: bool) -> bool {
-    let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
-    path == FILE
-        || below(&[".github/workflows/", ".github/actions/"])
-        || tool_is_here && (below(&["xtask/", ".cargo/"]) || ["Cargo.toml", "Cargo.lock"].contains(&path))
 }
 
 /// Looks at no more files than it needs.
@@ -212,60 +225,76 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         Scope { paths: Paths::of_list(paths.join("\0").into_bytes()), everything: None }
     }
 
+    /// A tree that has these files, on both sides.
+    fn with_tree<T>(files: &[(&str, &str)], then: impl FnOnce(Sides<'_>) -> T) -> T {
+        let read = |file: &str| Ok(files.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned()));
+        then(Sides { old: Some(&read), new: &read })
+    }
+
     /// One line a service, as a test can read it.
-    fn told(scope: &Scope, tool_is_here: bool) -> Vec<String> {
+    fn told(scope: &Scope) -> Vec<String> {
+        with_tree(&[], |sides| told_in(sides, scope))
+    }
+
+    fn told_in(sides: Sides<'_>, scope: &Scope) -> Vec<String> {
         let project = project();
         let services: Vec<_> = project.services.values().collect();
         let line = |verdict: &Verdict<'_>| match &verdict.reason {
             Reason::Path { path, rule } => format!("{path} {}:{}", rule.pattern, rule.line),
             Reason::Everything { cause, path } => format!("all: {} {path:?}", cause.text),
+            Reason::Made { path, cause } => format!("{path}: {}", cause.text),
             Reason::Nothing { files, excluded } => {
                 format!("{files} {:?}", excluded.map(|(path, rule)| (path, rule.pattern)))
             }
         };
-        verdicts(&services, scope, tool_is_here, false).iter().map(line).collect()
+        verdicts(&services, scope, sides, false).iter().map(line).collect()
     }
 
     #[test]
     fn the_first_file_that_a_filter_includes_is_the_reason() {
-        assert_eq!(told(&changed(&["README.md", "api/a.py", "api/b.py"]), true), ["api/a.py api/**:9", "3 None"]);
-        assert_eq!(told(&changed(&["Dockerfile"]), true), ["Dockerfile Dockerfile:12", "Dockerfile Dockerfile:17"]);
-        assert_eq!(
-            told(&changed(&["api/docs/openapi.json"]), true)[0],
-            "api/docs/openapi.json api/docs/openapi.json:11"
-        );
+        assert_eq!(told(&changed(&["README.md", "api/a.py", "api/b.py"])), ["api/a.py api/**:9", "3 None"]);
+        assert_eq!(told(&changed(&["Dockerfile"])), ["Dockerfile Dockerfile:12", "Dockerfile Dockerfile:17"]);
+        assert_eq!(told(&changed(&["api/docs/openapi.json"]))[0], "api/docs/openapi.json api/docs/openapi.json:11");
     }
 
     #[test]
     fn what_is_not_affected_says_what_was_looked_at() {
         let expected = ["2 Some((\"api/docs/a.md\", \"!api/docs/**\"))", "2 None"];
-        assert_eq!(told(&changed(&["api/docs/a.md", "x"]), true), expected);
-        assert_eq!(told(&changed(&[]), true), ["0 None", "0 None"]);
+        assert_eq!(told(&changed(&["api/docs/a.md", "x"])), expected);
+        assert_eq!(told(&changed(&[])), ["0 None", "0 None"]);
     }
 
     #[test]
-    fn what_decides_about_all_is_everything() {
-        for path in ["services.toml", ".github/workflows/ci.yml", ".github/actions/x/action.yml"] {
-            let expected = format!("all: {path} changed Some({path:?})");
-            assert_eq!(told(&changed(&["a", path]), false), [expected.clone(), expected]);
-        }
+    fn a_file_that_all_are_made_of_is_everything_and_no_other_is() {
+        let manifest = include_str!("../../Cargo.toml");
         for path in ["xtask/src/main.rs", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
-            assert!(told(&changed(&[path]), true)[0].starts_with("all: "), "{path}");
+            let told = |sides: Sides<'_>| told_in(sides, &changed(&["a", path]));
+            let expected = format!("all: {path} changed, which the tool is made of Some({path:?})");
+            assert_eq!(with_tree(&[("xtask/Cargo.toml", manifest)], told), [expected.clone(), expected]);
             // In another project these are files as any other.
-            assert_eq!(told(&changed(&[path]), false)[0], "1 None", "{path}");
-        }
-        for path in ["api/services.toml", ".github/CODEOWNERS", "docs/xtask/a", "x/Cargo.toml"] {
-            assert!(!told(&changed(&[path]), true)[1].starts_with("all: "), "{path}");
+            assert_eq!(with_tree(&[], told)[0], "2 None", "{path}");
         }
         let scope = Scope { everything: Some(Cause::doubt("the base is gone")), ..Scope::default() };
-        assert_eq!(told(&scope, true), ["all: the base is gone None", "all: the base is gone None"]);
+        assert_eq!(told(&scope), ["all: the base is gone None", "all: the base is gone None"]);
+    }
+
+    #[test]
+    fn what_a_service_is_made_of_beside_its_paths_affects_it_alone() {
+        let tree = [(".github/workflows/api-docker-build.yml", "jobs: {}")];
+        with_tree(&tree, |sides| {
+            let told = told_in(sides, &changed(&["x", ".github/workflows/api-docker-build.yml"]));
+            let expected = ".github/workflows/api-docker-build.yml: its workflow is made of it";
+            assert_eq!(told, [expected, "2 None"]);
+            let told = told_in(sides, &changed(&[".github/workflows/api-docker-build.yml", "api/a"]));
+            assert_eq!(told, ["api/a api/**:9", "2 None"], "a file of its own says more");
+        });
     }
 
     #[test]
     fn explained_is_every_file_under_the_pattern_that_decided() {
         let project = project();
         let scope = changed(&["api/b", "Dockerfile", "api/a", "api/docs/x", "web/a.md"]);
-        let verdicts = verdicts(&[&project.services["api"]], &scope, true, true);
+        let verdicts = with_tree(&[], |sides| verdicts(&[&project.services["api"]], &scope, sides, true));
         let hits: Vec<_> =
             verdicts[0].hits.iter().map(|(rule, files)| (rule.pattern, rule.line, files.clone())).collect();
         assert_eq!(hits, [("api/**", 9, vec!["api/b", "api/a"]), ("Dockerfile", 12, vec!["Dockerfile"])]);
@@ -296,7 +325,9 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         let project = project();
         let services: Vec<_> = project.services.values().collect();
         let affected = |paths: &[&str]| -> Vec<bool> {
-            verdicts(&services, &changed(paths), true, false).iter().map(Verdict::affected).collect()
+            with_tree(&[], |sides| {
+                verdicts(&services, &changed(paths), sides, false).iter().map(Verdict::affected).collect()
+            })
         };
         arbtest::arbtest(|u| {
             let paths =

@@ -17,6 +17,7 @@ pub mod finding;
 pub mod fingerprint;
 pub mod glob;
 pub mod identity;
+pub mod made;
 pub mod pattern;
 pub mod place;
 pub mod platform;

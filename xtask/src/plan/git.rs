@@ -72,6 +72,13 @@ impl Git {
         step.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "")
     }
 
+    /// The same for contents, which a partial clone gets from its remote: only
+    /// where a fetch was asked for.
+    pub fn contents(&self, args: &[&str]) -> Step {
+        let step = self.step().args(args.iter().copied());
+        step.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0")
+    }
+
     /// Gets what is missing from the remote, the way that the checkout says.
     /// Never asks anybody for a password.
     pub fn fetch<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Step {

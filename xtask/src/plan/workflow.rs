@@ -3,9 +3,10 @@
 
 use crate::model::ci::Ci;
 use crate::model::config::{Project, Service};
+use crate::model::made::WORKFLOWS;
 
 /// Where workflows are.
-pub const FOLDER: &str = ".github/workflows";
+pub const FOLDER: &str = WORKFLOWS;
 
 /// The first line of what is written here: what has it may be written again.
 pub const HEADER: &str = "# Written by `cargo xtask ci sync` from services.toml: change that, not this.";

@@ -4,6 +4,7 @@ pub mod check;
 mod install;
 pub mod plan;
 pub mod report;
+mod sides;
 mod sync;
 mod verdict;
 pub mod workflows;

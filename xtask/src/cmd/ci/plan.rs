@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
 use crate::cmd::build::current;
-use crate::cmd::ci::report;
+use crate::cmd::ci::{report, sides};
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
 use crate::exec::{github, run};
@@ -28,14 +28,13 @@ pub struct Outcome {
     pub base: Option<String>,
     /// The newer commit; none: the working tree, or a list of files.
     pub head: Option<String>,
+    /// Whether the older side is the merge base of both.
+    pub three_dots: bool,
     /// Both, for people.
     pub range: Option<String>,
     /// What changed.
     pub scope: Scope,
 }
-
-/// Outputs of a job beside those that services name.
-const OUTPUTS: [&str; 2] = ["any", "matrix"];
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> {
@@ -49,13 +48,12 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         Some(file) => Outcome { scope: Scope { paths: listed(file)?, everything: None }, ..Outcome::default() },
         None => look(ctx, project, compare(ctx, project, args), args.fetch)?,
     };
-    if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt && args.strict) {
+    let verdicts = sides::with(ctx, &outcome, args, |sides| verdicts(&services, &outcome.scope, sides, args.explain));
+    if let Some(cause) = verdicts.iter().find_map(Verdict::doubt).filter(|_| args.strict) {
         return Err(fault::failed(format!("what changed can't be told: {}", cause.text))
             .help("without `--strict` everything counts as changed")
             .into());
     }
-    let tool_is_here = ctx.root.join("xtask/Cargo.toml").is_file();
-    let verdicts = verdicts(&services, &outcome.scope, tool_is_here, args.explain);
     if let Some(cause) = verdicts.iter().find_map(everything) {
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
@@ -132,11 +130,12 @@ fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::
     };
     Ok(match told {
         Err(cause) => all(Cause::doubt(cause)),
-        Ok(git::Changes { base, head, range, paths, note }) => {
+        Ok(git::Changes { base, head, three_dots, range, paths, note }) => {
             if let Some(note) = note {
                 ctx.say(format!("note: {note}"));
             }
-            Outcome { base: Some(base), head, range: Some(range), scope: Scope { paths, everything: None } }
+            let scope = Scope { paths, everything: None };
+            Outcome { base: Some(base), head, three_dots, range: Some(range), scope }
         }
     })
 }
@@ -208,19 +207,17 @@ fn row(service: &Service) -> Value {
 /// The job's outputs and summary; and what can't be missed where nobody could
 /// tell.
 fn to_github(ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>], result: &Planned<'_>) -> anyhow::Result<()> {
-    if let Some(name) = OUTPUTS.into_iter().find(|name| verdicts.iter().any(|verdict| verdict.service.name == *name)) {
-        return Err(fault::usage(format!("the service `{name}` has the name of an output of `ci plan`"))
-            .help("call it something else in services.toml")
-            .into());
-    }
     let mut outputs: Vec<_> =
         verdicts.iter().map(|verdict| (verdict.service.name.clone(), verdict.affected().to_string())).collect();
     outputs.push(("any".into(), verdicts.iter().any(Verdict::affected).to_string()));
     outputs.push(("matrix".into(), serde_json::to_string(&result.matrix)?));
     github::output(ctx, &outputs)?;
     github::summary(ctx, &report::markdown(outcome, verdicts))?;
-    if let Some(cause) = outcome.scope.everything.as_ref().filter(|cause| cause.doubt) {
-        ctx.commands(&[github::warning(&format!("everything is affected: {}", cause.text))])?;
+    if let Some(verdict) = verdicts.iter().find(|verdict| verdict.doubt().is_some())
+        && let Some(cause) = verdict.doubt()
+    {
+        let what = if everything(verdict).is_some() { "everything" } else { &verdict.service.name };
+        ctx.commands(&[github::warning(&format!("{what} is affected: {}", cause.text))])?;
     }
     Ok(())
 }

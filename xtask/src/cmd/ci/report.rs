@@ -38,6 +38,7 @@ pub fn reason(verdict: &Verdict<'_>) -> Value {
         Reason::Path { path, rule } => {
             json!({ "kind": "path", "path": path, "pattern": rule.pattern, "line": rule.line })
         }
+        Reason::Made { path, cause } => json!({ "kind": "rule", "path": path, "cause": cause.text }),
         Reason::Everything { cause, path: None } => json!({ "kind": "everything", "cause": cause.text }),
         Reason::Everything { cause, path } => json!({ "kind": "everything", "path": path, "cause": cause.text }),
         Reason::Nothing { excluded: None, .. } => json!({ "kind": "none", "cause": why(verdict) }),
@@ -70,6 +71,7 @@ fn compared(outcome: &Outcome) -> String {
 fn why(verdict: &Verdict<'_>) -> String {
     match &verdict.reason {
         Reason::Path { path, rule } => format!("{} ← {}", place(rule), shown(path)),
+        Reason::Made { path, cause } => format!("{} ← {}", cause.text, shown(path)),
         Reason::Everything { cause, .. } => format!("everything: {}", cause.text),
         Reason::Nothing { files, excluded } => {
             let patterns = count(verdict.service.paths.patterns().len(), "pattern");

@@ -1,0 +1,26 @@
+//! Where `ci plan` reads what services are made of beside their files: in the
+//! commits that it compares, or in the tree that lies here.
+
+use crate::cli::ci::PlanArgs;
+use crate::cmd::ci::plan::Outcome;
+use crate::ctx::Ctx;
+use crate::exec::revision;
+use crate::model::made::Sides;
+
+/// Asks with both sides of the comparison. Nothing is read before it is asked for.
+pub fn with<T>(ctx: &Ctx, outcome: &Outcome, args: &PlanArgs, ask: impl FnOnce(Sides<'_>) -> T) -> T {
+    let fetch = args.fetch || ctx.env.get("CI").is_some();
+    let new = |path: &str| match &outcome.head {
+        Some(head) => revision::at(ctx, head, path, fetch),
+        None => revision::here(ctx, path),
+    };
+    let Some(base) = &outcome.base else { return ask(Sides { old: None, new: &new }) };
+    let old = |path: &str| match outcome.three_dots {
+        true => {
+            let base = revision::merge_base(ctx, base, outcome.head.as_deref().unwrap_or("HEAD"))?;
+            revision::at(ctx, &base, path, fetch)
+        }
+        false => revision::at(ctx, base, path, fetch),
+    };
+    ask(Sides { old: Some(&old), new: &new })
+}
