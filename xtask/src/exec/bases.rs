@@ -23,6 +23,7 @@ use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
+use crate::model::complaint::Complaint;
 use crate::model::config::Project;
 use crate::model::dockerfile::Config;
 use crate::model::reference::Image;
@@ -236,10 +237,22 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
     for it in &missing {
         let since = Instant::now();
         run::run(&engine.ctx, &build(it, &context, &inputs.recipe(), host_network))
-            .with_context(|| format!("could not make the stand-in for {}", it.reference))?;
+            .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
     Ok(missing.len())
+}
+
+/// What failed, with a way out: that the network is not reached is only the
+/// likeliest cause.
+fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
+    match Complaint::of(fault::said(&error)) {
+        Some(complaint) if fault::code(&error) == fault::Code::Failed => {
+            let said = fault::said(&error).to_owned();
+            fault::failed(format!("{what}: {error}")).said(&said).help(complaint.help()).into()
+        }
+        _ => error.context(what.to_owned()),
+    }
 }
 
 /// What `provide` would run.
@@ -301,7 +314,8 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         .env("PATH", path);
     ctx.say("A Debian root file system for the stand-ins (half a minute)");
     ctx.show(&step);
-    run::stream(ctx, &step, |line| ctx.line(line))?;
+    run::stream(ctx, &step, |line| ctx.line(line))
+        .map_err(|error| explained(error, "could not make a Debian root file system"))?;
     packages::remove(&tar)?;
     fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
 }

@@ -8,6 +8,7 @@ pub mod bytes;
 #[cfg(test)]
 pub mod cases;
 pub mod ci;
+pub mod complaint;
 pub mod config;
 pub mod coverage;
 pub mod dockerfile;

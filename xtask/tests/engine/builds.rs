@@ -231,3 +231,42 @@ fn what_stands_on_a_stand_in_does_not_leave_this_machine() {
     exit(&demo.run(&["docker", "app", "--bases", "local", "--output", "oci=out.tar"]), 0);
     assert!(is_whole(&demo.dir.join("out.tar")));
 }
+
+/// A registry that answers every request in one way.
+fn registry(answer: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream
+                .write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
+        }
+    });
+    at
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_push_that_fails_says_what_is_wrong_with_the_push() {
+    let demo = scratch("pushes", 1);
+    let (denied, broken) = (registry("401 Unauthorized"), registry("500 Internal Server Error"));
+    for (at, words) in [
+        ("127.0.0.1:9", "the engine does not reach 127.0.0.1:9"),
+        (&denied, "`docker login 127.0.0.1:"),
+        (&broken, "did not take it"),
+    ] {
+        let output = demo.run(&["docker", "app", "--push", "--registry", at]);
+        exit(&output, 1);
+        assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("base image"), "{}", stderr(&output));
+    }
+    for (from, words) in [("127.0.0.1:9", "`--bases local`"), (&denied, "`docker login 127.0.0.1:")] {
+        std::fs::write(demo.dir.join("Dockerfile"), format!("FROM {from}/b:1 AS app\n")).unwrap();
+        let output = demo.run(&["docker", "app", "--bases", "upstream"]);
+        exit(&output, 1);
+        assert!(stderr(&output).contains("a base image can't be had"), "{}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
+    }
+}

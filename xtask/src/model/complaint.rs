@@ -1,0 +1,259 @@
+//! Why a build failed, by what buildx and the tools in it say: a registry that
+//! would not take the image is another matter than one that would not give a
+//! base, and each has another way out.
+
+/// What was complained of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// A disk has no room left.
+    DiskFull,
+    /// A registry wants a login that may write there.
+    PushDenied(String),
+    /// A registry was not reached.
+    PushUnreached(String),
+    /// A registry was reached, and did not take the image.
+    PushRefused(String),
+    /// A registry wants a login for a base image.
+    PullDenied(String),
+    /// A registry has no such base image.
+    PullMissing(String),
+    /// A base image's registry was not reached.
+    PullUnreached,
+    /// A base image is not made for the platform.
+    NoPlatform,
+    /// A step could not verify whom it talked to.
+    Certificate,
+    /// A step did not get packages from Debian's mirror.
+    Mirror,
+    /// There is no engine any more.
+    EngineGone,
+}
+
+const DENIED: [&str; 7] =
+    ["401 ", "403 ", "unauthorized", "forbidden", "denied", "insufficient_scope", "failed to authorize"];
+const UNREACHED: [&str; 9] = [
+    "failed to do request",
+    "no such host",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "deadline exceeded",
+    "x509:",
+    "tls:",
+    "network is unreachable",
+];
+const MISSING: [&str; 3] = [": not found", "manifest unknown", "404 "];
+
+impl Complaint {
+    /// What a failed build complained of; nothing where it was the build's own
+    /// step, or nobody knows.
+    pub fn of(said: &str) -> Option<Self> {
+        let all = said.to_lowercase();
+        let any = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        if all.contains("no space left on device") {
+            return Some(Self::DiskFull);
+        }
+        // What came before is of steps, which say anything.
+        let last = all.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        if any(last, &["cannot connect to the docker daemon", "error during connect"]) {
+            return Some(Self::EngineGone);
+        }
+        if let Some((_, rest)) = last.split_once("failed to push ") {
+            let host = host(rest);
+            return Some(if any(rest, &DENIED) {
+                Self::PushDenied(host)
+            } else if any(rest, &UNREACHED) {
+                Self::PushUnreached(host)
+            } else {
+                Self::PushRefused(host)
+            });
+        }
+        if last.contains("no match for platform") {
+            return Some(Self::NoPlatform);
+        }
+        let base = ["failed to resolve source metadata for ", "failed to copy: ", "failed to do request"];
+        if any(last, &base) || last.contains("pull access denied") {
+            let name = last.split_once(base[0]).map_or("", |(_, rest)| rest);
+            return Some(if any(last, &MISSING) {
+                Self::PullMissing(name.split(": ").next().unwrap_or_default().to_owned())
+            } else if any(last, &DENIED) {
+                Self::PullDenied(host(name))
+            } else {
+                Self::PullUnreached
+            });
+        }
+        if any(&all, &["certificate verify failed", "self-signed certificate", "unable_to_get_issuer_cert"]) {
+            return Some(Self::Certificate);
+        }
+        let apt = |line: &str| {
+            let line = line.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            any(line, &["e: failed to fetch", "w: failed to fetch", "e: unable to fetch"])
+        };
+        all.lines().any(apt).then_some(Self::Mirror)
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::DiskFull => {
+                "the disk is full: `cargo xtask docker clean`, `docker builder prune`, or free some space".into()
+            }
+            Self::PushDenied(host) => {
+                format!("{host} takes no image from this login: `docker login {host}` with one that may write there")
+            }
+            Self::PushUnreached(host) => format!(
+                "the image was built, and the engine does not reach {host}: is it the right `--registry`, does it run, does the engine know its certificate?"
+            ),
+            Self::PushRefused(host) => {
+                format!("the image was built, and {host} did not take it: its answer is above, the reason in its log")
+            }
+            Self::PullDenied(host) => format!(
+                "a base image can't be had: {host} does not give it to this login: `docker login {host}`; or there is none of that name"
+            ),
+            Self::PullMissing(name) => {
+                format!("a base image can't be had: its registry has no {name}; is it spelled right in the Dockerfile?")
+            }
+            Self::PullUnreached => {
+                "a base image can't be had; without a reachable registry: `cargo xtask setup --yes`, or `--bases local`"
+                    .into()
+            }
+            Self::NoPlatform => {
+                "a base image is not made for this platform: another `--platform`, or another base".into()
+            }
+            Self::Certificate => "a step trusts no authority that signed the other side's certificate; behind a proxy with its own: `SSL_CERT_FILE` (docs/troubleshooting.md)".into(),
+            Self::Mirror => "a step did not get packages from Debian's mirror: does the network reach it, the way that apt is told in that image?".into(),
+            Self::EngineGone => "the engine is gone: `cargo xtask engine status`, then `cargo xtask setup`".into(),
+        }
+    }
+}
+
+/// The registry of a reference, as `docker login` takes it.
+fn host(reference: &str) -> String {
+    let reference = reference.split(": ").next().unwrap_or_default();
+    let host = reference.split_once('/').map(|(host, _)| host);
+    let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost");
+    host.unwrap_or("docker.io").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What buildx 0.13 on Docker 26 and the tools said, provoked one by one:
+    /// closed ports, names that are not there, Debian's docker-registry with a
+    /// login, read-only and on a disk of 3 MB, an answer of 403, small disks.
+    /// The last two are of Docker Hub and ghcr.io, as their documentation has them.
+    #[test]
+    fn what_buildx_says_tells_why_a_build_failed() {
+        use Complaint::{
+            Certificate, DiskFull, EngineGone, Mirror, NoPlatform, PullDenied, PullMissing, PullUnreached, PushDenied,
+            PushRefused, PushUnreached,
+        };
+        let at = |port: &str| format!("127.0.0.1:{port}");
+        for (said, expected) in [
+            (
+                "failed to solve: failed to push 127.0.0.1:9/x:1: failed to do request: Head \"https://127.0.0.1:9/v2/x/blobs/sha256:a1d8\": dial tcp 127.0.0.1:9: connect: connection refused",
+                Some(PushUnreached(at("9"))),
+            ),
+            (
+                "failed to solve: failed to push nowhere.invalid/x:1: failed to do request: Head \"https://nowhere.invalid/v2/x/blobs/sha256:08b7\": dial tcp: lookup nowhere.invalid on 10.0.0.53:53: no such host",
+                Some(PushUnreached("nowhere.invalid".into())),
+            ),
+            (
+                "failed to solve: failed to push 10.0.0.1:5000/x:1: failed to do request: Head \"https://10.0.0.1:5000/v2/x/blobs/sha256:a1d8\": tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs",
+                Some(PushUnreached("10.0.0.1:5000".into())),
+            ),
+            (
+                "failed to solve: failed to push 127.0.0.1:32774/x:1: unexpected status from HEAD request to http://127.0.0.1:32774/v2/x/blobs/sha256:a1d8: 401 Unauthorized",
+                Some(PushDenied(at("32774"))),
+            ),
+            (
+                "failed to solve: failed to push 127.0.0.1:32774/x:1: unexpected status from HEAD request to http://127.0.0.1:32774/v2/x/blobs/sha256:a1d8: 403 Forbidden",
+                Some(PushDenied(at("32774"))),
+            ),
+            (
+                "failed to solve: failed to push 127.0.0.1:32775/x:1: unexpected status from POST request to http://127.0.0.1:32775/v2/x/blobs/uploads/: 405 Method Not Allowed",
+                Some(PushRefused(at("32775"))),
+            ),
+            (
+                "failed to solve: failed to push 127.0.0.1:32773/x:1: unexpected status from POST request to http://127.0.0.1:32773/v2/x/blobs/uploads/: 500 Internal Server Error",
+                Some(PushRefused(at("32773"))),
+            ),
+            (
+                "failed to solve: 127.0.0.1:9/b:1: failed to resolve source metadata for 127.0.0.1:9/b:1: failed to do request: Head \"https://127.0.0.1:9/v2/b/manifests/1\": dial tcp 127.0.0.1:9: connect: connection refused",
+                Some(PullUnreached),
+            ),
+            (
+                "failed to solve: nowhere.invalid/b:1: failed to resolve source metadata for nowhere.invalid/b:1: failed to do request: Head \"https://nowhere.invalid/v2/b/manifests/1\": dial tcp: lookup nowhere.invalid on 10.0.0.53:53: no such host",
+                Some(PullUnreached),
+            ),
+            (
+                "failed to solve: 127.0.0.1:32773/none:1: failed to resolve source metadata for 127.0.0.1:32773/none:1: 127.0.0.1:32773/none:1: not found",
+                Some(PullMissing("127.0.0.1:32773/none:1".into())),
+            ),
+            (
+                "failed to solve: 127.0.0.1:32774/b:1: failed to resolve source metadata for 127.0.0.1:32774/b:1: unexpected status from HEAD request to http://127.0.0.1:32774/v2/b/manifests/1: 401 Unauthorized",
+                Some(PullDenied(at("32774"))),
+            ),
+            (
+                "failed to solve: 127.0.0.1:47812/b:1: failed to resolve source metadata for 127.0.0.1:47812/b:1: unexpected status from HEAD request to http://127.0.0.1:47812/v2/b/manifests/1: 403 Forbidden",
+                Some(PullDenied(at("47812"))),
+            ),
+            ("failed to solve: python:3.11: no match for platform in manifest: not found", Some(NoPlatform)),
+            (
+                "failed to solve: failed to copy to tar: rpc error: code = Unknown desc = write small/o.tar: no space left on device",
+                Some(DiskFull),
+            ),
+            (
+                "failed to solve: error writing layer blob: failed to copy: failed to send write: write small/c/ingest/9a5c/data: no space left on device: unknown",
+                Some(DiskFull),
+            ),
+            ("Cannot connect to the Docker daemon at unix:///nope. Is the docker daemon running?", Some(EngineGone)),
+            ("failed to solve: process \"/bin/sh -c false\" did not complete successfully: exit code: 1", None),
+            ("failed to solve: push access denied, repository does not exist or may require authorization", None),
+            (
+                "failed to solve: x/y: failed to resolve source metadata for docker.io/x/y:latest: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+                Some(PullDenied("docker.io".into())),
+            ),
+            (
+                "failed to solve: failed to push ghcr.io/o/x:1: denied: permission_denied: write_package",
+                Some(PushDenied("ghcr.io".into())),
+            ),
+        ] {
+            let log = format!("#4 [1/2] RUN make\n#4 0.1 failed to push 1.2.3.4/x: 401 Unauthorized\nERROR: {said}");
+            assert_eq!(Complaint::of(&log), expected, "{said}");
+        }
+        let step = "ERROR: failed to solve: process \"/bin/sh -c apt-get install -y hello\" did not complete successfully: exit code: 100";
+        for (log, expected) in [
+            (
+                "#5 7.292 W: Failed to fetch http://127.0.0.1:9/debian/dists/bookworm/InRelease  Could not connect to 127.0.0.1:9 (127.0.0.1). - connect (111: Connection refused)",
+                Some(Mirror),
+            ),
+            (
+                "#5 7.2 E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+                Some(Mirror),
+            ),
+            (
+                "#5 0.668 urllib.error.URLError: <urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain (_ssl.c:992)>",
+                Some(Certificate),
+            ),
+            ("#5 1.2 head: error writing '/t/x': No space left on device", Some(DiskFull)),
+            ("#5 7.320 E: Unable to locate package hello", None),
+            ("#5 1.0 error: failed to push 1.2.3.4/x: 401", None),
+        ] {
+            assert_eq!(Complaint::of(&format!("{log}\n{step}")), expected, "{log}");
+        }
+        assert_eq!(Complaint::of(""), None);
+    }
+
+    #[test]
+    fn a_push_is_never_helped_with_base_images() {
+        for complaint in [
+            Complaint::PushDenied("r".into()),
+            Complaint::PushUnreached("r".into()),
+            Complaint::PushRefused("r".into()),
+        ] {
+            assert!(!complaint.help().contains("base image") && complaint.help().contains(" r"), "{complaint:?}");
+        }
+    }
+}
