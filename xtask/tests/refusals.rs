@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A folder that is gone afterwards.
 struct Folder(PathBuf);
@@ -180,21 +180,82 @@ fn an_interrupt_ends_a_question_that_nobody_answers() {
     let folder = Folder::new("hung");
     let host = socket(&folder.0, |mut stream| while stream.read(&mut [0; 1]).is_ok_and(|n| n > 0) {});
     for signal in ["INT", "TERM", "HUP"] {
-        let mut command = in_dir(&common::root(), &["docker", "down", "--verbose"]);
-        let child = command.env("DOCKER_HOST", &host).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        // The signals are ours from the first line of `main` on.
-        let handled = || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-            u64::from_str_radix(&caught, 16).unwrap() & 0b11 == 0b11
-        };
-        while !handled() {
-            std::thread::yield_now();
+        let mut command = in_dir(&common::root(), &["docker", "down"]);
+        interrupted(command.env("DOCKER_HOST", &host), signal);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_wait_for_what_somebody_types_or_writes() {
+    let folder = Folder::new("typed");
+    let pipe = folder.0.join("pipe");
+    Command::new("mkfifo").arg(&pipe).status().unwrap();
+    interrupted(&mut in_dir(&common::root(), &["ci", "plan", "--files-from", "-"]), "INT");
+    interrupted(&mut in_dir(&common::root(), &["ci", "plan", "--files-from", pipe.to_str().unwrap()]), "INT");
+}
+
+/// Starts a command that waits, and interrupts it.
+fn interrupted(command: &mut Command, signal: &str) {
+    let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The signals are ours from the first line of `main` on.
+    let handled = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & 0b11 == 0b11
+    };
+    while !handled() {
+        std::thread::yield_now();
+    }
+    Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+    let mut child = child;
+    // Dropped, it would end the wait.
+    let _stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    common::exit(&output, 130);
+    assert_eq!(common::stderr(&output), "error: interrupted\n");
+}
+
+#[test]
+fn what_never_ends_is_refused_where_it_is_named() {
+    let folder = Folder::new("endless");
+    let root = &folder.0;
+    let path = |file: &str| root.join(file).to_str().unwrap().to_owned();
+    let services = format!("{PROJECT}[services.api]\nimage = \"x\"\npaths = [\"**\"]\n");
+    std::fs::create_dir_all(root.join(".github/workflows")).unwrap();
+    for args in [&["init", "--quiet"][..], &["config", "user.name", "x"], &["config", "user.email", "x"]] {
+        Command::new("git").arg("-C").arg(root).args(args).status().unwrap();
+    }
+    let path_to_git = std::env::var("PATH").unwrap();
+    let no_file = "neither a file nor a link to one";
+    for (at, args, code, expected) in [
+        ("services.toml", &["docker", "api", "--dry-run"][..], 2, &["services.toml: ", no_file][..]),
+        ("Dockerfile", &["docker", "api", "--dry-run"], 2, &["Dockerfile: "]),
+        (".docker/config.json", &["docker", "down"], 2, &[".docker/config.json: ", no_file]),
+        ("event.json", &["ci", "plan", "--strict"], 1, &["event.json can't be read: ", no_file]),
+        (".github/workflows/x.yml", &["ci", "check"], 1, &[".github/workflows/x.yml: ", no_file]),
+    ] {
+        for endless in ["fifo", "zero"] {
+            std::fs::write(root.join("services.toml"), &services).unwrap();
+            std::fs::write(root.join("Dockerfile"), "FROM scratch\n").unwrap();
+            std::fs::create_dir_all(root.join(".docker")).unwrap();
+            let _ = std::fs::remove_file(root.join(at));
+            match endless {
+                "fifo" => drop(Command::new("mkfifo").arg(root.join(at)).status().unwrap()),
+                _ => std::os::unix::fs::symlink("/dev/zero", root.join(at)).unwrap(),
+            }
+            let mut command = in_dir(root, args);
+            command.env("PATH", &path_to_git).env("XTASK_ENGINE_DIR", path("engine"));
+            if at == "event.json" {
+                command.env("GITHUB_EVENT_NAME", "push").env("GITHUB_EVENT_PATH", path(at));
+            }
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8([output.stdout.as_slice(), &output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{at} {endless}: {said}");
+            for words in expected {
+                assert!(said.contains(words), "{at} {endless}: no {words:?} in {said}");
+            }
+            std::fs::remove_file(root.join(at)).unwrap();
         }
-        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-        let output = child.wait_with_output().unwrap();
-        common::exit(&output, 130);
-        assert_eq!(common::stderr(&output), "error: interrupted\n");
     }
 }
 

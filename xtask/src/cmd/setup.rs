@@ -14,9 +14,9 @@ use serde::Serialize;
 use self::look::Item;
 use crate::cli::SetupArgs;
 use crate::ctx::Ctx;
-use crate::exec::bases;
 use crate::exec::engine::{self, Engine};
 use crate::exec::private::{self, packages};
+use crate::exec::{bases, input, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
 
@@ -42,8 +42,9 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result
     }
     if ctx.terminal && std::io::stdin().is_terminal() {
         ctx.ask("Get what is missing now? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
+        let answer = input::typed();
+        interrupt::check()?;
+        let answer = answer?;
         if answer.trim().eq_ignore_ascii_case("y") {
             ensure(ctx, references)?;
             return print(ctx, references).and_then(|report| verdict(&report, true));

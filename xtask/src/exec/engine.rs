@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::http::Route;
-use crate::exec::interrupt;
 use crate::exec::private::{self, Folder, Health, packages};
+use crate::exec::{input, interrupt};
 use crate::fault::{self, Fault};
 use crate::model::reference::Image;
 use crate::plan::step::quote;
@@ -278,9 +278,13 @@ fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
         (None, None) => return Ok(None),
     };
     let file = dir.join("config.json");
-    let text = match std::fs::read_to_string(&file) {
+    let text = match input::text(&file, 4 << 20) {
         Ok(text) => text,
-        Err(_) => return Ok(None),
+        // The docker client does without a file that it may not see, too.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(fault::usage(format!("{file}: {error}")).into()),
     };
     let config: Value = serde_json::from_str(&text).with_context(|| format!("{file} is not JSON"))?;
     Ok(config["currentContext"].as_str().map(str::to_owned))

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::Context as _;
 
@@ -28,7 +29,8 @@ pub fn summary(ctx: &Ctx, markdown: &str) -> anyhow::Result<()> {
 
 fn append(file: &str, text: &str) -> anyhow::Result<()> {
     let mut to =
-        OpenOptions::new().append(true).create(true).open(file).with_context(|| format!("could not open {file}"))?;
+        // Not a pipe that nobody reads.
+        OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(file).with_context(|| format!("could not open {file}"))?;
     to.write_all(text.as_bytes()).with_context(|| format!("could not write to {file}"))
 }
 

@@ -4,10 +4,15 @@
 //! read is a file, and no larger than whoever reads it has a use for.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Read as _, Result};
+use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 
 use camino::Utf8Path;
+
+use crate::exec::child::TICK;
+use crate::exec::interrupt;
 
 /// The bytes of a file that has at most `limit`.
 pub fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>> {
@@ -18,6 +23,45 @@ pub fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>> {
 /// Its text.
 pub fn text(path: &Utf8Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
+}
+
+/// All of what may be a pipe, such as stdin or `<(…)`: somebody writes to it, in
+/// time that is theirs. A thread reads, so that an interrupt ends the wait.
+pub fn piped<R: Read>(open: impl FnOnce() -> Result<R> + Send + 'static, limit: u64) -> Result<Vec<u8>> {
+    wait(move || {
+        let mut bytes = Vec::new();
+        open()?.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit { Err(too_large(limit)) } else { Ok(bytes) }
+    })
+}
+
+/// A line that a person types.
+pub fn typed() -> Result<String> {
+    wait(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    })
+}
+
+fn wait<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (to, from) = channel();
+    thread::spawn(move || to.send(read()));
+    loop {
+        match from.recv_timeout(TICK) {
+            Ok(read) => return read,
+            Err(RecvTimeoutError::Timeout) if interrupt::raised() => return Err(ErrorKind::Interrupted.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::other("the thread that read it ended")),
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Error {
+    let size = match limit >> 20 {
+        0 => format!("{limit} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
+    };
+    Error::new(ErrorKind::FileTooLarge, format!("larger than {size}, the most that is read of it"))
 }
 
 fn bytes(mut file: &File, limit: u64) -> Result<Vec<u8>> {
@@ -32,11 +76,7 @@ fn bytes(mut file: &File, limit: u64) -> Result<Vec<u8>> {
     // It may grow while it is read.
     file.by_ref().take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        let size = match limit >> 20 {
-            0 => format!("{limit} bytes"),
-            mebibytes => format!("{mebibytes} MiB"),
-        };
-        return Err(Error::new(ErrorKind::FileTooLarge, format!("larger than {size}, the most that is read of it")));
+        return Err(too_large(limit));
     }
     Ok(bytes)
 }
@@ -58,6 +98,14 @@ mod tests {
         let pipe = Temporary::new("pipe").unwrap();
         assert!(std::process::Command::new("mkfifo").arg(pipe.path()).status().unwrap().success());
         assert_eq!(told(pipe.path().as_str(), 9), "neither a file nor a link to one");
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_or_its_limit() {
+        assert_eq!(piped(|| Ok(&b"12345"[..]), 5).unwrap(), b"12345");
+        assert_eq!(piped(|| Ok(&b"12345"[..]), 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(piped(|| Ok(std::io::repeat(0)), 9).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(piped(|| File::open("/nowhere"), 9).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! `ci plan`: which services a change affects, and why. What nobody can tell
 //! counts as changed, and says so.
 
-use std::io::Read as _;
-
 use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,7 +11,7 @@ use crate::cmd::build::current;
 use crate::cmd::ci::{report, sides};
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
-use crate::exec::{github, run};
+use crate::exec::{github, input, interrupt, run};
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::config::{Project, Service};
@@ -110,15 +108,21 @@ fn names(ctx: &Ctx) -> Names {
 
 fn payload(ctx: &Ctx) -> Result<String, String> {
     let file = ctx.env.get("GITHUB_EVENT_PATH").ok_or("GITHUB_EVENT_PATH, which names the event file, is not set")?;
-    std::fs::read_to_string(file).map_err(|error| format!("the event file {file} can't be read: {error}"))
+    // GitHub cuts its events off at 25 MB.
+    input::text(file.into(), 32 << 20).map_err(|error| format!("the event file {file} can't be read: {error}"))
 }
 
 fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
-    let mut bytes = Vec::new();
+    /// A path of 100 bytes for each of two million files.
+    const LIMIT: u64 = 200 << 20;
     let read = match file.as_str() {
-        "-" => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
-        _ => std::fs::read(file),
+        "-" => input::piped(|| Ok(std::io::stdin()), LIMIT),
+        name => {
+            let name = name.to_owned();
+            input::piped(|| std::fs::File::open(name), LIMIT)
+        }
     };
+    interrupt::check()?;
     Ok(Paths::of_list(read.map_err(|error| fault::usage(format!("--files-from {file}: {error}")))?))
 }
 

@@ -4,6 +4,7 @@
 use camino::Utf8PathBuf;
 
 use crate::ctx::Ctx;
+use crate::exec::input;
 use crate::fault;
 use crate::model::config::Project;
 use crate::model::finding::Finding;
@@ -70,7 +71,7 @@ pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
 
 /// A file's text; none where it is not there or not UTF-8.
 fn read(ctx: &Ctx, file: &str) -> anyhow::Result<Option<String>> {
-    match std::fs::read(ctx.root.join(file)) {
+    match input::read(&ctx.root.join(file), 4 << 20) {
         Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fault::failed(format!("{file}: {error}")).into()),

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
+use crate::exec::input;
 use crate::exec::private::{Folder, packages};
 use crate::model::base::fnv;
 
@@ -27,6 +28,9 @@ const FILES: [(&str, &str); 11] = [
 /// Debian's list of the authorities that are trusted.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// All authorities of the world are a quarter of a megabyte.
+const AUTHORITIES: u64 = 16 << 20;
+
 /// What of the host goes into stand-ins.
 pub struct Inputs {
     bundle: Vec<u8>,
@@ -39,18 +43,22 @@ pub struct Inputs {
 impl Inputs {
     /// Reads the host's.
     pub fn of_host(ctx: &Ctx) -> Self {
-        let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| fs::read(file).ok());
-        let bundle = named.or_else(|| fs::read(BUNDLE).ok());
+        let mut notes = Vec::new();
+        let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| {
+            let read = input::read(file.into(), AUTHORITIES);
+            read.map_err(|error| notes.push(format!("note: SSL_CERT_FILE={file} is left out: {error}"))).ok()
+        });
+        let bundle = named.or_else(|| input::read(BUNDLE.into(), AUTHORITIES).ok());
         let mut local = Vec::new();
         if let Ok(entries) = Utf8Path::new("/usr/local/share/ca-certificates").read_dir_utf8() {
             for entry in entries.flatten().filter(|entry| entry.file_name().ends_with(".crt")) {
-                if let Ok(bytes) = fs::read(entry.path()) {
+                if let Ok(bytes) = input::read(entry.path(), AUTHORITIES) {
                     local.push((entry.file_name().to_owned(), bytes));
                 }
             }
         }
         local.sort();
-        let mut inputs = Self { bundle: bundle.unwrap_or_default(), local, etc: Vec::new(), notes: Vec::new() };
+        let mut inputs = Self { bundle: bundle.unwrap_or_default(), local, etc: Vec::new(), notes };
         inputs.indexes(ctx);
         inputs
     }
@@ -140,7 +148,7 @@ impl Inputs {
 
 /// `key = value` in a file of a simple kind.
 fn setting(file: &str, key: &str) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = input::text(file.into(), 1 << 20).ok()?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
     values.next().filter(|value| !value.is_empty())
