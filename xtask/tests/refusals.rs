@@ -44,6 +44,23 @@ fn refused(command: &mut Command, code: i32, expected: &[&str]) {
     }
 }
 
+/// clap looks at itself in debug builds only; `cargo install` and CI make others.
+#[test]
+#[ignore = "compiles: cargo xtask test images"]
+fn a_build_without_debug_assertions_says_the_same() {
+    let cargo = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(args).args(["--quiet", "--package", "xtask"]).current_dir(common::root());
+        command
+    };
+    common::exit(&cargo(&["build", "--profile", "plain"]).output().unwrap(), 0);
+    let target = Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).unwrap();
+    let mut tests = cargo(&["test", "--test", "refusals", "--test", "plans", "--test", "pipes"]);
+    let output = tests.env("XTASK_TEST_BINARY", target.join("plain/xtask")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.matches("test result: ok.").count() == 3, "{said}");
+}
+
 #[test]
 fn without_services_toml_it_says_where_it_looked() {
     let folder = Folder::new("none");

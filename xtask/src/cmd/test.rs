@@ -149,6 +149,8 @@ fn on_engine() -> Step {
         "network",
         "--test",
         "private",
+        "--test",
+        "refusals",
         "--",
         "--ignored",
         "--test-threads=2",
