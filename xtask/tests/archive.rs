@@ -3,19 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use xtask::ctx::{Ctx, Env};
+use xtask::ctx::Ctx;
 use xtask::exec::files::Temporary;
 use xtask::exec::private::apt;
 use xtask::exec::private::archive::Archive;
 use xtask::fault;
 
 const TOOLS: [&str; 5] = ["apt-get", "dpkg-deb", "gpg", "sha256sum", "date"];
+const TEST: &str = "a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm";
+const INSIDE: &str = "XTASK_TEST_INSIDE";
 const NAME: &str = "debian-archive-keyring";
 
 fn sh(dir: &Utf8Path, line: &str) -> String {
@@ -107,13 +111,9 @@ impl World {
         std::fs::write(&settings_file, settings).unwrap();
         let ctx = Ctx {
             root: self.dir.clone(),
-            env: Env::of_process(),
-            format: Default::default(),
-            dry_run: false,
-            verbose: false,
-            terminal: false,
             // As settings of the host's that apt reads before ours.
             exports: vec![("APT_CONFIG".to_owned(), settings_file.into_string())],
+            ..common::ctx()
         };
         let list = list.replace("URL", &self.address);
         let home = self.dir.join("apt");
@@ -142,8 +142,16 @@ fn a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm() {
     let path = std::env::var("PATH").unwrap_or_default();
     let missing: Vec<_> = TOOLS.iter().filter(|tool| which::which_in(tool, Some(&path), ".").is_err()).collect();
     if !missing.is_empty() {
-        // Not through the test's own capture: somebody should see it.
-        let _ = writeln!(std::io::stderr(), "left out: archives that are not Debian's, for want of {missing:?}");
+        common::left_out("archives that are not Debian's", &format!("{missing:?}"));
+        return;
+    }
+    // In a process of its own: what apt and we say of it goes where it is read
+    // only if something is wrong.
+    if std::env::var_os(INSIDE).is_none() {
+        let exe = std::env::current_exe().unwrap();
+        let output = Command::new(exe).args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").output().unwrap();
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", said(&output.stdout), said(&output.stderr));
         return;
     }
     let world = World::new();

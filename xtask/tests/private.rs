@@ -1,6 +1,7 @@
 //! A private engine on its bad days: interrupted, killed, deleted with somebody
-//! else's files below it. In a network and a mount namespace of its own, so that
-//! nothing of this machine is touched.
+//! else's files below it, put there by somebody else. What starts one does so in
+//! a network and a mount namespace of its own, so that nothing of this machine
+//! is touched.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,14 +9,14 @@ mod common;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
-use xtask::ctx::{Ctx, Env};
+use camino::{Utf8Path, Utf8PathBuf};
 use xtask::exec::files::Temporary;
-use xtask::exec::private::{Folder, packages};
+use xtask::exec::private::Folder;
 use xtask::exec::signal;
 
 use self::common::{exit, stderr};
@@ -28,6 +29,10 @@ fn inside(test: &str) -> bool {
         // `/sys` shows the namespace in which it was mounted.
         sh("mount -t sysfs sysfs /sys && ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward");
         return true;
+    }
+    if common::programs().is_none() {
+        common::left_out(test, "as root, with a private engine's programs");
+        return false;
     }
     let exe = std::env::current_exe().unwrap();
     let mut command = Command::new("unshare");
@@ -51,17 +56,7 @@ struct Own {
 
 impl Own {
     fn new() -> Self {
-        let ctx = Ctx {
-            root: ".".into(),
-            env: Env::of_process(),
-            format: Default::default(),
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
-        };
-        let real = Folder::of(&ctx).unwrap();
-        assert!(packages::installed(&real), "a private engine: cargo xtask engine up");
+        let (ctx, real) = common::programs().unwrap();
         let place = Temporary::new("e").unwrap();
         let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
         // Its first lock says whose it is.
@@ -135,6 +130,63 @@ fn interrupted(mut command: Command, after: Duration) -> Output {
         std::thread::sleep(Duration::from_millis(30));
     }
     child.wait_with_output().unwrap()
+}
+
+/// A folder that anybody could have written, with programs and a socket that
+/// tell when they are used.
+fn strange(place: &Temporary, spoil: impl Fn(&Utf8Path)) -> (Utf8PathBuf, UnixListener) {
+    let dir = Utf8PathBuf::from(place.path());
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    for name in ["docker", "dockerd", "containerd", "runc"] {
+        let program = dir.join("bin").join(name);
+        std::fs::write(&program, format!("#!/bin/sh\ntouch {dir}/used\n")).unwrap();
+        sh(&format!("chmod 755 {program}"));
+    }
+    std::fs::write(dir.join("network.json"), r#"{"bridge":"xt","octet":220,"iptables":null,"forwarded":true}"#)
+        .unwrap();
+    // Our own words, as anybody can read them.
+    let (ctx, own) = (common::ctx(), Folder { dir: place.path().with_file_name("own") });
+    drop(own.lock(&ctx, "engine").unwrap());
+    std::fs::copy(own.dir.join("xtask-engine"), dir.join("xtask-engine")).unwrap();
+    let listener = UnixListener::bind(dir.join("docker.sock")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    spoil(&dir);
+    (dir, listener)
+}
+
+#[test]
+fn a_folder_that_somebody_else_could_have_written_is_neither_run_nor_connected_to_nor_locked() {
+    type Spoil<'a> = &'a dyn Fn(&Utf8Path);
+    let open = |path: &Utf8Path| drop(sh(&format!("chmod go+w {path}")));
+    let rows: [(&str, Spoil<'_>); 4] = [
+        ("the folder", &open),
+        ("one above", &|dir| open(dir.parent().unwrap())),
+        ("a program", &|dir| open(&dir.join("bin/docker"))),
+        ("the programs", &|dir| open(&dir.join("bin"))),
+    ];
+    for (what, spoil) in rows {
+        let place = Temporary::new("e").unwrap();
+        let (dir, listener) = strange(&place, spoil);
+        for verb in
+            [&["engine", "up"][..], &["engine", "down"], &["engine", "status"], &["docker", "down"], &["docker", "web"]]
+        {
+            for named in [false, true] {
+                let mut command = common::xtask(verb);
+                command.env("XTASK_ENGINE_DIR", &dir).env_remove("DOCKER_HOST");
+                if named {
+                    command.env("DOCKER_HOST", format!("unix://{dir}/docker.sock"));
+                } else if verb[0] == "docker" {
+                    continue; // another engine may well answer
+                }
+                let output = command.output().unwrap();
+                exit(&output, 2);
+                assert!(stderr(&output).contains("can't be relied upon"), "{what}: {}", stderr(&output));
+            }
+        }
+        assert!(listener.accept().is_err(), "{what}: its socket was connected to");
+        assert!(!dir.join("used").exists(), "{what}: its programs were run");
+        assert!(!dir.join("engine.lock").exists(), "{what}: it was locked");
+    }
 }
 
 #[test]

@@ -60,10 +60,15 @@ pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route) -> anyhow::Result<Opti
 fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<Value, fault::Fault> {
     if answer.status != 200 {
         let words = start(&answer.text(), 300);
-        return Err(fault::failed(format!(
+        let fault = fault::failed(format!(
             "the engine at {endpoint} answered GET {route} with status {}: {words}",
             answer.status
-        )));
+        ));
+        // dockerd goes on answering without its containerd.
+        return Err(match answer.status {
+            503 => fault.help("does its containerd run? `sudo systemctl restart containerd docker` starts both anew"),
+            _ => fault,
+        });
     }
     serde_json::from_slice(&answer.body).map_err(|why| {
         let words = match answer.text() {

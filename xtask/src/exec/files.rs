@@ -91,14 +91,12 @@ fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<
     let file = match file {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if path.is_symlink() => {
-            return Err(refused(path, "a link", Some(error)));
-        }
+        Err(_) if path.is_symlink() => return Err(refused(path, "a link")),
         Err(error) => return Err(error).with_context(|| format!("could not open {path}")),
     };
     let found = file.metadata()?;
     if let Some(why) = strange(found.is_file(), found.uid(), found.nlink(), user()) {
-        return Err(refused(path, &why, None));
+        return Err(refused(path, &why));
     }
     if found.mode() & 0o077 != 0 {
         // Whoever can open a lock can hold it for ever.
@@ -107,13 +105,9 @@ fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<
     Ok(Some(file))
 }
 
-fn refused(path: &Utf8Path, why: &str, error: Option<std::io::Error>) -> anyhow::Error {
-    let fault = fault::failed(format!("{path} is {why}; a file of ours is expected there"))
-        .help(format!("look at it (`ls -l {path}`), and remove it if nobody needs it"));
-    match error {
-        Some(error) => anyhow::Error::from(error).context(fault),
-        None => fault.into(),
-    }
+fn refused(path: &Utf8Path, why: &str) -> anyhow::Error {
+    let fault = fault::failed(format!("{path} is {why}; a file of ours is expected there"));
+    fault.help(format!("look at it (`ls -l {path}`), and remove it if nobody needs it")).into()
 }
 
 /// Why a file that was opened is none of ours, if it isn't.
@@ -222,7 +216,8 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &path).unwrap();
         let error = open(&path).unwrap_err();
-        assert!(fault::render(&error).contains("is a link"), "{error:?}");
+        let words = fault::render(&error);
+        assert!(words.contains("is a link") && words.contains("help: "), "{words}");
         assert_eq!(read(&path), None);
         write(&path, "ours").unwrap();
         assert!(!path.is_symlink());

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -10,6 +10,8 @@ use serde_json::Value;
 use xtask::ctx::{Ctx, Env, Format};
 use xtask::exec::checkout;
 use xtask::exec::engine::Engine;
+use xtask::exec::files as own;
+use xtask::exec::private::{Folder, packages};
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -45,9 +47,9 @@ pub fn transcript(output: &Output) -> String {
     transcript.replace("linux-arm64", "linux-amd64").replace(&checkout::identity(&root), "thischeckout")
 }
 
-/// The engine that we use.
-pub fn engine() -> Engine {
-    let ctx = Ctx {
+/// Surroundings as they are.
+pub fn ctx() -> Ctx {
+    Ctx {
         root: ".".into(),
         env: Env::of_process(),
         format: Format::Text,
@@ -55,8 +57,24 @@ pub fn engine() -> Engine {
         verbose: false,
         terminal: false,
         exports: Vec::new(),
-    };
-    Engine::connect(&ctx).expect("an engine: cargo xtask setup --yes")
+    }
+}
+
+/// The engine that we use.
+pub fn engine() -> Engine {
+    Engine::connect(&ctx()).expect("an engine: cargo xtask setup --yes")
+}
+
+/// The folder of a private engine whose programs are there, for root.
+pub fn programs() -> Option<(Ctx, Folder)> {
+    let folder = Folder::of(&ctx()).ok()?;
+    (own::user() == 0 && packages::installed(&folder)).then(|| (ctx(), folder))
+}
+
+/// Says what a test did not do here, past the test's own capture: somebody
+/// should see it.
+pub fn left_out(what: &str, for_want_of: &str) {
+    let _ = writeln!(std::io::stderr(), "left out: {what}; it needs: {for_want_of}");
 }
 
 /// What `docker ARGS` prints, on the engine that we use.
