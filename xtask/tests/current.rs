@@ -233,6 +233,92 @@ fn a_file_that_changes_during_the_build_is_noted_and_built_next_time() {
     assert_eq!(demo.outcome(&["--build-arg", &when]), "up-to-date");
 }
 
+/// Equal before and after says nothing of what was read in between.
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn what_was_there_only_during_the_build_is_not_taken_for_what_is_there() {
+    let dockerfile = "FROM python:3.11-slim-bookworm AS app\nARG WHEN\n\
+                      RUN echo \"the step began $WHEN\" && sleep 2\nCOPY src /src\n";
+    let demo = Demo::new("between", dockerfile, PATHS);
+    let src = demo.dir.join("src");
+    for round in 0..2 {
+        let when = format!("{round}-{}", std::process::id());
+        let arg = format!("WHEN={when}");
+        let args = ["app", "--build-arg", &arg, "--progress", "plain", "--format", "json"];
+        let mut child = demo.command(&args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        until_it_says(&mut child, &format!("the step began {when}"));
+        match round {
+            // To another state and back, as `git checkout` does it.
+            0 => {
+                let text = fs::read(src.join("a")).unwrap();
+                let modified = src.join("a").metadata().unwrap().modified().unwrap();
+                demo.write("src/a", "in between");
+                fs::write(src.join("a"), text).unwrap();
+                fs::File::open(src.join("a")).unwrap().set_modified(modified).unwrap();
+            }
+            // A file that comes and goes.
+            _ => {
+                demo.write("src/comes", "");
+                fs::remove_file(src.join("comes")).unwrap();
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        exit(&output, 0);
+        assert_eq!(json(&output)["fingerprint"], Value::Null);
+        assert_eq!(demo.outcome(&["--build-arg", &arg]), "built", "round {round}");
+        assert_eq!(demo.outcome(&["--build-arg", &arg]), "up-to-date", "round {round}");
+    }
+}
+
+/// Whoever builds FROM our image, or commits a container of it, has our labels.
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn an_image_with_our_labels_that_we_did_not_build_is_not_ours() {
+    let demo = Demo::new("posing", DOCKERFILE, PATHS);
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "up-to-date"]);
+    let ours = demo.inspect("local", "{{.Id}}");
+    let labels = demo.inspect("local", "{{json .Config.Labels}}");
+    let image = format!("{}:local", demo.name);
+    // A port where nothing listens: BuildKit asks the name's registry first.
+    let base = format!("127.0.0.1:1/{}:local", demo.name);
+    docker(&["tag", &image, &base]);
+    demo.write("foreign/Dockerfile", &format!("FROM {base}\nCOPY Dockerfile /evil\n"));
+    docker(&["buildx", "build", "--quiet", "--load", "--tag", &image, demo.dir.join("foreign").to_str().unwrap()]);
+    fs::remove_dir_all(demo.dir.join("foreign")).unwrap();
+    docker(&["image", "rm", &base]);
+    assert_ne!(demo.inspect("local", "{{.Id}}"), ours);
+    assert_eq!(demo.inspect("local", "{{json .Config.Labels}}"), labels, "it has all of them");
+    // Ours is gone with its last name, or is found: never the other.
+    demo.app(&[]);
+    assert!(!demo.layers().contains("evil"));
+    assert_eq!(demo.inspect("local", "{{len .RootFS.Layers}}"), "2");
+    // Without the record nothing is known, whatever the labels say.
+    assert_eq!(demo.outcome(&[]), "up-to-date");
+    let record = demo.dir.join(".cache/xtask").join(&demo.name).join("builds");
+    let text = fs::read_to_string(&record).unwrap();
+    assert_eq!(record.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    for broken in ["", "x\n", &text[..text.len() - 2]] {
+        fs::write(&record, broken).unwrap();
+        assert_eq!(demo.outcome(&[]), "built", "{broken:?}");
+    }
+}
+
+/// Folders have no line in `paths` where that lists files.
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_folder_that_a_stage_reads_counts_where_paths_lists_files() {
+    let demo = Demo::new("folders", DOCKERFILE, r#"["src/a", "src/b c/*", "one", "Dockerfile", ".dockerignore"]"#);
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "up-to-date"]);
+    fs::create_dir(demo.dir.join("src/empty")).unwrap();
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "up-to-date"]);
+    // Anything of what is git's.
+    demo.write(".dockerignore", "");
+    demo.write("Dockerfile", "FROM scratch AS app\nCOPY src /src\nCOPY .git/config /\n");
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "built"]);
+    demo.write(".dockerignore", "*\n!src\n!.git/config\n");
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "built"]);
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn a_base_that_was_built_here_counts_as_what_it_is_now() {

@@ -24,6 +24,8 @@ struct Repo {
     project: Project,
     ignore: Dockerignore,
     exports: Vec<(String, String)>,
+    /// Where it may be remembered what files held.
+    cache: Option<String>,
 }
 
 impl Repo {
@@ -51,7 +53,7 @@ impl Repo {
         ];
         let exports = pinned.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let ignore = Dockerignore::parse("").unwrap();
-        Self { root: top.clone(), top, project: project(&["**"]), ignore, exports }
+        Self { root: top.clone(), top, project: project(&["**"]), ignore, exports, cache: None }
     }
 
     fn filter(&mut self, paths: &[&str]) {
@@ -91,17 +93,20 @@ impl Repo {
         fs::remove_file(self.top.join(path)).unwrap();
     }
 
-    fn files(&self) -> Result<Vec<File>, String> {
-        let ctx = Ctx {
+    fn ctx(&self) -> Ctx {
+        Ctx {
             root: self.root.to_str().unwrap().into(),
-            env: Env::default(),
+            env: self.cache.iter().map(|dir| ("XDG_CACHE_HOME", dir.clone())).collect::<Env>(),
             format: Format::Text,
             dry_run: false,
             verbose: false,
             terminal: false,
             exports: self.exports.clone(),
-        };
-        worktree::files(&ctx, |path| match path.strip_suffix('/') {
+        }
+    }
+
+    fn files(&self) -> Result<Vec<File>, String> {
+        worktree::files(&self.ctx(), |path| match path.strip_suffix('/') {
             Some(dir) => !self.ignore.excludes_below(dir),
             None => !self.ignore.excludes(path),
         })
@@ -113,7 +118,8 @@ impl Repo {
 
     fn print_of(&self, files: &[File]) -> String {
         let (service, build_args) = (self.project.service("api").unwrap(), BTreeMap::new());
-        let inputs = Inputs { service, target: None, build_args: &build_args, platforms: &[], bases: &[], files };
+        let inputs =
+            Inputs { service, target: None, build_args: &build_args, platforms: &[], bases: &[], files, folders: &[] };
         fingerprint(&inputs).to_string()
     }
 
@@ -365,7 +371,7 @@ fn a_merge_conflict_is_what_lies_in_the_tree() {
 }
 
 #[test]
-fn a_submodule_is_its_files_and_with_changes_a_doubt() {
+fn a_submodule_is_what_lies_in_it() {
     let lib = Repo::new("lib");
     lib.write("l", "1");
     lib.write(".gitignore", "ignored");
@@ -375,24 +381,21 @@ fn a_submodule_is_its_files_and_with_changes_a_doubt() {
     repo.git(&["submodule", "--quiet", "add", lib.top.to_str().unwrap(), "lib/sub"]);
     repo.commit();
     let clean = repo.print();
-    // Its own ignored files are in the context, as everybody's.
-    assert!(repo.changes(|| repo.write("lib/sub/ignored", "1"), || repo.remove("lib/sub/ignored")));
     repo.git(&["config", "submodule.lib/sub.ignore", "all"]);
-    repo.write("lib/sub/l", "2");
-    assert_eq!(repo.why(), "the submodule lib/sub has changes");
-    repo.write("lib/sub/l", "1");
-    repo.write("lib/sub/untracked", "1");
-    assert_eq!(repo.why(), "the submodule lib/sub has changes");
-    repo.remove("lib/sub/untracked");
-    assert_eq!(repo.print(), clean);
-    // Another commit, staged, is a state like any other.
+    assert!(repo.changes(|| repo.write("lib/sub/l", "2"), || repo.write("lib/sub/l", "1")));
+    // Its own ignored files are in the context, as everybody's.
+    for name in ["ignored", "untracked"] {
+        let path = format!("lib/sub/{name}");
+        assert!(repo.changes(|| repo.write(&path, "1"), || repo.remove(&path)));
+    }
+    // Another commit is a state like any other, staged or not.
     lib.write("l", "3");
     lib.commit();
     repo.git(&["-C", "lib/sub", "pull", "--quiet"]);
-    assert_eq!(repo.why(), "the submodule lib/sub has changes");
-    repo.git(&["add", "--force", "lib/sub"]);
     let other = repo.print();
     assert_ne!(other, clean);
+    repo.git(&["add", "--force", "lib/sub"]);
+    assert_eq!(repo.print(), other);
     repo.commit();
     assert_eq!(repo.print(), other);
     // Not checked out: git calls that clean, and nothing is there.
@@ -524,6 +527,177 @@ fn line_ends_and_filters_count_as_the_tree_has_them() {
         repo.write("a", "one\ntwo\n");
         assert_eq!(repo.print(), before, "{name}");
     }
+}
+
+/// What git calls clean is what its index says of times and sizes, under the
+/// rules of when it was written.
+#[test]
+fn what_git_calls_clean_is_read_all_the_same() {
+    let is_clean = |repo: &Repo| {
+        assert!(repo.try_git(&["status", "--porcelain"]).stdout.is_empty(), "git sees it");
+    };
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    // As after a while: git compares contents of what changed when its index did.
+    let later = |repo: &Repo| {
+        fs::File::open(repo.top.join("a")).unwrap().set_modified(long_ago).unwrap();
+        repo.git(&["update-index", "--refresh"]);
+    };
+    // Checked out under other rules.
+    let repo = Repo::new("rules");
+    repo.write("a", "one\ntwo\n");
+    repo.commit();
+    let lf = repo.print();
+    repo.git(&["config", "core.autocrlf", "true"]);
+    repo.remove("a");
+    repo.git(&["checkout", "--quiet", "a"]);
+    later(&repo);
+    repo.git(&["config", "core.autocrlf", "false"]);
+    is_clean(&repo);
+    assert_ne!(repo.print(), lf);
+    // A filter that went.
+    repo.git(&["config", "filter.f.smudge", "tr a-z A-Z"]);
+    repo.git(&["config", "filter.f.clean", "tr A-Z a-z"]);
+    repo.write(".git/info/attributes", "a filter=f\n");
+    repo.remove("a");
+    repo.git(&["checkout", "--quiet", "a"]);
+    later(&repo);
+    repo.git(&["config", "--unset", "filter.f.smudge"]);
+    repo.remove(".git/info/attributes");
+    is_clean(&repo);
+    assert_ne!(repo.print(), lf);
+    // The same length and the same time, and git looks at nothing else.
+    let repo = Repo::new("minimal");
+    repo.git(&["config", "core.checkStat", "minimal"]);
+    repo.git(&["config", "core.trustctime", "false"]);
+    repo.write("a", "1");
+    fs::File::open(repo.top.join("a")).unwrap().set_modified(long_ago).unwrap();
+    repo.commit();
+    let before = repo.print();
+    repo.write("a", "2");
+    fs::File::open(repo.top.join("a")).unwrap().set_modified(long_ago).unwrap();
+    is_clean(&repo);
+    assert_ne!(repo.print(), before);
+}
+
+/// The record is no part of the answer.
+#[test]
+fn what_is_remembered_is_what_lies_there() {
+    let mut repo = Repo::new("remembered");
+    let cache = repo.top.with_file_name(format!("cache-{}", std::process::id()));
+    for name in ["a", "b é", "c\nd", "d/e"] {
+        repo.write(name, name);
+    }
+    repo.commit();
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let plain = repo.print();
+    repo.cache = Some(cache.to_str().unwrap().to_owned());
+    let record = || {
+        let dir = cache.join("xtask/files");
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).next().unwrap()
+    };
+    let print = |repo: &Repo| {
+        let (print, remembered) = (repo.print(), repo.cache.as_ref().map(|_| fs::read(record()).unwrap()));
+        let without = Repo {
+            top: repo.top.clone(),
+            root: repo.root.clone(),
+            project: project(&["**"]),
+            ignore: Dockerignore::parse("").unwrap(),
+            exports: repo.exports.clone(),
+            cache: None,
+        };
+        assert_eq!(print, without.print());
+        std::mem::forget(without);
+        (print, remembered)
+    };
+    let (first, remembered) = print(&repo);
+    assert_eq!(first, plain);
+    assert!(remembered.unwrap().len() > 4 * 100, "four files are remembered");
+    // Nothing is read: git could not even be asked.
+    let denied = "case \"$*\" in *hash-object*) echo no >&2; exit 1;; esac";
+    let real = which("git");
+    let bin = cache.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bin.join("git"), format!("#!/bin/sh\n{denied}\nexec '{real}' \"$@\"\n")).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    repo.exports.push(("PATH".into(), path));
+    assert_eq!(repo.print(), plain);
+    // The same length, the same time of change as the file tells it, the same inode.
+    let file = repo.top.join("a");
+    let modified = file.metadata().unwrap().modified().unwrap();
+    fs::write(&file, "b").unwrap();
+    fs::File::open(&file).unwrap().set_modified(modified).unwrap();
+    assert_eq!(repo.why(), "no");
+    repo.exports.pop();
+    assert_ne!(print(&repo).0, plain);
+    // What is broken, cut or somebody's own invention is read again.
+    fs::write(&file, "a").unwrap();
+    for bytes in [&b""[..], b"xtask files 1\n", b"xtask files 1\nx", b"{}"] {
+        fs::write(record(), bytes).unwrap();
+        assert_eq!(print(&repo).0, plain);
+    }
+    fs::remove_dir_all(cache).unwrap();
+}
+
+#[test]
+fn what_was_touched_between_two_moments_is_told() {
+    let repo = Repo::new("moments");
+    repo.write("d/a", "a");
+    repo.write("b", "b");
+    let look = || worktree::look(&repo.ctx(), |path| !repo.ignore.excludes(path)).unwrap().moment;
+    let told = |change: &dyn Fn()| {
+        let before = look();
+        change();
+        worktree::touched(&before, &worktree::moment(&repo.ctx(), |path| !repo.ignore.excludes(path)).unwrap())
+    };
+    assert_eq!(told(&|| {}), None);
+    // There and back, and with the time that it says it has put back, too.
+    let back = || {
+        let modified = repo.top.join("b").metadata().unwrap().modified().unwrap();
+        repo.write("b", "c");
+        repo.write("b", "b");
+        fs::File::open(repo.top.join("b")).unwrap().set_modified(modified).unwrap();
+    };
+    assert_eq!(told(&back).as_deref(), Some("b was touched"));
+    let comes_and_goes = || {
+        repo.write("d/new", "");
+        repo.remove("d/new");
+    };
+    assert_eq!(told(&comes_and_goes).as_deref(), Some("d/ was touched"));
+    let at_the_root = || {
+        repo.write("new", "");
+        repo.remove("new");
+    };
+    assert_eq!(told(&at_the_root).as_deref(), Some("./ was touched"));
+    let permissions = || {
+        repo.chmod("d/a", 0o600);
+        repo.chmod("d/a", 0o644);
+    };
+    assert_eq!(told(&permissions).as_deref(), Some("d/a was touched"));
+    assert_eq!(told(&|| repo.write("d/new", "")).as_deref(), Some("d/new and 1 more were touched"));
+    // As soon as a file was looked at: not one of many is missed.
+    for round in 0..30 {
+        let text = ["x", "y"][round % 2];
+        repo.write("b", text);
+        assert!(told(&|| repo.write("b", text)).is_some(), "round {round}");
+    }
+}
+
+#[test]
+fn two_names_of_one_file_are_two_names_of_one_file() {
+    let repo = Repo::new("names");
+    repo.write("a", "1");
+    repo.write("b", "1");
+    repo.commit();
+    let link = || {
+        repo.remove("b");
+        fs::hard_link(repo.top.join("a"), repo.top.join("b")).unwrap();
+    };
+    let unlink = || {
+        repo.remove("b");
+        repo.write("b", "1");
+    };
+    assert!(repo.changes(link, unlink));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::worktree::{self, Moment};
+use crate::exec::worktree::{self, Moment, Tree};
 use crate::fault::{self, Fault};
 use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
@@ -27,6 +27,7 @@ pub struct Definition<'a> {
     /// What is built.
     pub service: &'a Service,
     text: Vec<u8>,
+    ignore_text: Vec<u8>,
     /// The rules of the context.
     pub ignore: Dockerignore,
     /// The file that they stand in, if there is one.
@@ -106,6 +107,17 @@ impl<'a> Definition<'a> {
         worktree::files(ctx, |path| self.holds(path))
     }
 
+    /// All of that, with when each was last touched. What the definition itself
+    /// says must not have changed since it was read.
+    pub fn tree(&self, ctx: &Ctx) -> Result<Tree, String> {
+        let tree = worktree::look(ctx, |path| self.holds(path))?;
+        let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
+        if (&again.text, &again.ignore_text, &again.ignore_file) != (&self.text, &self.ignore_text, &self.ignore_file) {
+            return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile));
+        }
+        Ok(tree)
+    }
+
     /// What a build may see, at this moment.
     pub fn moment(&self, ctx: &Ctx) -> Result<Moment, String> {
         worktree::moment(ctx, |path| self.holds(path))
@@ -122,8 +134,12 @@ impl<'a> Definition<'a> {
         let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
         let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
         let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
-        let rules = ignore_file.as_ref().map(|file| rules(&ctx.root, file)).transpose()?.unwrap_or_default();
-        Ok(Self { service, text, ignore: rules, ignore_file })
+        let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
+        let ignore = match &ignore_file {
+            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
+            None => Dockerignore::default(),
+        };
+        Ok(Self { service, text, ignore_text, ignore, ignore_file })
     }
 
     /// Which of the Dockerfile, its ignore file and the context lies behind a
@@ -201,10 +217,6 @@ fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Broken> {
         return Err(whole(format!("it has more than {MOST_BYTES} bytes, which is the most that is read")));
     }
     Ok(bytes)
-}
-
-fn rules(root: &Utf8Path, file: &Utf8Path) -> Result<Dockerignore, Broken> {
-    Dockerignore::parse(&bytes(root, file)?).map_err(|(line, why)| broken(file, line, why))
 }
 
 fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {

@@ -1,89 +1,159 @@
 //! What the working tree holds, file by file, as a build would find it.
 //!
-//! Contents that git knows are not read again: the index names them. What is
-//! changed, new or ignored is hashed as it lies there, which is git's own id
-//! unless git converts it, so that committing what was built changes nothing.
-//! What no index holds matters to a build too: it sees permissions, folders and
-//! the files of submodules. Where nobody can tell, that is a doubt, and a doubt
-//! means a build.
+//! Git says which paths there are, and nothing else: what it calls unchanged
+//! was perhaps checked out under other rules, or is a file that it was told not
+//! to look at. What a file holds is read here, and remembered as long as the
+//! kernel says that nothing about the file has changed. Where nobody can tell,
+//! that is a doubt, and a doubt means a build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
 use crate::exec::git::git;
-use crate::exec::run;
+use crate::exec::{checkout, files, run};
 use crate::fault;
 use crate::model::fingerprint::File;
+use crate::model::remembered::{self, Remembered, Stat};
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 const LINK: &str = "120000";
 const SUBMODULE: &str = "160000";
 
-/// Leaves only files that git may convert on their way to or from the tree, by
-/// attributes: what the index has of them is not what a build reads.
-const CONVERTED: &str = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encoding)";
+/// No record of ours is larger: what does not fit is read again.
+const RECORD: usize = 64 << 20;
 
-/// What git says of the tree.
+/// All that was looked at, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The files below the root: those that git tracks, those that it does not
+    /// ignore, and all those, folders ending in `/` among them, that a build
+    /// can see.
+    pub files: Vec<File>,
+    /// When each of them was last touched.
+    pub moment: Moment,
+}
+
+/// Every file and folder that a build can see, and the folders that were looked
+/// into for them, with what the kernel says of it. Two moments are equal:
+/// nothing was touched in between.
+pub type Moment = Vec<(String, Stat)>;
+
+/// What git lists.
 #[derive(Debug, Default)]
 struct Listing {
-    /// As the index has it, by path.
-    tracked: BTreeMap<String, File>,
-    /// In the index, and otherwise in the tree.
-    changed: BTreeSet<String>,
-    /// Not in the index.
-    new: BTreeSet<String>,
+    /// In the index or neither there nor ignored.
+    paths: BTreeSet<String>,
+    /// Those of submodules.
+    modules: Vec<String>,
 }
 
-/// The files below the root: those of the index, those that are not ignored,
-/// and all those, folders ending in `/` among them, that a build can see.
-/// `holds` says whether the build context has a file or a folder, and of
-/// `FOLDER/` whether it may have anything below. `Err` is why nobody knows.
-pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
-    let Listing { mut tracked, changed, new } = listing(ctx)?;
-    let mut paths: BTreeSet<String> = tracked.keys().cloned().chain(new).collect();
-    walk(ctx, "", &holds, &mut paths)?;
-    let modules: Vec<String> =
-        tracked.values().filter(|file| file.mode == SUBMODULE).map(|file| file.path.clone()).collect();
-    let (mut files, mut unknown) = (Vec::new(), Vec::new());
+/// Looks at the tree. `holds` says whether a build can see a file or a folder,
+/// and of `FOLDER/` whether it may see anything below. `Err` is why nobody
+/// knows.
+pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
+    let (listing, seen) = thread::scope(|scope| {
+        let listing = scope.spawn(|| listing(ctx));
+        let seen = moment(ctx, &holds);
+        (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
+    });
+    let (Listing { paths, modules }, moment) = (listing??, seen?);
+    let mut all: BTreeMap<String, Stat> = moment.iter().filter(|(path, _)| holds_itself(path)).cloned().collect();
+    let mut folders = BTreeMap::new();
     for path in paths {
-        let Ok(metadata) = ctx.root.join(&path).symlink_metadata() else { continue };
-        let id = tracked.remove(&path).filter(|_| !changed.contains(&path));
-        let mode = format!("{:o}", metadata.permissions().mode());
-        if metadata.is_symlink() {
-            let target = ctx.root.join(&path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
-            files.push(File { path, mode: LINK.into(), id: format!("-> {target}") });
-        } else if metadata.is_dir() {
-            // A file's path that is a folder now: what is in it is listed.
-            let module = id.filter(|file| file.mode == SUBMODULE);
-            files.extend(module.or_else(|| path.ends_with('/').then(|| File { path, mode, id: String::new() })));
-        } else if !metadata.is_file() {
-            return Err(format!("{path} is neither a file nor a link"));
-        } else if let Some(File { id, .. }) = id {
-            files.push(File { path, mode, id });
-        } else {
-            unknown.push(File { path, mode, id: String::new() });
+        if !all.contains_key(&path)
+            && is_below_folders(ctx, &path, &mut folders)
+            && let Ok(metadata) = ctx.root.join(&path).symlink_metadata()
+        {
+            all.insert(path, stat(&metadata));
         }
     }
-    files.extend(hash(ctx, unknown)?);
-    Ok(files.into_iter().map(|file| of_module(file, &modules)).collect())
+    settle(ctx, all.iter().chain(moment.iter().map(|(path, stat)| (path, stat))))?;
+    let ids = Ids::of(ctx, &all)?;
+    let (mut files, mut names) = (Vec::new(), BTreeMap::new());
+    for (path, stat) in &all {
+        let mode = format!("{:o}", stat.mode);
+        let kind = stat.mode & 0o170_000;
+        if kind == 0o120_000 {
+            let target = ctx.root.join(path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
+            files.push(File { path: path.clone(), mode: LINK.into(), id: format!("-> {target}") });
+        } else if kind == 0o040_000 {
+            // A file's path that is a folder now: what is in it is listed.
+            files.extend(path.ends_with('/').then(|| File { path: path.clone(), mode, id: String::new() }));
+        } else if kind != 0o100_000 {
+            return Err(format!("{path} is neither a file nor a link"));
+        } else {
+            let id = ids.0.get(path.as_str()).ok_or_else(|| format!("{path} was not read"))?;
+            // Of one file with two names an image has one file with two names.
+            let first = names.entry((stat.dev, stat.ino)).or_insert(path);
+            let id = if stat.names > 1 && *first != path { format!("{id} = {first}") } else { id.clone() };
+            files.push(File { path: path.clone(), mode, id });
+        }
+    }
+    let mut files: Vec<File> = files.into_iter().map(|file| of_module(file, &modules)).collect();
+    for path in modules {
+        let id = head(ctx, &path);
+        files.push(File { path, mode: SUBMODULE.into(), id });
+    }
+    Ok(Tree { files, moment })
 }
 
-/// Every file and folder with the time of its last change, its inode and its
-/// size. Two moments are equal: nothing was touched in between.
-pub type Moment = Vec<(String, (i64, i64), u64, u64)>;
+/// The files alone.
+pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
+    Ok(look(ctx, holds)?.files)
+}
 
-/// All that a build can see, as it lies there: a look at each file, where
-/// [`files`] needs git's answers as well.
+/// All that a build can see, as it lies there, without reading it.
 pub fn moment(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Moment, String> {
-    let mut paths = BTreeSet::new();
-    walk(ctx, "", &holds, &mut paths)?;
-    let moment = |path: String| {
-        let it = ctx.root.join(&path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
-        Ok((path, (it.ctime(), it.ctime_nsec()), it.ino(), it.size()))
+    let mut found = Vec::new();
+    walk(ctx, "", &holds, &mut found)?;
+    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
+}
+
+/// What is not the same at another moment, for people; none: nothing.
+pub fn touched(before: &Moment, after: &Moment) -> Option<String> {
+    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+        before.iter().map(|(path, stat)| (path, stat)).collect(),
+        after.iter().map(|(path, stat)| (path, stat)).collect(),
+    );
+    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).copied().collect();
+    let mut touched: Vec<&String> = paths.into_iter().filter(|path| old.get(path) != new.get(path)).collect();
+    // A file says more than the folders that it is in.
+    touched.sort_by_key(|path| path.is_empty() || path.ends_with('/'));
+    let name = |path: &str| match path.trim_end_matches('/') {
+        "" => "./".to_owned(),
+        name if path.ends_with('/') => format!("{name}/"),
+        name => name.to_owned(),
     };
-    paths.into_iter().map(moment).collect()
+    match touched[..] {
+        [] => None,
+        [path] => Some(format!("{} was touched", name(path))),
+        [path, ..] => Some(format!("{} and {} more were touched", name(path), touched.len() - 1)),
+    }
+}
+
+/// A folder that was only looked into goes by `FOLDER//`.
+fn holds_itself(path: &str) -> bool {
+    !path.ends_with("//") && !path.is_empty()
+}
+
+/// Whether a path leads through folders alone: behind a link lies another file.
+fn is_below_folders(ctx: &Ctx, path: &str, known: &mut BTreeMap<String, bool>) -> bool {
+    let Some((dir, _)) = path.rsplit_once('/') else { return true };
+    if let Some(known) = known.get(dir) {
+        return *known;
+    }
+    let is_folder = ctx.root.join(dir).symlink_metadata().is_ok_and(|it| it.is_dir());
+    let all = is_folder && is_below_folders(ctx, dir, known);
+    known.insert(dir.to_owned(), all);
+    all
 }
 
 /// The paths that git tracks, from the root.
@@ -101,43 +171,31 @@ pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
 }
 
 fn listing(ctx: &Ctx) -> Result<Listing, String> {
-    let asks = &git(ctx);
-    let (answers, line_ends) = thread::scope(|scope| {
-        let asked = [
-            &["ls-files", "-v", "--stage", "-z"][..],
-            &["ls-files", "-z", "--", ".", CONVERTED],
-            // Whatever is configured, submodules are looked into.
-            &[
-                "status",
-                "--porcelain=v2",
-                "-z",
-                "--no-renames",
-                "--untracked-files=all",
-                "--ignore-submodules=none",
-                ".",
-            ],
-            &["rev-parse", "--show-prefix"],
-        ]
-        .map(|args| {
-            let step = asks.look(args);
-            scope.spawn(move || run::bytes(ctx, &step))
-        });
-        let line_ends = run::probe(ctx, &asks.look(&["config", "--get", "core.autocrlf"]));
-        (asked.map(thread::ScopedJoinHandle::join), line_ends)
-    });
-    let [index, converted, status, prefix] = answers.map(|answer| {
-        let bytes = answer.map_err(|_| "a question to git ended in a panic")?.map_err(why)?;
-        String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())
-    });
+    let step = git(ctx).look(&["ls-files", "-t", "--stage", "--others", "--exclude-standard", "-z"]);
+    let bytes = run::bytes(ctx, &step).map_err(why)?;
+    let text = String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())?;
+    listed(&text)
+}
+
+/// `? PATH`, or `TAG MODE ID STAGE⇥PATH`; paths from the root.
+fn listed(text: &str) -> Result<Listing, String> {
     let mut listing = Listing::default();
-    read_index(&index?, &mut listing)?;
-    match line_ends.as_deref() {
-        None | Some("false" | "no" | "off" | "0") => {
-            listing.changed.extend(converted?.split_terminator('\0').map(str::to_owned));
-        }
-        Some(_) => listing.changed.extend(listing.tracked.keys().cloned()),
+    for entry in text.split_terminator('\0') {
+        let path = match entry.strip_prefix("? ") {
+            // A repository of its own; what a build sees of it is walked.
+            Some(path) if path.ends_with('/') => continue,
+            Some(path) => path,
+            None => {
+                let (words, path) = entry.split_once('\t').ok_or_else(|| format!("`git ls-files` says {entry:?}"))?;
+                if words.split(' ').nth(1) == Some(SUBMODULE) {
+                    listing.modules.push(path.to_owned());
+                }
+                path
+            }
+        };
+        listing.paths.insert(path.to_owned());
     }
-    read_status(&status?, prefix?.trim_end_matches('\n'), &mut listing)?;
+    listing.modules.dedup();
     Ok(listing)
 }
 
@@ -149,70 +207,164 @@ fn why(error: anyhow::Error) -> String {
     }
 }
 
-/// `TAG MODE ID STAGE⇥PATH`, paths from the root.
-fn read_index(text: &str, listing: &mut Listing) -> Result<(), String> {
-    for entry in text.split_terminator('\0') {
-        let odd = || format!("`git ls-files` says {entry:?}");
-        let (words, path) = entry.split_once('\t').ok_or_else(odd)?;
-        let [tag, mode, id, _stage] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd()) };
-        // Git was told not to look (assume-unchanged, skip-worktree): then we do.
-        if tag != "H" {
-            listing.changed.insert(path.to_owned());
-        }
-        let file = File { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() };
-        listing.tracked.insert(path.to_owned(), file);
-    }
-    Ok(())
-}
-
-/// `KIND FIELDS… PATH`, paths from the top of the repository.
-fn read_status(text: &str, prefix: &str, listing: &mut Listing) -> Result<(), String> {
-    for entry in text.split_terminator('\0') {
-        let odd = || format!("`git status` says {entry:?}");
-        let count = match entry.as_bytes().first() {
-            Some(b'#') => continue, // of branch or stash, as configured
-            Some(b'1') => 9,
-            Some(b'u') => 11,
-            Some(b'?') => 2,
-            _ => return Err(odd()),
-        };
-        let words: Vec<&str> = entry.splitn(count, ' ').collect();
-        let Some(path) = words.get(count - 1).ok_or_else(odd)?.strip_prefix(prefix) else { continue };
-        match words[0] {
-            // A repository of its own; what a build sees of it is walked.
-            "?" if path.ends_with('/') => {}
-            "?" => _ = listing.new.insert(path.to_owned()),
-            // The second letter tells the tree from the index.
-            "1" if words[1].ends_with('.') => {}
-            _ if words[2].starts_with('S') => return Err(format!("the submodule {path} has changes")),
-            "1" if words[1].ends_with('D') => _ = listing.tracked.remove(path),
-            _ => _ = listing.changed.insert(path.to_owned()),
-        }
-    }
-    Ok(())
-}
-
 /// Adds all that the context holds below a folder, and the folders themselves:
-/// those that it holds, and those on the way to what it holds.
-fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut BTreeSet<String>) -> Result<bool, String> {
+/// those that it holds, those on the way to what it holds, and as `FOLDER//`
+/// those that had nothing for it.
+fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment) -> Result<bool, String> {
     let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
+    let at = ctx.root.join(dir);
     let mut any = false;
-    for entry in ctx.root.join(dir).read_dir_utf8().map_err(unreadable)? {
+    if dir.is_empty() {
+        found.push((String::new(), stat(&at.symlink_metadata().map_err(unreadable)?)));
+    }
+    for entry in at.read_dir_utf8().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let mut path = format!("{dir}{}", entry.file_name());
         let mut held = holds(&path);
-        if entry.file_type().map_err(unreadable)?.is_dir() {
+        let is_dir = entry.file_type().map_err(unreadable)?.is_dir();
+        let mut walked = false;
+        if is_dir {
             path.push('/');
             // Git's own folder changes with every command: whether it matters
             // is for others to say.
-            if entry.file_name() != ".git" && holds(&path) {
-                held |= walk(ctx, &path, holds, found)?;
+            match holds(&path) {
+                true if entry.file_name() == ".git" => held = true,
+                true => {
+                    walked = true;
+                    held |= walk(ctx, &path, holds, found)?;
+                }
+                false => {}
             }
         }
         any |= held;
-        found.extend(held.then_some(path));
+        if held || walked {
+            // What is gone again was touched: the folder says so.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if !held {
+                path.push('/');
+            }
+            let stat = stat(&metadata);
+            let of_git = is_dir && entry.file_name() == ".git";
+            found.push((path, if of_git { Stat { mode: stat.mode, ..Stat::default() } } else { stat }));
+        }
     }
     Ok(any)
+}
+
+fn stat(metadata: &Metadata) -> Stat {
+    Stat {
+        mode: metadata.mode(),
+        names: metadata.nlink(),
+        dev: metadata.dev(),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Waits until whatever is touched from now on has another time than now.
+fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a String, &'a Stat)>) -> Result<(), String> {
+    let now = now();
+    let mut longest = Duration::ZERO;
+    for (path, stat) in all {
+        let wait = stat
+            .settles_in(now)
+            .ok_or_else(|| format!("{path} was changed at a time to come, by the clock of {}", ctx.root))?;
+        longest = longest.max(wait);
+    }
+    thread::sleep(longest);
+    Ok(())
+}
+
+/// What regular files hold, by path.
+struct Ids(BTreeMap<String, String>);
+
+impl Ids {
+    fn of(ctx: &Ctx, all: &BTreeMap<String, Stat>) -> Result<Self, String> {
+        let began = now();
+        let file = record(ctx);
+        let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
+        let (mut known, mut kept) = (Remembered::of(&bytes), remembered::begin());
+        let (mut ids, mut unknown) = (BTreeMap::new(), Vec::new());
+        let regular = || all.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o100_000);
+        for (path, stat) in regular() {
+            match known.id(path, stat, &mut kept) {
+                Some(id) => _ = ids.insert(path.clone(), id.to_owned()),
+                None => unknown.push(path.as_str()),
+            }
+        }
+        if !unknown.is_empty() {
+            for (path, id) in hash(ctx, &unknown)? {
+                let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
+                if stat(&after) != all[path] {
+                    return Err(format!("{path} changed while it was read"));
+                }
+                ids.insert(path.to_owned(), id);
+            }
+            if let Some(file) = file {
+                Self::remember(&file, &bytes, regular(), &ids, began);
+            }
+        }
+        Ok(Self(ids))
+    }
+
+    /// Writes a new record; where that fails, files are read again.
+    fn remember<'a>(
+        file: &Utf8Path,
+        old: &[u8],
+        regular: impl Iterator<Item = (&'a String, &'a Stat)> + Clone,
+        ids: &BTreeMap<String, String>,
+        began: Duration,
+    ) {
+        let (mut known, mut record) = (Remembered::of(old), remembered::begin());
+        for (path, stat) in regular.clone() {
+            // What lies before it in the old record is another service's.
+            known.id(path, stat, &mut record);
+            if let Some(id) = ids.get(path) {
+                remembered::add(&mut record, path, stat, id, began);
+            }
+        }
+        known.end(&mut record);
+        match record.len() {
+            // Too many that are gone, or of another service: begin anew.
+            RECORD.. if !old.is_empty() => Self::remember(file, &[], regular, ids, began),
+            RECORD.. => {}
+            _ if record != old => _ = files::write(file, record),
+            _ => {}
+        }
+    }
+}
+
+/// Where it is remembered what the files of this checkout held: outside of it.
+fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
+    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
+        (Some(dir), _) => Utf8PathBuf::from(dir),
+        (None, home) => Utf8PathBuf::from(home?).join(".cache"),
+    };
+    let file = base.join("xtask/files").join(checkout::identity(&ctx.root));
+    (file.is_absolute() && !file.starts_with(&ctx.root)).then_some(file)
+}
+
+fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.exists().then_some(())?;
+    files::open(file).ok()?.take(RECORD as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The commit that lies in a submodule's folder; nothing where none does.
+fn head(ctx: &Ctx, module: &str) -> String {
+    let dir = ctx.root.join(module);
+    if dir.join(".git").symlink_metadata().is_err() {
+        return String::new();
+    }
+    let at = Ctx { root: dir, ..ctx.clone() };
+    run::probe(&at, &git(&at).look(&["rev-parse", "--verify", "--quiet", "HEAD"])).unwrap_or_default()
 }
 
 /// A file of a submodule goes by the submodule's path: that is what filters know.
@@ -225,26 +377,42 @@ fn of_module(file: File, modules: &[String]) -> File {
 }
 
 /// Gives each file git's own id for what is in it, as it is.
-fn hash(ctx: &Ctx, files: Vec<File>) -> Result<Vec<File>, String> {
+fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
     // Paths of the list are from git's own top, so they are whole; one a line,
     // and what can't stand in a line is an argument.
     let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
-    let paths = |files: &[File]| -> Vec<String> { files.iter().map(|file| root.join(&file.path).into()).collect() };
-    let odd = |file: &File| root.as_str().contains('\n') || file.path.contains('\n') || file.path.ends_with('\r');
-    let (odd, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(odd);
+    let paths = |files: &[&str]| -> Vec<String> { files.iter().map(|path| root.join(path).into()).collect() };
+    let is_odd = |path: &&str| root.as_str().contains('\n') || path.contains('\n') || path.ends_with('\r');
+    let (odd, plain): (Vec<&str>, Vec<&str>) = files.iter().partition(|path| is_odd(path));
     let git = |last: &str| git(ctx).look(&["hash-object", "--no-filters", last]);
     let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
-    let names = paths(&odd);
+    let mut steps = vec![(plain, git("--stdin-paths").stdin(list))];
+    // As many as a command line takes.
+    steps.extend(odd.chunks(200).map(|some| (some.to_vec(), git("--").args(paths(some)))));
     let mut hashed = Vec::new();
-    for (files, step) in [(plain, git("--stdin-paths").stdin(list)), (odd, git("--").args(names))] {
-        if files.is_empty() {
-            continue;
-        }
-        let ids = run::read(ctx, &step).map_err(why)?;
+    for (files, step) in steps.into_iter().filter(|(files, _)| !files.is_empty()) {
+        let ids = run::read(ctx, &step.within(Duration::from_secs(600))).map_err(why)?;
         if ids.lines().count() != files.len() {
             return Err("`git hash-object` did not answer for each file".into());
         }
-        hashed.extend(files.into_iter().zip(ids.lines()).map(|(file, id)| File { id: id.to_owned(), ..file }));
+        hashed.extend(files.into_iter().zip(ids.lines().map(str::to_owned)));
     }
     Ok(hashed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_lists_is_read_exactly() {
+        let id = "d00491fd7e5bb6fa28c517a0bb32b8b506539d4d";
+        let text = format!(
+            "? in/\0? new\0H 100644 {id} 0\ta\tb\0S 160000 {id} 0\tlib\0M 100644 {id} 1\tx\0M 100644 {id} 2\tx\0"
+        );
+        let Listing { paths, modules } = listed(&text).unwrap();
+        assert_eq!(paths.into_iter().collect::<Vec<_>>(), ["a\tb", "lib", "new", "x"]);
+        assert_eq!(modules, ["lib"]);
+        assert!(listed("H 100644\0").is_err());
+    }
 }

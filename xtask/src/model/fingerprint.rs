@@ -14,7 +14,7 @@ use crate::model::config::Service;
 use crate::model::platform::Platform;
 
 /// Changes when the same inputs are to give another word.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// Letters that no hexadecimal number has: nobody takes it for a git commit.
 const ALPHABET: &[u8; 16] = b"zyxwvutsrqponmlk";
@@ -56,12 +56,14 @@ pub struct Inputs<'a> {
     pub bases: &'a [Base],
     /// Files of the working tree; those that the filter leaves out don't count.
     pub files: &'a [File],
+    /// Folders that a stage reads: they count, whatever the filter says.
+    pub folders: &'a [File],
 }
 
 /// The fingerprint of an image.
 pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     // Exhaustive, here and below: a new field must be thought of here.
-    let Inputs { service, target, build_args, platforms, bases, files } = inputs;
+    let Inputs { service, target, build_args, platforms, bases, files, folders } = inputs;
     let Service {
         name,
         title,
@@ -92,7 +94,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     for Base { reference, stand_in, id, config: _ } in *bases {
         hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
     }
-    let mut counted: Vec<&File> = files.iter().filter(|file| paths.includes(&file.path)).collect();
+    let mut counted: Vec<&File> = files.iter().filter(|file| paths.includes(&file.path)).chain(*folders).collect();
     counted.sort();
     counted.dedup();
     for File { path, mode, id } in counted {
@@ -145,8 +147,16 @@ mod tests {
         let service = project.service("api").unwrap();
         let (build_args, platforms, bases) = (BTreeMap::new(), [Platform::of_this_machine()], [Base::upstream("a")]);
         let target = None;
-        fingerprint(&Inputs { service, target, build_args: &build_args, platforms: &platforms, bases: &bases, files })
-            .to_string()
+        fingerprint(&Inputs {
+            service,
+            target,
+            build_args: &build_args,
+            platforms: &platforms,
+            bases: &bases,
+            files,
+            folders: &[],
+        })
+        .to_string()
     }
 
     #[test]
@@ -214,8 +224,16 @@ mod tests {
             |reference: &str, id: Option<&str>| [Base { id: id.map(str::to_owned), ..Base::upstream(reference) }];
         let bases = [base("a", None), base("b", None), base("a", Some("1")), base("a", Some("2"))];
         let files = [];
-        let plain =
-            Inputs { service, target: None, build_args: &none, platforms: &amd, bases: &bases[0], files: &files };
+        let folder = [file("a/", "40755", "")];
+        let plain = Inputs {
+            service,
+            target: None,
+            build_args: &none,
+            platforms: &amd,
+            bases: &bases[0],
+            files: &files,
+            folders: &[],
+        };
         let titled = Service { title: "Other".into(), ..service.clone() };
         let elsewhere = Service { dockerfile: "Other".into(), ..service.clone() };
         let below = Service { context: "sub".into(), ..service.clone() };
@@ -223,6 +241,7 @@ mod tests {
         let all = [
             plain.clone(),
             Inputs { target: Some("x"), ..plain.clone() },
+            Inputs { folders: &folder, ..plain.clone() },
             Inputs { build_args: &empty, ..plain.clone() },
             Inputs { build_args: &one, ..plain.clone() },
             Inputs { platforms: &arm, ..plain.clone() },

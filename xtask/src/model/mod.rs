@@ -23,6 +23,7 @@ pub mod pattern;
 pub mod place;
 pub mod platform;
 pub mod reference;
+pub mod remembered;
 pub mod tally;
 pub mod text;
 pub mod verdict;

@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::cmd::build::current::{self, Known};
 use crate::cmd::build::leaves;
 use crate::cmd::build::places::Places;
-use crate::cmd::build::{explain::explain, request};
+use crate::cmd::build::{explain::explain, record, request};
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::worktree::Moment;
+use crate::exec::worktree::{self, Moment};
 use crate::exec::{bases, files};
 use crate::fault;
 use crate::model::base::Bases;
@@ -40,6 +40,19 @@ pub struct Built {
     warnings: Vec<String>,
 }
 
+/// What buildx says that it made.
+struct Made {
+    digest: Option<String>,
+    config: Option<String>,
+}
+
+impl Made {
+    /// By what an engine may know it.
+    fn ids(&self) -> Vec<String> {
+        [&self.digest, &self.config].into_iter().flatten().cloned().collect()
+    }
+}
+
 /// A build that only waits to be run.
 pub struct Job<'a> {
     /// What is built.
@@ -49,7 +62,6 @@ pub struct Job<'a> {
     request: Request,
     name: Reference,
     definition: Definition<'a>,
-    before: Moment,
     known: Option<Known>,
 }
 
@@ -64,7 +76,6 @@ impl<'a> Job<'a> {
     ) -> anyhow::Result<Self> {
         let ctx = &engine.ctx;
         let definition = Definition::read(ctx, service)?;
-        let before = definition.moment(ctx).unwrap_or_default();
         let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
         let leaves = leaves::leaves(&request);
@@ -84,7 +95,7 @@ impl<'a> Job<'a> {
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
-        let mut job = Self { service, engine, project, request, name, definition, before, known: None };
+        let mut job = Self { service, engine, project, request, name, definition, known: None };
         if job.request.target == service.target {
             let known = job.known_now();
             if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {
@@ -104,7 +115,7 @@ impl<'a> Job<'a> {
     pub fn run(&self, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Built> {
         let started = Instant::now();
         let request = self.labelled();
-        if let Some(id) = current::reuse(self.engine, self.project, self.service, &request)? {
+        if let Some(id) = current::reuse(self.engine, self.project, &request)? {
             return self.built("up-to-date", Some(id), started);
         }
         let ctx = &self.engine.ctx;
@@ -112,26 +123,32 @@ impl<'a> Job<'a> {
         let platforms = if request.platforms.is_empty() { &here[..] } else { &request.platforms };
         let marker = Marker::new(&self.project.name, &self.service.name, platforms);
         let places = Places::claim(ctx, &request, marker)?;
-        let mut digest = self.build(&request, &places, &build)?;
-        if let Some(known) = &self.known {
-            current::remember(ctx, self.project, self.service, &request.bases, &known.fingerprint);
-        }
+        let mut made = self.build(&request, &places, &build)?;
         let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
-        // What changed while it was built may be in it or not.
-        if request.labels != self.request.labels && self.is_touched() && self.known_now().ok() != self.known {
-            ctx.say("note: files changed during the build: the image won't be taken for up to date");
-            digest = self.build(&self.request, &places, &build)?;
-            fingerprint = None;
+        if let Some(known) = self.known.as_ref().filter(|_| request.labels != self.request.labels) {
+            // What was touched while it was built may be in it as it was before,
+            // after or in between, whatever it is now.
+            if let Some(what) = self.touched(&known.moment) {
+                ctx.say(format!("note: {what} during the build: the image won't be taken for up to date"));
+                made = self.build(&self.request, &places, &build)?;
+                fingerprint = None;
+            } else if request.output == Output::Load {
+                record::add(ctx, self.project, &known.fingerprint, made.ids());
+            }
         }
         let lost = places.keep_cache(ctx, &request, build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let warnings = warnings.into_iter().collect();
-        Ok(Built { fingerprint, warnings, ..self.built("built", digest, started)? })
+        Ok(Built { fingerprint, warnings, ..self.built("built", made.digest, started)? })
     }
 
-    fn is_touched(&self) -> bool {
-        self.definition.moment(&self.engine.ctx).as_ref() != Ok(&self.before)
+    /// What of the tree is not as it was at that moment, for people.
+    fn touched(&self, before: &Moment) -> Option<String> {
+        match self.definition.moment(&self.engine.ctx) {
+            Ok(now) => worktree::touched(before, &now),
+            Err(why) => Some(format!("nobody knows what changed ({why})")),
+        }
     }
 
     fn known_now(&self) -> Result<Known, String> {
@@ -153,7 +170,7 @@ impl<'a> Job<'a> {
         request: &Request,
         places: &Places,
         build: &impl Fn(&Step) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Option<String>> {
+    ) -> anyhow::Result<Made> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
@@ -169,7 +186,8 @@ impl<'a> Job<'a> {
         let built = image(&request).steps.iter().try_for_each(act);
         built.map_err(|error| explain(self.engine, self.service, error))?;
         let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;
-        Ok(answer["containerimage.digest"].as_str().map(str::to_owned))
+        let text = |key: &str| answer[key].as_str().map(str::to_owned);
+        Ok(Made { digest: text("containerimage.digest"), config: text("containerimage.config.digest") })
     }
 
     fn built(&self, outcome: &'static str, digest: Option<String>, started: Instant) -> anyhow::Result<Built> {

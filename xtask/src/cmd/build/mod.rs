@@ -5,6 +5,7 @@ mod explain;
 mod job;
 mod leaves;
 mod places;
+mod record;
 pub mod request;
 mod several;
 

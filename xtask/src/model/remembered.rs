@@ -1,0 +1,256 @@
+//! What files held when they were last read: a record that saves reading them
+//! again while nothing about them has changed.
+//!
+//! A file whose time of change is recent when it is looked at may change once
+//! more within the same tick of the clock, and nothing would tell. Such a file
+//! is not remembered.
+
+use std::time::Duration;
+
+/// Changes when a record of before can't be read as one of now.
+const MAGIC: &[u8] = b"xtask files 1\n";
+/// How long ago a file must have changed to be remembered.
+const SETTLED: Duration = Duration::from_secs(2);
+/// The finest tick of a clock that file systems keep, with room.
+const TICK: Duration = Duration::from_millis(20);
+/// That of file systems that keep whole seconds, or every second one.
+const COARSE: Duration = Duration::from_secs(2);
+
+/// What the file system says of a file without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Kind and permissions.
+    pub mode: u32,
+    /// How many names it has.
+    pub names: u64,
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+    /// The length.
+    pub size: u64,
+    /// When its contents changed, as it says itself: seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// When anything about it changed, as the kernel says.
+    pub changed: (i64, i64),
+}
+
+impl Stat {
+    const BYTES: usize = 64;
+
+    fn bytes(&self) -> [u8; Self::BYTES] {
+        let Self { mode, names: _, dev, ino, size, modified, changed } = *self;
+        let words = [
+            mode.into(),
+            dev,
+            ino,
+            size,
+            modified.0.cast_unsigned(),
+            modified.1.cast_unsigned(),
+            changed.0.cast_unsigned(),
+            changed.1.cast_unsigned(),
+        ];
+        let mut bytes = [0; Self::BYTES];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&u64::to_le_bytes(word));
+        }
+        bytes
+    }
+
+    /// How long before `now` (since 1970) its last change was; none: it is to come.
+    fn age(&self, now: Duration) -> Option<Duration> {
+        let seconds = u64::try_from(self.changed.0).unwrap_or(0);
+        let nanos = u32::try_from(self.changed.1).unwrap_or(0);
+        now.checked_sub(Duration::new(seconds, nanos))
+    }
+
+    /// How long to wait until no other change can have the time of the last one.
+    /// None: that time is still to come, and nobody can wait for it.
+    pub fn settles_in(&self, now: Duration) -> Option<Duration> {
+        let tick = if self.changed.1 == 0 { COARSE } else { TICK };
+        match self.age(now) {
+            Some(age) => Some(tick.saturating_sub(age)),
+            // The clock of the files may be a little ahead of ours.
+            None => self.age(now + COARSE).map(|age| COARSE.saturating_sub(age) + tick),
+        }
+    }
+
+    fn is_settled(&self, now: Duration) -> bool {
+        self.age(now).is_some_and(|age| age > SETTLED)
+    }
+}
+
+/// A record that is read in the order of its paths.
+#[derive(Debug, Default)]
+pub struct Remembered<'a> {
+    rest: &'a [u8],
+    next: Option<Line<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    path: &'a [u8],
+    stat: &'a [u8],
+    id: &'a str,
+    whole: &'a [u8],
+}
+
+impl<'a> Remembered<'a> {
+    /// Begins to read. What is no record of ours remembers nothing.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        let mut record = Self { rest: bytes.strip_prefix(MAGIC).unwrap_or_default(), next: None };
+        record.step();
+        record
+    }
+
+    fn step(&mut self) {
+        self.next = line(self.rest);
+        // What can't be read ends the record.
+        self.rest = self.next.map_or(&[], |line| &self.rest[line.whole.len()..]);
+    }
+
+    /// What the file at `path` held, if it is as it was. Paths come in order.
+    /// What was passed over goes to `kept`, as it is.
+    pub fn id(&mut self, path: &str, stat: &Stat, kept: &mut Vec<u8>) -> Option<&'a str> {
+        while let Some(line) = self.next.filter(|line| line.path < path.as_bytes()) {
+            kept.extend_from_slice(line.whole);
+            self.step();
+        }
+        let line = self.next.filter(|line| line.path == path.as_bytes())?;
+        self.step();
+        (line.stat == stat.bytes()).then_some(line.id)
+    }
+
+    /// The rest, as it is.
+    pub fn end(mut self, kept: &mut Vec<u8>) {
+        while let Some(line) = self.next {
+            kept.extend_from_slice(line.whole);
+            self.step();
+        }
+    }
+}
+
+/// `STAT LENGTH LENGTH PATH ID`, each length two bytes.
+fn line(bytes: &[u8]) -> Option<Line<'_>> {
+    let (stat, rest) = bytes.split_at_checked(Stat::BYTES)?;
+    let (lengths, rest) = rest.split_at_checked(4)?;
+    let [path, id] = [[lengths[0], lengths[1]], [lengths[2], lengths[3]]].map(|it| usize::from(u16::from_le_bytes(it)));
+    let (path, rest) = rest.split_at_checked(path)?;
+    let (id, _) = rest.split_at_checked(id)?;
+    let whole = &bytes[..Stat::BYTES + 4 + path.len() + id.len()];
+    let id = std::str::from_utf8(id).ok().filter(|id| !id.is_empty() && id.bytes().all(|c| c.is_ascii_hexdigit()))?;
+    Some(Line { path, stat, id, whole })
+}
+
+/// The beginning of a new record.
+pub fn begin() -> Vec<u8> {
+    MAGIC.to_vec()
+}
+
+/// Adds a file to a record, unless it changed shortly before `now`.
+pub fn add(record: &mut Vec<u8>, path: &str, stat: &Stat, id: &str, now: Duration) {
+    let lengths = (u16::try_from(path.len()), u16::try_from(id.len()));
+    if let ((Ok(path_length), Ok(id_length)), true) = (lengths, stat.is_settled(now)) {
+        record.extend_from_slice(&stat.bytes());
+        record.extend_from_slice(&path_length.to_le_bytes());
+        record.extend_from_slice(&id_length.to_le_bytes());
+        record.extend_from_slice(path.as_bytes());
+        record.extend_from_slice(id.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1000);
+
+    fn stat() -> Stat {
+        Stat { mode: 0o100644, names: 1, dev: 7, ino: 8, size: 9, modified: (5, 6), changed: (900, 1) }
+    }
+
+    fn record(paths: &[&str]) -> Vec<u8> {
+        let mut record = begin();
+        paths.iter().for_each(|path| add(&mut record, path, &stat(), "ab", NOW));
+        record
+    }
+
+    fn found(record: &[u8], path: &str, stat: &Stat) -> Option<String> {
+        Remembered::of(record).id(path, stat, &mut Vec::new()).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_file_is_known_while_nothing_about_it_changed() {
+        let record = record(&["a", "a/b", "é"]);
+        for path in ["a", "a/b", "é"] {
+            assert_eq!(found(&record, path, &stat()).as_deref(), Some("ab"));
+        }
+        assert_eq!(found(&record, "a/", &stat()), None);
+        let it = stat();
+        for other in [
+            Stat { mode: 0o100755, ..it },
+            Stat { dev: 0, ..it },
+            Stat { ino: 0, ..it },
+            Stat { size: 0, ..it },
+            Stat { modified: (5, 7), ..it },
+            Stat { modified: (6, 6), ..it },
+            Stat { changed: (900, 2), ..it },
+            Stat { changed: (901, 1), ..it },
+        ] {
+            assert_eq!(found(&record, "a", &other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_changed_a_moment_ago_or_is_to_come_is_not_remembered() {
+        for (changed, known) in
+            [((900, 0), true), ((997, 999), true), ((998, 1), false), ((1000, 0), false), ((1001, 0), false)]
+        {
+            let mut record = begin();
+            let stat = Stat { changed, ..stat() };
+            add(&mut record, "a", &stat, "ab", NOW);
+            assert_eq!(found(&record, "a", &stat).is_some(), known, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_when_another_change_has_another_time() {
+        let wait = |changed| Stat { changed, ..stat() }.settles_in(NOW).map(|time| time.as_millis());
+        assert_eq!(wait((999, 999_000_000)), Some(19));
+        assert_eq!(wait((999, 900_000_000)), Some(0));
+        // Whole seconds: the file system may know no others.
+        assert_eq!(wait((999, 0)), Some(1000));
+        assert_eq!(wait((997, 0)), Some(0));
+        assert_eq!(wait((1001, 1)), Some(1020));
+        assert_eq!(wait((1003, 1)), None);
+    }
+
+    #[test]
+    fn a_record_that_is_broken_remembers_nothing_behind_the_break() {
+        let whole = record(&["a", "b"]);
+        for end in 0..whole.len() {
+            let cut = &whole[..end];
+            assert_eq!(found(cut, "b", &stat()), None, "{end}");
+        }
+        assert_eq!(found(&whole, "b", &stat()).as_deref(), Some("ab"));
+        assert_eq!(found(b"xtask files 0\n", "a", &stat()), None);
+        crate::model::cases::cases(2000, |u| {
+            let mut bytes = begin();
+            bytes.extend(u.arbitrary::<Vec<u8>>()?);
+            let _ = found(&bytes, "a", &stat());
+            Ok(())
+        });
+    }
+
+    /// Another service's files are not forgotten when one is looked at.
+    #[test]
+    fn what_is_passed_over_is_kept() {
+        let old = record(&["a", "b", "c", "d"]);
+        let (mut kept, mut reader) = (begin(), Remembered::of(&old));
+        assert_eq!(reader.id("b", &stat(), &mut kept), Some("ab"));
+        add(&mut kept, "b", &stat(), "cd", NOW);
+        reader.end(&mut kept);
+        let ids = ["a", "b", "c", "d"].map(|path| found(&kept, path, &stat()).unwrap());
+        assert_eq!(ids, ["ab", "cd", "ab", "ab"]);
+    }
+}
