@@ -19,7 +19,8 @@ WORKDIR /app
 
 FROM backend-base AS backend-builder
 COPY --link --from=uv /uv /usr/local/bin/uv
-# The lock file decides; a cache mount never ends in a layer. Bytecode is
+# The lock file decides, and one that pyproject.toml has outrun is an error; a
+# cache mount never ends in a layer. Bytecode is
 # compiled in a stage because the running container can't write any, and unchecked:
 # the files beside it never change. What extension modules were compiled from is
 # not needed to run them; nothing is removed by the name of a folder.
@@ -30,17 +31,19 @@ RUN --mount=type=cache,id=uv,target=/uv-cache \
     --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
-    UV_COMPILE_BYTECODE=0 uv sync --frozen --no-dev --no-install-project
+    UV_COMPILE_BYTECODE=0 uv sync --locked --no-dev --no-install-project
 
 FROM backend-builder AS backend-venv
 RUN find /opt/venv -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' \) -delete \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
 # No bytecode of our own: it would triple what a changed line ships, and the
-# start that it saves is a tenth of a second.
+# start that it saves is a tenth of a second. Modes are said here, because the
+# image's user must read what a checkout under `umask 077` lets nobody read;
+# COPY has one mode for files and folders.
 FROM backend-base AS backend-source
-COPY apps/backend/docker-entrypoint.sh apps/backend/docker-healthcheck.py ./
-COPY apps/backend/src src
+COPY --chmod=0755 apps/backend/docker-entrypoint.sh apps/backend/docker-healthcheck.py ./
+COPY --chmod=0755 apps/backend/src src
 
 FROM backend-builder AS backend-test
 RUN --mount=type=cache,id=uv,target=/uv-cache \
@@ -48,7 +51,7 @@ RUN --mount=type=cache,id=uv,target=/uv-cache \
     --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
-    uv sync --frozen --no-install-project
+    uv sync --locked --no-install-project
 COPY apps/backend ./
 CMD ["sh", "-ec", "ruff check .; ruff format --check .; mypy; exec pytest"]
 
@@ -91,12 +94,15 @@ CMD ["sh", "-ec", "pnpm lint; pnpm typecheck; exec pnpm test"]
 
 FROM web-builder AS web-dist
 # A .gz twin beside each file, for gzip_static; equal bytes give equal layers.
+# Vite copies what is in public with the modes of the checkout.
 RUN pnpm build \
+    && chmod -R u=rw,go=r,a+X dist \
     && find dist -type f -size +1k \( -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.svg' \) -exec gzip -9nk {} + \
     && find dist -exec touch -hd @0 {} +
 
 FROM nginx:1.28-alpine AS web
-COPY --link apps/frontend/nginx /etc/nginx/infinite-scribe
+COPY --link --chmod=0755 apps/frontend/nginx/docker-entrypoint.sh apps/frontend/nginx/nginx.conf \
+    /etc/nginx/infinite-scribe/
 COPY --link --from=web-dist /workspace/apps/frontend/dist /srv
 USER 101:101
 EXPOSE 8080

@@ -73,26 +73,8 @@ fn interrupt(child: &std::process::Child) {
     xtask::exec::signal::send("INT", [child.id()]);
 }
 
-/// What a server that may only just be starting answers to `METHOD PATH`.
 fn ask(at: &str, what: &str, body: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let length = body.len();
-    let request = format!(
-        "{what} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    let started = Instant::now();
-    loop {
-        let answer = std::net::TcpStream::connect(at).and_then(|mut stream| {
-            stream.write_all(request.as_bytes())?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).map(|_| text)
-        });
-        match answer {
-            Ok(answer) if !answer.is_empty() => return answer,
-            answer => assert!(started.elapsed() < Duration::from_secs(20), "{answer:?}"),
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    common::ask(at, what, "Content-Type: application/json\r\n", body)
 }
 
 #[test]

@@ -154,6 +154,28 @@ fn every_line_that_our_jobs_run_is_a_command_line_of_ours() {
     assert!(count > 10, "the workflows were not found");
 }
 
+#[test]
+fn no_call_of_cargo_goes_beyond_the_lock_file() {
+    let mut files = common::files(&common::root().join(".github"), "yml");
+    files.push(common::root().join(".cargo/config.toml"));
+    let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let aliases = texts.iter().flat_map(|text| text.lines()).filter(|line| line.contains("run --quiet"));
+    let mut lines: Vec<String> = aliases.map(str::to_owned).collect();
+    assert!(lines.len() > 1, "the aliases were not found");
+    for verb in ["test", "lint"] {
+        let output = common::pinned(&[verb, "--dry-run"]).output().unwrap();
+        let plan = String::from_utf8(output.stdout).unwrap();
+        let calls = plan.lines().filter(|line| line.starts_with("cargo "));
+        // Neither resolves anything.
+        let calls = calls.filter(|line| !["cargo xtask ", "cargo fmt "].iter().any(|start| line.starts_with(start)));
+        lines.extend(calls.map(str::to_owned));
+    }
+    assert!(lines.len() > 4, "the calls were not found: {lines:?}");
+    for line in lines {
+        assert!(line.contains(" --locked "), "{line}");
+    }
+}
+
 /// Every `run:` of a workflow or an action.
 fn runs(file: &Path) -> Vec<String> {
     fn walk(node: &Node, found: &mut Vec<String>) {

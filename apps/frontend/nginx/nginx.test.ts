@@ -135,8 +135,8 @@ describe("every answer", () => {
     ["/novels/n1", 200, "no-cache"],
     ["/favicon.svg", 200, "no-cache"],
     ["/assets/app-1a2b.js", 200, "public, max-age=31536000, immutable"],
-    ["/assets/app-gone.js", 404, "no-cache"],
-    ["/assets/app-gone", 404, "no-cache"],
+    ["/assets/app-gone.js", 404, "no-store"],
+    ["/assets/app-gone", 404, "no-store"],
     ["/gone.png", 404, "no-cache"],
     ["/health", 200, "no-cache"],
     ["/%00", 400, "no-cache"],
@@ -171,12 +171,31 @@ describe("static files", () => {
     expect((await get(url)).body).toBe("plain");
   });
 
-  it("are not sent again to who has them", async () => {
+  it("are sent again to who has an older release, whatever the browser kept of it", async () => {
     await start();
-    const { etag } = (await get("/")).headers;
-    const again = await get("/", { headers: { "If-None-Match": etag } });
+    for (const url of ["/", "/novels/n1", "/favicon.svg"]) {
+      const { headers } = await get(url);
+      expect(headers).not.toHaveProperty("etag");
+      expect(headers).not.toHaveProperty("last-modified");
+      const { mtime, size } = fs.statSync(path.join(dir, "site/index.html"));
+      const kept = {
+        "If-Modified-Since": mtime.toUTCString(),
+        "If-None-Match": `"${Math.floor(mtime.getTime() / 1000).toString(16)}-${size.toString(16)}"`,
+      };
+      for (const asked of [kept, { "If-Modified-Since": kept["If-Modified-Since"] }]) {
+        expect((await get(url, { headers: asked })).status).toBe(200);
+      }
+    }
+  });
+
+  it("are not sent again where their names have their contents' hashes", async () => {
+    await start();
+    const url = "/assets/app-1a2b.js";
+    const { etag } = (await get(url)).headers;
+    const again = await get(url, { headers: { "If-None-Match": etag } });
     expect(again.status).toBe(304);
-    expect(again.headers).toMatchObject({ ...HEADERS, "cache-control": "no-cache" });
+    const kept = "public, max-age=31536000, immutable";
+    expect(again.headers).toMatchObject({ ...HEADERS, "cache-control": kept });
   });
 });
 
@@ -198,6 +217,8 @@ describe("the gateway", () => {
         seen.push(request);
         response.setHeader("X-Frame-Options", "SAMEORIGIN");
         response.setHeader("Cache-Control", "private");
+        response.setHeader("ETag", '"of-the-gateway"');
+        response.setHeader("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT");
         response.statusCode = 418;
         response.end(await text(request));
       };
@@ -214,7 +235,12 @@ describe("the gateway", () => {
 
       expect(answer.status).toBe(418);
       expect(answer.body).toBe("the body");
-      expect(answer.headers).toMatchObject({ ...HEADERS, "cache-control": "private" });
+      expect(answer.headers).toMatchObject({
+        ...HEADERS,
+        "cache-control": "private",
+        etag: '"of-the-gateway"',
+        "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+      });
       expect(seen).toHaveLength(1);
       expect(seen[0]?.url).toBe(asked);
       expect(seen[0]?.headers).toMatchObject({

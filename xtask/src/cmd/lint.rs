@@ -37,7 +37,7 @@ pub fn plan() -> Plan {
     let cargo = |args: &str| Step::new("cargo").args(args.split(' '));
     let steps = vec![
         cargo("fmt --all --check").hint("`cargo fmt --all` writes it as it should be"),
-        cargo("clippy --quiet --workspace --all-targets -- --deny warnings"),
+        cargo("clippy --quiet --locked --workspace --all-targets -- --deny warnings"),
     ];
     Plan { steps, finally: Vec::new() }
 }

@@ -128,17 +128,20 @@ impl Drop for Started<'_> {
 }
 
 fn unit() -> Step {
-    Step::new("cargo").args(["test", "--quiet", "--workspace"])
+    Step::new("cargo").args(["test", "--quiet", "--locked", "--workspace"])
 }
 
 fn on_engine() -> Step {
     Step::new("cargo").args([
         "test",
         "--quiet",
+        "--locked",
         "--package",
         "xtask",
         "--test",
         "engine",
+        "--test",
+        "applications",
         "--test",
         "current",
         "--test",
@@ -159,7 +162,18 @@ fn on_engine() -> Step {
 
 fn fuzz(seconds: u64, seed: u64) -> Step {
     Step::new("cargo")
-        .args(["test", "--quiet", "--package", "xtask", "--test", "differential", "--", "--ignored", "--nocapture"])
+        .args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--package",
+            "xtask",
+            "--test",
+            "differential",
+            "--",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("XTASK_FUZZ_SECONDS", seconds.to_string())
         .env("XTASK_FUZZ_SEED", seed.to_string())
 }

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::ctx::{Ctx, Env, Format};
@@ -149,5 +150,24 @@ impl Dice {
     /// One of several.
     pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
+    }
+}
+
+/// What a server that may only just be starting answers to `METHOD PATH`.
+pub fn ask(at: &str, what: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    let request = format!("{what} HTTP/1.0\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    let started = Instant::now();
+    loop {
+        let answer = std::net::TcpStream::connect(at).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).map(|_| text)
+        });
+        match answer {
+            Ok(answer) if !answer.is_empty() => return answer,
+            answer => assert!(started.elapsed() < Duration::from_secs(20), "{answer:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
