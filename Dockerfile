@@ -53,7 +53,7 @@ RUN --mount=type=cache,id=uv,target=/uv-cache \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
     uv sync --locked --no-install-project
 COPY apps/backend ./
-CMD ["sh", "-ec", "ruff check .; ruff format --check .; mypy; exec pytest"]
+CMD ["sh", "-ec", "ruff check .; ruff format --check .; mypy; exec pytest --junit-xml=/tmp/report.xml"]
 
 FROM backend-base AS backend
 # A user by number needs no useradd layer and no name service; the name is for
@@ -90,7 +90,8 @@ COPY apps/frontend apps/frontend
 WORKDIR /workspace/apps/frontend
 
 FROM web-builder AS web-test
-CMD ["sh", "-ec", "pnpm lint; pnpm typecheck; exec pnpm test"]
+CMD ["sh", "-ec", "pnpm lint; pnpm typecheck; \
+    exec pnpm run test --reporter=default --reporter=junit --outputFile.junit=/tmp/report.xml"]
 
 FROM web-builder AS web-dist
 # A .gz twin beside each file, for gzip_static; equal bytes give equal layers.

@@ -5,11 +5,13 @@
 //! and pnpm. Tests on the engine are `#[ignore]`d for `cargo test` alone, and
 //! run here.
 
-use std::sync::Mutex;
+mod count;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::TestArgs;
 use crate::cmd;
+use crate::cmd::test::count::Counted;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
@@ -18,8 +20,8 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
 use crate::model::made::is_the_tool;
-use crate::model::tally::{Tally, tally};
-use crate::plan::container::Scene;
+use crate::model::tally::Tally;
+use crate::plan::container::{self, Scene};
 use crate::plan::step::{Plan, Step};
 
 /// What can be tested alone.
@@ -61,8 +63,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
             Part::Rust => rust(ctx),
             Part::Workflows => workflows(ctx, project),
             Part::Service(service, test) => staged(ctx, project, service, test),
-            Part::Images => counted(ctx, &on_engine()),
-            Part::Fuzz { seconds, seed } => counted(ctx, &fuzz(seconds, seed)),
+            Part::Images => count::cargo(ctx, &on_engine()),
+            Part::Fuzz { seconds, seed } => count::cargo(ctx, &fuzz(seconds, seed)),
         };
         interrupt::check()?;
         sum += counted;
@@ -128,7 +130,7 @@ impl Drop for Started<'_> {
 }
 
 fn unit() -> Step {
-    Step::new("cargo").args(["test", "--quiet", "--locked", "--workspace"])
+    Step::new("cargo").args(["test", "--quiet", "--locked", "--no-fail-fast", "--workspace"])
 }
 
 fn on_engine() -> Step {
@@ -136,6 +138,7 @@ fn on_engine() -> Step {
         "test",
         "--quiet",
         "--locked",
+        "--no-fail-fast",
         "--package",
         "xtask",
         "--test",
@@ -178,7 +181,7 @@ fn fuzz(seconds: u64, seed: u64) -> Step {
         .env("XTASK_FUZZ_SEED", seed.to_string())
 }
 
-fn rust(ctx: &Ctx) -> (Tally, anyhow::Result<()>) {
+fn rust(ctx: &Ctx) -> Counted {
     for step in cmd::lint::plan().steps {
         // rustup's minimal profile has neither; what is missing is said.
         let verb = step.args.first().cloned().unwrap_or_default();
@@ -190,45 +193,25 @@ fn rust(ctx: &Ctx) -> (Tally, anyhow::Result<()>) {
             return (Tally::default(), Err(error));
         }
     }
-    counted(ctx, &unit())
-}
-
-/// Runs a command and counts; a success that counts nothing is a failure.
-fn counted(ctx: &Ctx, step: &Step) -> (Tally, anyhow::Result<()>) {
-    let output = Mutex::new(String::new());
-    ctx.show(step);
-    let result = run::stream(ctx, step, |line| {
-        ctx.line(line);
-        if let Ok(mut output) = output.lock() {
-            output.push_str(line);
-            output.push('\n');
-        }
-    });
-    let output = output.into_inner().unwrap_or_default();
-    match tally(&output) {
-        Some(tally) if tally.passed + tally.failed > 0 => (tally, result),
-        _ => {
-            let none = || fault::failed("the run counted no test").into();
-            (Tally::default(), result.and_then(|()| Err(none())))
-        }
-    }
+    count::cargo(ctx, &unit())
 }
 
 /// A service's own tests, in its stage.
-fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> (Tally, anyhow::Result<()>) {
-    let attempt = || -> anyhow::Result<(Tally, anyhow::Result<()>)> {
+fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Counted {
+    let attempt = || -> anyhow::Result<Counted> {
         let engine = Engine::connect(ctx)?;
         let tag = "local".parse().map_err(fault::usage)?;
         let image = cmd::build::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
         let stage = Stage::new(&engine, project, false);
         stage.provide(&test.needs, Bases::Auto, false)?;
-        Ok(counted(&engine.ctx, &stage.scene.run_tests(service, test, image.as_str())))
+        let tests = stage.scene.run_tests(service, test, image.as_str());
+        Ok(count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref()))
     };
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
 }
 
 /// `ci check` and each linter of .github, one test each.
-fn workflows(ctx: &Ctx, project: &Project) -> (Tally, anyhow::Result<()>) {
+fn workflows(ctx: &Ctx, project: &Project) -> Counted {
     let mut results: Vec<_> = cmd::lint::check(ctx, project).into_iter().collect();
     match Engine::connect(ctx) {
         Ok(engine) => {
@@ -270,6 +253,10 @@ fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bo
                 let needs = test.needs.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
                 plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, need.image.as_str(), false)));
                 plan.steps.push(scene.run_tests(service, test, &image));
+                if let Some(report) = scene.report(test) {
+                    let remove = container::remove_containers([scene.name(&test.target)]);
+                    plan.steps.extend([report.written, report.copy, remove]);
+                }
             }
         }
     }

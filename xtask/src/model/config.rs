@@ -16,6 +16,7 @@ use crate::fault::{self, Fault};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::Ci;
+use crate::model::junit::ReportPath;
 use crate::model::pattern::PathFilter;
 use crate::model::platform::Platform;
 use crate::model::reference::{Image, Name, Registry};
@@ -130,6 +131,8 @@ pub struct Test {
     pub needs: Vec<String>,
     /// The part of `cargo xtask test` that runs it.
     pub part: String,
+    /// The JUnit report that its command writes.
+    pub report: Option<ReportPath>,
 }
 
 /// A server that services need, run beside them.

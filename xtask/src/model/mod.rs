@@ -3,6 +3,7 @@
 
 pub mod affected;
 pub mod age;
+pub mod archive;
 pub mod base;
 pub mod bytes;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub mod finding;
 pub mod fingerprint;
 pub mod glob;
 pub mod identity;
+pub mod junit;
 pub mod made;
 pub mod pattern;
 pub mod place;

@@ -1,5 +1,6 @@
-//! How many tests passed and failed, read off the closing lines of the runners
-//! that we call: libtest, pytest, Vitest.
+//! How many tests passed and failed: of libtest, which says so between its
+//! runs, and of a runner that writes no report, by its closing lines. What
+//! writes JUnit XML is counted by that ([`super::junit`]).
 
 /// Passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,19 +18,72 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// The sum of all closing lines; `None` when there is none: a run that does not
-/// say what it did has not done it.
-pub fn tally(output: &str) -> Option<Tally> {
-    let mut sum: Option<Tally> = None;
-    for line in output.lines().map(plain) {
-        let line = line.trim();
-        if is_closing(line) {
-            let tally = Tally {
-                passed: before(line, "passed"),
-                failed: before(line, "failed") + before(line, "error") + before(line, "errors"),
-            };
-            *sum.get_or_insert_default() += tally;
-        }
+/// Where a libtest program is.
+#[derive(Clone, Copy)]
+enum Run {
+    /// None is running.
+    No,
+    /// One of so many tests.
+    Of(u64),
+    /// The same, and it prints what its failed tests wrote: anything, lines
+    /// that look like its own among it.
+    Failures(u64),
+}
+
+/// The sum of all libtest programs of a `cargo test`. One that began and never
+/// said how it ended, because it was aborted, has failed once. `None` when
+/// there was none: a run that does not say what it did has not done it.
+pub fn libtest(output: &str) -> Option<Tally> {
+    let mut sum = None;
+    let mut run = Run::No;
+    for line in output.lines() {
+        run = match (run, began(line), ended(line)) {
+            (Run::Of(tests), _, Some((_, tally, all))) if all == tests => {
+                *sum.get_or_insert_default() += tally;
+                Run::No
+            }
+            (Run::Failures(tests), _, Some((false, tally, all))) if all == tests => {
+                *sum.get_or_insert_default() += tally;
+                Run::No
+            }
+            (Run::Of(tests), ..) if line == "failures:" => Run::Failures(tests),
+            (Run::Of(_), Some(tests), _) => {
+                *sum.get_or_insert_default() += Tally { passed: 0, failed: 1 };
+                Run::Of(tests)
+            }
+            (Run::No, Some(tests), _) => Run::Of(tests),
+            _ => run,
+        };
+    }
+    if !matches!(run, Run::No) {
+        *sum.get_or_insert_default() += Tally { passed: 0, failed: 1 };
+    }
+    sum
+}
+
+/// `running N tests`.
+fn began(line: &str) -> Option<u64> {
+    let (count, what) = line.strip_prefix("running ")?.split_once(' ')?;
+    ["test", "tests"].contains(&what).then(|| count.parse().ok())?
+}
+
+/// `test result: ok. N passed; …`: whether all went well, what counts, and how
+/// many tests there were.
+fn ended(line: &str) -> Option<(bool, Tally, u64)> {
+    let (verdict, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let of = |word| counts.split("; ").find_map(|count| count.strip_suffix(word)?.parse::<u64>().ok());
+    let tally = Tally { passed: of(" passed")?, failed: of(" failed")? };
+    let all = tally.passed + tally.failed + of(" ignored")? + of(" measured")?;
+    Some((verdict == "ok", tally, all))
+}
+
+/// The sum of all closing lines of libtest, pytest and Vitest; `None` when
+/// there is none.
+pub fn closing(output: &str) -> Option<Tally> {
+    let text: Vec<String> = output.lines().map(plain).collect();
+    let mut sum = libtest(&text.join("\n"));
+    for tally in text.iter().filter_map(|line| pytest(line).or_else(|| vitest(line))) {
+        *sum.get_or_insert_default() += tally;
     }
     sum
 }
@@ -41,44 +95,129 @@ fn plain(line: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
-fn is_closing(line: &str) -> bool {
-    let libtest = line.starts_with("test result: ");
-    let vitest = line.starts_with("Tests ");
-    let pytest = line.trim_matches(['=', ' ']).ends_with('s') && line.contains(" in ") && {
-        line.contains(" passed") || line.contains(" failed") || line.contains(" error")
-    };
-    libtest || vitest || pytest
+/// `== 1 failed, 80 passed, 2 warnings in 74.03s (0:01:14) ==`, with or without
+/// the rules.
+fn pytest(line: &str) -> Option<Tally> {
+    let (counts, time) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
+    let seconds = time.split_once(" (").map_or(time, |(seconds, _)| seconds).strip_suffix('s')?;
+    seconds.parse::<f64>().ok()?;
+    count(counts.split(", "), |what| match what {
+        "passed" | "xpassed" => Some(true),
+        "failed" | "error" | "errors" => Some(false),
+        _ => None,
+    })
 }
 
-/// The number in front of a word.
-fn before(line: &str, word: &str) -> u64 {
-    let words: Vec<&str> = line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    words.windows(2).filter(|pair| pair[1] == word).filter_map(|pair| pair[0].parse::<u64>().ok()).sum()
+/// `Tests  1 failed | 11 passed | 1 expected fail (13)`.
+fn vitest(line: &str) -> Option<Tally> {
+    let counts = line.trim().strip_prefix("Tests ")?.trim().strip_suffix(')')?.rsplit_once(" (")?.0;
+    count(counts.split(" | "), |what| match what {
+        "passed" | "expected fail" => Some(true),
+        "failed" => Some(false),
+        _ => None,
+    })
+}
+
+/// What `NUMBER WORDS` come to; `None` where one is not of that form.
+fn count<'a>(counts: impl Iterator<Item = &'a str>, passed: impl Fn(&str) -> Option<bool>) -> Option<Tally> {
+    let mut sum = Tally::default();
+    for item in counts {
+        let (number, what) = item.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match passed(what) {
+            Some(true) => sum.passed += number,
+            Some(false) => sum.failed += number,
+            None => {}
+        }
+    }
+    Some(sum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::junit;
+
+    fn of(passed: u64, failed: u64) -> Option<Tally> {
+        Some(Tally { passed, failed })
+    }
+
+    /// What runners have really written.
+    macro_rules! real {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/fixtures/counts/", $name))
+        };
+    }
 
     #[test]
-    fn the_closing_lines_of_each_runner_count() {
+    fn the_reports_that_pytest_and_vitest_write_are_counted() {
+        for (report, passed, failed) in [
+            (real!("pytest-good.xml"), 3, 0),
+            (real!("pytest-slow.xml"), 2, 0),
+            // Names like `</testcase><failure/>`; failed and not tidied up is two.
+            (real!("pytest-odd.xml"), 12, 6),
+            (real!("pytest-import.xml"), 0, 1),
+            (real!("pytest-none.xml"), 0, 0),
+            (real!("pytest-sub.xml"), 0, 1),
+            (real!("vitest-good.xml"), 3, 0),
+            (real!("vitest-odd.xml"), 8, 1),
+            (real!("vitest-import.xml"), 0, 1),
+            (real!("vitest-none.xml"), 0, 1),
+            // What Vitest says of it by its exit code alone.
+            (real!("vitest-stray.xml"), 1, 0),
+            (real!("vitest-all.xml"), 11, 2),
+        ] {
+            assert_eq!(junit::count(report).ok(), of(passed, failed), "{report}");
+        }
+    }
+
+    #[test]
+    fn cargo_test_is_counted_by_its_programs() {
         for (output, expected) in [
+            (real!("cargo-good.txt"), of(3, 0)),
+            // A failed test printed lines like libtest's; the others were not run.
+            (real!("cargo-all.txt"), of(3, 1)),
+            // One of them was aborted.
+            (real!("cargo-all-no-fail-fast.txt"), of(6, 2)),
+            (real!("cargo-abort.txt"), of(0, 1)),
+            (real!("cargo-broken.txt"), None),
+            (real!("cargo-nothing.txt"), of(0, 0)),
+            ("", None),
+            ("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s", None),
+            ("running 5 tests\ntest result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", of(0, 1)),
+            ("running 1 test\nrunning 2 tests\ntest result: ok. 1 passed; 0 failed; 1 ignored; 0 measured", of(1, 1)),
             (
-                "test result: ok. 22 passed; 0 failed; 3 ignored; 0 measured\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored",
-                Some((23, 2)),
+                "running 2 tests\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 1 measured; 9 filtered out",
+                of(0, 1),
             ),
-            ("======== 31 passed, 1 warning in 5.12s ========", Some((31, 0))),
-            ("1 failed, 30 passed, 2 errors in 5.12s", Some((30, 3))),
-            (" Test Files  3 passed (3)\n      Tests  1 failed | 11 passed (12)\n", Some((11, 1))),
-            (
-                "\x1b[2m      Tests \x1b[22m \x1b[1m\x1b[32m46 passed\x1b[39m\x1b[22m\x1b[90m (46)\x1b[39m",
-                Some((46, 0)),
-            ),
+        ] {
+            assert_eq!(libtest(output), expected, "{output}");
+        }
+    }
+
+    #[test]
+    fn the_closing_lines_of_each_runner_count_where_there_is_no_report() {
+        for (output, expected) in [
+            (real!("pytest-slow.txt"), of(2, 0)),
+            (real!("pytest-odd.txt"), of(13, 6)),
+            (real!("pytest-quiet.txt"), of(16, 6)),
+            (real!("pytest-import.txt"), of(0, 1)),
+            (real!("pytest-none.txt"), of(0, 0)),
+            (real!("vitest-stray.txt"), of(1, 0)),
+            (real!("vitest-import.txt"), None),
+            (real!("cargo-good.txt"), of(3, 0)),
+            ("======== 31 passed, 1 warning in 5.12s ========", of(31, 0)),
+            ("4 failed, 80 passed in 74.03s (0:01:14)", of(80, 4)),
+            ("==== 2 failed, 1 passed, 1 rerun in 90061.00s (1 day, 1:01:01) ====", of(1, 2)),
+            ("1 failed, 30 passed, 2 errors in 5.12s", of(30, 3)),
+            ("no tests ran in 0.01s", None),
+            (" Test Files  3 passed (3)\n      Tests  1 failed | 11 passed (12)\n", of(11, 1)),
             ("compiled 30 files in 2s", None),
+            ("5 passed in time", None),
+            ("it passed in 2s", None),
             ("", None),
         ] {
-            let expected = expected.map(|(passed, failed)| Tally { passed, failed });
-            assert_eq!(tally(output), expected, "{output}");
+            assert_eq!(closing(output), expected, "{output}");
         }
     }
 }

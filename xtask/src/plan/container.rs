@@ -79,6 +79,17 @@ fn up(checkout: &str) -> String {
     format!("up-{checkout}")
 }
 
+/// A report in a container that has ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Where it is there.
+    pub path: String,
+    /// Lists what the run has written.
+    pub written: Step,
+    /// Gives the report, as the one file in an archive.
+    pub copy: Step,
+}
+
 impl<'a> Scene<'a> {
     /// What ends with the run that makes it.
     pub fn of_run(project: &'a Project, checkout: String, run: String) -> Self {
@@ -155,15 +166,28 @@ impl<'a> Scene<'a> {
             .args(*role)
     }
 
-    /// Runs the command of a test stage beside what it needs.
+    /// Runs the command of a test stage beside what it needs. What writes a
+    /// report leaves its container behind, with the report in it.
     pub fn run_tests(&self, service: &Service, test: &Test, image: &str) -> Step {
         let needs = test.needs.iter().filter_map(|name| self.project.needs.get(name));
         let provided = needs.flat_map(|need| &need.provides).map(|(key, value)| format!("{key}={value}"));
         Step::new("docker")
-            .args(["run", "--rm", "--name", &self.name(&test.target), "--network", &self.network()])
+            .arg("run")
+            .args(test.report.is_none().then_some("--rm"))
+            .args(["--name", &self.name(&test.target), "--network", &self.network()])
             .each("--label", self.labels(Some(service)))
             .each("--env", provided)
             .arg(image)
+    }
+
+    /// How the report of a test stage is taken out of its container: through
+    /// the engine, which may be another machine's.
+    pub fn report(&self, test: &Test) -> Option<Report> {
+        let path = test.report.as_ref()?.as_str().to_owned();
+        let name = self.name(&test.target);
+        let written = Step::new("docker").args(["diff", &name]);
+        let copy = Step::new("docker").args(["cp", &format!("{name}:{path}"), "-"]);
+        Some(Report { path, written, copy })
     }
 
     /// What ends a container in good order.

@@ -301,7 +301,7 @@ impl Checker<'_> {
     }
 
     fn test(&self, service: &str, raw: RawTest, known: &Provided) -> Option<Test> {
-        let RawTest { target, part, needs } = raw;
+        let RawTest { target, part, needs, report } = raw;
         let key = |field: &str| format!("services.{service}.test.{field}");
         // Both are containers of one run, named so.
         if needs.iter().any(|need| need.get_ref() == target.get_ref()) {
@@ -314,7 +314,8 @@ impl Checker<'_> {
         };
         let target = self.text(&key("target"), target, words::stage);
         let needs = self.needs(&key("needs"), needs, known);
-        Some(Test { target: target?, needs: needs?, part: part? })
+        let report = report.map_or(Some(None), |path| self.read(&key("report"), &path).map(Some));
+        Some(Test { target: target?, needs: needs?, part: part?, report: report? })
     }
 
     /// Needs that there are, and no two that provide the same.

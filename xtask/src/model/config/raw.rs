@@ -95,6 +95,7 @@ pub struct RawRun {
 pub struct RawTest {
     pub target: Text,
     pub part: Option<Text>,
+    pub report: Option<Text>,
     #[serde(default)]
     pub needs: Vec<Text>,
 }

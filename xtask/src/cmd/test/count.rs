@@ -1,0 +1,109 @@
+//! What a run of tests comes to: what was counted, held against how the
+//! command ended.
+
+use std::sync::Mutex;
+
+use crate::ctx::Ctx;
+use crate::exec::run;
+use crate::fault;
+use crate::model::tally::{self, Tally};
+use crate::model::{archive, junit};
+use crate::plan::container::Report;
+use crate::plan::step::Step;
+
+/// Passed and failed, and what went wrong, if anything did.
+pub type Counted = (Tally, anyhow::Result<()>);
+
+/// Runs `cargo test` and counts.
+pub fn cargo(ctx: &Ctx, step: &Step) -> Counted {
+    let (output, ended) = watch(ctx, step);
+    settle(Ok(tally::libtest(&output)), ended)
+}
+
+/// Runs a service's tests and counts: by the report that they write, or by the
+/// closing lines of a runner that writes none.
+pub fn service(ctx: &Ctx, tests: &Step, report: Option<&Report>) -> Counted {
+    let (output, ended) = watch(ctx, tests);
+    match report {
+        // What failed before it wrote a report says why by itself.
+        Some(report) => settle(read(ctx, report), ended),
+        None => settle(Ok(tally::closing(&output)), ended),
+    }
+}
+
+/// Runs a command whose output people watch, and keeps that.
+fn watch(ctx: &Ctx, step: &Step) -> (String, anyhow::Result<()>) {
+    let output = Mutex::new(String::new());
+    ctx.show(step);
+    let ended = run::stream(ctx, step, |line| {
+        ctx.line(line);
+        if let Ok(mut output) = output.lock() {
+            output.push_str(line);
+            output.push('\n');
+        }
+    });
+    (output.into_inner().unwrap_or_default(), ended)
+}
+
+/// The report, out of the container that wrote it.
+fn read(ctx: &Ctx, report: &Report) -> anyhow::Result<Option<Tally>> {
+    let Report { path, written, copy } = report;
+    let help = "`report` in services.toml is the file that the command of the test stage must write";
+    let changes = run::read(ctx, written)?;
+    // One that the image brought along says nothing of this run.
+    if !changes.lines().any(|line| [format!("A {path}"), format!("C {path}")].contains(&line.to_owned())) {
+        return Err(fault::failed(format!("the tests wrote no {path}")).help(help).into());
+    }
+    let tar = run::bytes(ctx, copy)?;
+    let text = archive::file(&tar).ok_or_else(|| fault::failed(format!("{path} is no plain file")).help(help))?;
+    let tally = junit::count(&String::from_utf8_lossy(text));
+    tally.map(Some).map_err(|why| fault::failed(format!("{path} is no JUnit report: {why}")).help(help).into())
+}
+
+/// Nothing counted is a failure, and so is a failed test of a command that
+/// ended well.
+fn settle(counted: anyhow::Result<Option<Tally>>, ended: anyhow::Result<()>) -> Counted {
+    let counted = match (counted, &ended) {
+        (Ok(counted), _) => counted.unwrap_or_default(),
+        (Err(_), Err(_)) => Tally::default(),
+        (Err(why), Ok(())) => return (Tally::default(), Err(why)),
+    };
+    let Tally { passed, failed } = counted;
+    let verdict = ended.and_then(|()| match (passed, failed) {
+        (0, 0) => Err(fault::failed("the run counted no test").into()),
+        (_, 0) => Ok(()),
+        _ => Err(fault::failed(format!("{failed} failed, though the command ended with success"))
+            .help("its exit code must say so: is something behind the runner, a pipe or `|| true`?")
+            .into()),
+    });
+    (counted, verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn green_is_what_counted_something_and_failed_nothing_and_ended_well() {
+        let of = |passed, failed| Some(Tally { passed, failed });
+        for (counted, ended_well, expected, green) in [
+            (Some(of(80, 0)), true, (80, 0), true),
+            (Some(of(80, 4)), false, (80, 4), false),
+            (Some(of(80, 4)), true, (80, 4), false),
+            (Some(of(80, 0)), false, (80, 0), false),
+            (Some(of(0, 0)), true, (0, 0), false),
+            (Some(None), true, (0, 0), false),
+            (Some(None), false, (0, 0), false),
+            (None, true, (0, 0), false),
+            (None, false, (0, 0), false),
+        ] {
+            let failed = |what: &str| anyhow::Error::from(fault::failed(what));
+            let ended = if ended_well { Ok(()) } else { Err(failed("the command failed")) };
+            let (tally, verdict) = settle(counted.ok_or_else(|| failed("no report")), ended);
+            assert_eq!((tally.passed, tally.failed, verdict.is_ok()), (expected.0, expected.1, green), "{counted:?}");
+            if !ended_well {
+                assert_eq!(verdict.unwrap_err().to_string(), "the command failed", "what came first is told");
+            }
+        }
+    }
+}
