@@ -12,12 +12,21 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from tests.support import API_KEY, ModelEndpoint, Role, until
+from tests.support import API_KEY, ModelEndpoint, Role, running, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 TERMINAL = {"succeeded", "failed"}
+
+
+@pytest.fixture(autouse=True)
+async def nothing_runs_on_in_the_next_test() -> AsyncIterator[None]:
+    """Whatever a test started has ended with it, also when it failed."""
+    before = running()
+    yield
+    left = running() - before
+    assert not left, "; ".join(map(repr, left))
 
 
 def _required(variable: str) -> str:

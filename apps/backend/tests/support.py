@@ -13,15 +13,19 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from infinite_scribe.cancellation import end
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 ENTRYPOINT = Path(__file__).parents[1] / "docker-entrypoint.sh"
+T = TypeVar("T")
+
 API_KEY = "sk-test-5ecret"
 STOP_LIMIT = 2.0
 
@@ -49,6 +53,19 @@ async def until(condition: Callable[[], Awaitable[bool]], within: float = 10) ->
         await asyncio.sleep(0.05)
 
 
+async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
+    """Run side by side; when one fails, the others have ended before that is told."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    return [task.result() for task in tasks]
+
+
+def running() -> set[asyncio.Task[Any]]:
+    """All tasks but the one that asks."""
+    current = asyncio.current_task()
+    return {task for task in asyncio.all_tasks() if task is not current}
+
+
 class Role:
     """One role, started as the image starts it; what it does not stop by itself is killed."""
 
@@ -63,7 +80,11 @@ class Role:
 
     async def __aenter__(self) -> Self:
         await self.start()
-        await until(self._listens)
+        try:
+            await until(self._listens)
+        except BaseException:
+            await self.kill()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -75,7 +96,8 @@ class Role:
             ENTRYPOINT, *self._arguments, env=self._environment, stdout=pipe, stderr=pipe
         )
         # Read all along: a full pipe would block the process.
-        self._reading = asyncio.gather(self._read_output(), self._read_errors())
+        reads = (self._read_output(), self._read_errors())
+        self._reading = [asyncio.create_task(read) for read in reads]
 
     async def _read_output(self) -> None:
         assert self._process.stdout
@@ -98,7 +120,10 @@ class Role:
 
     async def wait(self) -> int:
         """The exit status, once there is one."""
-        await asyncio.wait_for(asyncio.shield(self._reading), 10)
+        _, pending = await asyncio.wait(self._reading, timeout=10)
+        assert not pending, "its output did not end within 10 s"
+        for read in self._reading:
+            read.result()
         return await self._process.wait()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -113,7 +138,10 @@ class Role:
         await self.http.aclose()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        await self.wait()
+        try:
+            await self.wait()
+        finally:
+            await end(self._reading)
 
     def events(self) -> list[dict[str, Any]]:
         """The log of a process that has ended: every line of it is one JSON object."""
@@ -136,6 +164,7 @@ class Link:
         self._port = free_port()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._relays: set[asyncio.Task[Any]] = set()
         self.url = through(url, self._port)
 
     async def mend(self) -> None:
@@ -147,6 +176,7 @@ class Link:
             self._server = None
         for writer in self._writers:
             writer.transport.abort()
+        await end(self._relays)
 
     async def __aenter__(self) -> Self:
         await self.mend()
@@ -156,10 +186,21 @@ class Link:
         await self.cut()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, far_writer}
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        self._writers -= {writer, far_writer}
+        relay = asyncio.current_task()
+        assert relay
+        self._relays.add(relay)
+        ends = {writer}
+        self._writers |= ends
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            ends.add(far_writer)
+            self._writers |= ends
+            await together(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            for one in ends:
+                one.close()
+            self._writers -= ends
+            self._relays.discard(relay)
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from infinite_scribe import schema
 from infinite_scribe.health import Health
-from tests.support import Link, Role, free_port, through, until
+from tests.support import Link, Role, free_port, running, through, together, until
 
 if TYPE_CHECKING:
     from tests.conftest import Backing
@@ -57,7 +57,7 @@ async def test_each_missing_dependency_is_named(backing: Backing) -> None:
             assert await role.health() == (503, expected)
             await role.stop()  # in the middle of its retries
 
-    await asyncio.gather(
+    await together(
         verify("api-gateway", {}, "DATABASE_URL is not set", "REDIS_URL is not set"),
         verify("api-gateway", no_postgres, "connection refused", "ok"),
         verify("api-gateway", no_redis, "ok", "connection refused"),
@@ -81,6 +81,21 @@ async def test_all_dependencies_are_asked_at_once() -> None:
     others = asyncio.Barrier(3)
     report = await Health("x", [Waiting(name, others) for name in "abc"]).report()
     assert report["checks"] == {"a": "ok", "b": "ok", "c": "ok"}
+
+
+async def test_nobody_is_asked_on_when_the_answer_is_not_waited_for() -> None:
+    before = running()
+    alone = asyncio.Barrier(2)
+    report = asyncio.create_task(Health("x", [Waiting(name, alone) for name in "a"]).report())
+    await until(lambda: reached(alone))
+    report.cancel()
+    await asyncio.wait({report})
+    await asyncio.sleep(0)
+    assert running() == before
+
+
+async def reached(barrier: asyncio.Barrier) -> bool:
+    return barrier.n_waiting > 0
 
 
 async def test_a_silent_dependency_is_not_waited_for() -> None:
@@ -130,5 +145,5 @@ async def test_processes_that_start_together_create_one_schema(backing: Backing)
         finally:
             await connection.close()
 
-    assert await asyncio.gather(*(prepare() for _ in range(8))) == [[]] * 8
+    assert await together(*(prepare() for _ in range(8))) == [[]] * 8
     await backing.postgres.execute(f"DROP SCHEMA {name} CASCADE")

@@ -10,7 +10,16 @@ from uuid import UUID
 import pytest
 
 from infinite_scribe.agents import AGENTS
-from tests.support import API_KEY, Link, ModelEndpoint, Role, completion, free_port, until
+from tests.support import (
+    API_KEY,
+    Link,
+    ModelEndpoint,
+    Role,
+    completion,
+    free_port,
+    together,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +63,7 @@ async def test_every_agent_does_its_work(desk: Desk, agent_settings: Settings) -
             await role.stop()
 
     assert len({agent.prompt for agent in AGENTS.values()}) == 10
-    await asyncio.gather(*map(work, AGENTS))
+    await together(*map(work, AGENTS))
 
 
 async def test_without_an_endpoint_a_task_fails_and_says_what_to_set(

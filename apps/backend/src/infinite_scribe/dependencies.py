@@ -81,9 +81,13 @@ class Dependency(Protocol):
 async def check(dependency: Dependency) -> str:
     """OK, or why not, in bounded time whatever the dependency does."""
     probe = asyncio.create_task(dependency.ping())
-    done, _ = await asyncio.wait({probe}, timeout=CHECK_TIMEOUT)
+    try:
+        done, _ = await asyncio.wait({probe}, timeout=CHECK_TIMEOUT)
+    finally:
+        # Also if nobody waits for us any longer. Not awaited: a driver may take its time to give up
+        # on a silent peer.
+        probe.cancel()
     if not done:
-        probe.cancel()  # Not awaited: a driver may take its time to give up on a silent peer.
         return "timed out"
     error = probe.exception()
     return OK if error is None else describe(error)

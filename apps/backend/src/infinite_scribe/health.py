@@ -25,9 +25,10 @@ class Health:
 
     async def report(self) -> dict[str, Any]:
         """Check all dependencies side by side."""
-        states = await asyncio.gather(*map(check, self._dependencies))
-        checks = {dep.name: state for dep, state in zip(self._dependencies, states, strict=True)}
-        healthy = all(state == OK for state in states)
+        async with asyncio.TaskGroup() as group:
+            asked = {it.name: group.create_task(check(it)) for it in self._dependencies}
+        checks = {name: task.result() for name, task in asked.items()}
+        healthy = all(state == OK for state in checks.values())
         return {"status": OK if healthy else "unavailable", "role": self._role, "checks": checks}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
