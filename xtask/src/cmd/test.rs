@@ -146,6 +146,8 @@ fn on_engine() -> Step {
         "--test",
         "applications",
         "--test",
+        "counts",
+        "--test",
         "current",
         "--test",
         "oracle",
