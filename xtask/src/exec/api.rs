@@ -48,7 +48,7 @@ const PING: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 * 1024 };
 /// Asks for `route`; `None` is the engine's 404.
 pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route) -> anyhow::Result<Option<Value>> {
     let answer = request(ctx, endpoint, route, QUESTION).map_err(|error| {
-        let told = fault::failed(format!("the engine at {endpoint} was asked for GET {route}: {error}"));
+        let told = fault::failed(format!("the engine at {endpoint} was asked for GET {}: {error}", route.path()));
         if error.kind() == io::ErrorKind::Interrupted { fault::interrupted() } else { told }
     })?;
     match answer.status {
@@ -61,7 +61,8 @@ fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<V
     if answer.status != 200 {
         let words = start(&answer.text(), 300);
         let fault = fault::failed(format!(
-            "the engine at {endpoint} answered GET {route} with status {}: {words}",
+            "the engine at {endpoint} answered GET {} with status {}: {words}",
+            route.path(),
             answer.status
         ));
         // dockerd goes on answering without its containerd.
@@ -76,7 +77,8 @@ fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<V
             text => format!("{:?}", start(&text, 80)),
         };
         fault::failed(format!(
-            "the engine at {endpoint} answered GET {route} with what is no JSON ({why}); it begins {words}"
+            "the engine at {endpoint} answered GET {} with what is no JSON ({why}); it begins {words}",
+            route.path()
         ))
         .help("is a Docker Engine there? `docker version` asks the same one")
     })

@@ -75,7 +75,7 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(fault::failed(format!("the engine answered GET {question} with 404, again and again")).into())
+        Err(fault::failed(format!("the engine answered GET {} with 404, again and again", question.path())).into())
     }
 
     /// A container's `inspect`, by name or id.

@@ -56,6 +56,11 @@ impl Route {
         self
     }
 
+    /// The path alone, for people: a query is long, and what it says they did.
+    pub fn path(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+
     /// A path as somebody wrote it, with its query: it is sent as it stands, or
     /// not at all.
     pub fn written(path: &str) -> Result<Self, String> {
@@ -239,6 +244,7 @@ mod tests {
             (Route::new(&["a", "..", ".", "", "json"]), "/a/%00/%00/%00/json"),
         ] {
             assert_eq!(route.to_string(), expected);
+            assert_eq!(Some(route.path()), expected.split('?').next());
         }
         for path in ["", "x", "/a b", "/a\r\nGET /b", "/ü", "/\t", "/\u{7f}", "http://x/"] {
             assert!(Route::written(path).is_err(), "{path:?}");
