@@ -263,9 +263,8 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
         );
     }
     let inspected = stage.inspect(what)?.context("the container is gone")?;
-    let user = inspected["Config"]["User"].as_str().unwrap_or_default();
-    let is_root = matches!(user.split(':').next().unwrap_or_default(), "" | "0" | "root");
-    check("not root", !is_root, format!("user `{user}`"));
+    let (passed, detail) = ask::not_root(stage, what)?;
+    check("not root", passed, detail);
     check("read-only", inspected["HostConfig"]["ReadonlyRootfs"] == true, "root file system, /tmp apart".into());
     let (passed, detail) = ask::stop(stage, what)?;
     check("stops", passed, detail);

@@ -12,6 +12,7 @@ use crate::exec::http::{self, Bounds, Route};
 use crate::exec::interrupt;
 use crate::exec::scene::Stage;
 use crate::fault;
+use crate::model::users;
 use crate::plan::container::Container;
 
 /// How long a container may take to end after SIGTERM.
@@ -87,6 +88,39 @@ pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
         (true, _) => Ok(started.elapsed().as_secs_f64()),
         (false, why) => Err(fault::failed(why).into()),
     }
+}
+
+/// Whether no process of a container is root's, as the engine's kernel counts
+/// users: the image may have no shell to ask in.
+pub fn not_root(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
+    let id = stage.inspect(what)?.context("the container is gone")?["Id"].as_str().unwrap_or_default().to_owned();
+    let mut why = String::new();
+    for columns in [users::COLUMNS, ""] {
+        match stage.top(what, columns) {
+            Ok(answer) => match answer.as_ref().and_then(users::of_top) {
+                Some(processes) => return Ok(users::verdict(&processes)),
+                None => why = "its list of processes names no users".into(),
+            },
+            // An engine whose `ps` is another takes no columns of ours.
+            Err(error) => why = format!("{error:#}"),
+        }
+        interrupt::check()?;
+    }
+    // A machine with nothing on it has no `ps`; its own kernel knows as much.
+    match processes(&id).as_slice() {
+        [] => Ok((false, format!("the engine can't tell whose the processes are: {why}"))),
+        processes => Ok(users::verdict(processes)),
+    }
+}
+
+/// The processes of a container of this machine, found by their control group.
+fn processes(id: &str) -> Vec<users::Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let is_of_it = |dir: &std::path::Path| {
+        id.len() == 64 && std::fs::read_to_string(dir.join("cgroup")).is_ok_and(|groups| groups.contains(id))
+    };
+    let dirs = entries.flatten().map(|entry| entry.path()).filter(|dir| is_of_it(dir));
+    dirs.filter_map(|dir| users::Process::of_status(&std::fs::read_to_string(dir.join("status")).ok()?)).collect()
 }
 
 /// SIGTERM, and how long it took.

@@ -96,6 +96,12 @@ impl<'a> Stage<'a> {
         self.engine.container(&self.scene.name(what))
     }
 
+    /// A container's processes, in columns of `ps`.
+    pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<Value>> {
+        let route = Route::new(&["containers", &self.scene.name(what), "top"]);
+        self.engine.get(&if columns.is_empty() { route } else { route.query("ps_args", columns) })
+    }
+
     /// The last lines that a container wrote, for people.
     pub fn log(&self, what: &str) -> String {
         run::words(&self.engine.ctx, &self.scene.log(what))

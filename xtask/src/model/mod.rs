@@ -28,6 +28,7 @@ pub mod reference;
 pub mod remembered;
 pub mod tally;
 pub mod text;
+pub mod users;
 pub mod verdict;
 pub mod workflow;
 pub mod yaml;

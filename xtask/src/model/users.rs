@@ -1,0 +1,122 @@
+//! Whose processes a container runs: what an image says of its user may be any
+//! word (`toor`, `00`, `+0`), the kernel counts.
+
+use serde_json::Value;
+
+/// The columns that [`of_top`] reads, as `ps` takes them: whom a process acts
+/// as, whom it belongs to, and whom it can become again.
+pub const COLUMNS: &str = "-eo pid,euid,ruid,suid,comm";
+
+/// A process, with every user that it is or can be again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    users: Vec<String>,
+    command: String,
+}
+
+impl Process {
+    /// One from what the kernel says of it: `/proc/PID/status` as it stands.
+    pub fn of_status(text: &str) -> Option<Self> {
+        let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let users: Vec<String> = line("Uid:")?.split_whitespace().map(str::to_owned).collect();
+        (users.len() == 4).then_some(())?;
+        Some(Self { users, command: line("Name:")?.to_owned() })
+    }
+}
+
+/// The processes in the engine's answer to `top`, with [`COLUMNS`] or, where
+/// the engine's `ps` knows no such columns, with its own. `None`: the answer
+/// does not tell.
+pub fn of_top(answer: &Value) -> Option<Vec<Process>> {
+    let titles: Vec<&str> = answer["Titles"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let at = |names: &[&str]| -> Vec<usize> {
+        (0..titles.len()).filter(|at| names.contains(&titles[*at].to_uppercase().as_str())).collect()
+    };
+    let users = at(&["UID", "USER", "EUID", "RUID", "SUID"]);
+    let command = *at(&["COMMAND", "CMD", "COMM"]).first()?;
+    if users.is_empty() {
+        return None;
+    }
+    let rows = answer["Processes"].as_array().filter(|rows| !rows.is_empty())?;
+    rows.iter()
+        .map(|row| {
+            let cell = |at: usize| row[at].as_str().filter(|cell| !cell.is_empty()).map(str::to_owned);
+            Some(Process { users: users.iter().map(|at| cell(*at)).collect::<Option<_>>()?, command: cell(command)? })
+        })
+        .collect()
+}
+
+/// Whether none of them is root, and what there is to say of it.
+pub fn verdict(processes: &[Process]) -> (bool, String) {
+    let is_root = |user: &String| user == "root" || user.parse() == Ok(0_u64);
+    let roots: Vec<&str> = processes
+        .iter()
+        .filter(|process| process.users.iter().any(is_root))
+        .map(|process| process.command.as_str())
+        .collect();
+    if !roots.is_empty() {
+        return (false, format!("expected no process of root's, got {}", roots.join(", ")));
+    }
+    let mut users: Vec<&str> = processes.iter().flat_map(|process| &process.users).map(String::as_str).collect();
+    users.sort_unstable();
+    users.dedup();
+    // Nothing counted is nothing proved.
+    (!users.is_empty(), format!("{} processes of user {}", processes.len(), users.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_of_the_kernel_tells_all_four_users() {
+        let of = |text: &str| Process::of_status(text).map(|process| verdict(&[process]));
+        let users = |line: &str| format!("Name:\tpython\nPid:\t7\nUid:\t{line}\nGid:\t0\t0\t0\t0\n");
+        assert_eq!(of(&users("9\t9\t9\t9")), Some((true, "1 processes of user 9".into())));
+        for line in ["0\t9\t9\t9", "9\t0\t9\t9", "9\t9\t0\t9", "9\t9\t9\t0"] {
+            assert_eq!(of(&users(line)).map(|(passed, _)| passed), Some(false), "{line}");
+        }
+        assert_eq!(of("Name:\tpython\n"), None);
+    }
+
+    #[test]
+    fn root_is_root_by_whatever_name_and_in_whatever_process() {
+        let numbers = ["PID", "EUID", "RUID", "SUID", "COMMAND"];
+        let names = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+        for (titles, rows, expected) in [
+            (&numbers[..], json!([["7", "1000", "1000", "1000", "python"]]), Some((true, "1 processes of user 1000"))),
+            (
+                &numbers[..],
+                json!([["7", "1000", "1000", "1000", "python"], ["8", "0", "0", "0", "sh"]]),
+                Some((false, "expected no process of root's, got sh")),
+            ),
+            // It has dropped root, and can take it up again.
+            (
+                &numbers[..],
+                json!([["7", "1000", "1000", "0", "su"]]),
+                Some((false, "expected no process of root's, got su")),
+            ),
+            (
+                &names[..],
+                json!([["root", "7", "1", "0", "11:11", "?", "00:00:00", "nginx: master"]]),
+                Some((false, "expected no process of root's, got nginx: master")),
+            ),
+            (
+                &names[..],
+                json!([["systemd+", "7", "1", "0", "11:11", "?", "00:00:00", "nginx"]]),
+                Some((true, "1 processes of user systemd+")),
+            ),
+            (&numbers[..], json!([]), None),
+            (&numbers[..], json!([["7", "1000"]]), None),
+            (&["PID", "COMMAND"][..], json!([["7", "python"]]), None),
+        ] {
+            let found = of_top(&json!({ "Titles": titles, "Processes": rows }));
+            let found = found.map(|processes| verdict(&processes));
+            assert_eq!(found, expected.map(|(passed, detail)| (passed, detail.to_owned())), "{rows}");
+        }
+        assert_eq!(of_top(&json!(null)), None);
+        assert!(!verdict(&[]).0);
+    }
+}
