@@ -208,9 +208,12 @@ pub struct CleanArgs {
     /// Only what is older: 30m, 12h, 7d
     #[arg(long, value_name = "AGE")]
     pub older_than: Option<Age>,
-    /// Containers, images, stand-ins and caches [default: all but caches]
+    /// What is up, stand-ins and caches, too [default: containers whose run is over, and images]
     #[arg(long)]
     pub all: bool,
+    /// What other checkouts of this project made, too: those that are gone can't clean up
+    #[arg(long)]
+    pub all_checkouts: bool,
 }
 
 /// Options of `docker up`.
@@ -222,6 +225,9 @@ pub struct UpArgs {
     /// Run the images that are there
     #[arg(long)]
     pub no_build: bool,
+    /// Reach what services need from this machine, too: on loopback, with the password in a file of yours
+    #[arg(long)]
+    pub publish_needs: bool,
     /// Where base images come from
     #[arg(long, value_enum, default_value = "auto")]
     pub bases: Bases,

@@ -1,270 +1,295 @@
-//! `docker clean`: removes what carries our labels, and nothing else. Never a
-//! prune: that once destroyed another project's volumes.
+//! `docker clean`: removes what is ours, and nothing else. Never a prune: that
+//! once destroyed another project's volumes. What goes is decided in
+//! [`crate::plan::clean`]; here are the facts, and the doing.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::CleanArgs;
-use crate::cmd;
+use crate::cmd::build::record;
+use crate::cmd::build::request::{cache_root, images_lock};
 use crate::ctx::Ctx;
+use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
-use crate::exec::{checkout, files, interrupt, run};
+use crate::exec::layers::Marker;
+use crate::exec::{checkout, files, interrupt, run, scene};
 use crate::fault;
-use crate::model::age::Age;
-use crate::model::base;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
-use crate::model::identity::{Life, Run};
-use crate::plan::container;
+use crate::plan::clean::{Fate, Folder, Image, Thing, Wanted};
 use crate::plan::step::Step;
 
-/// One thing that goes.
+/// How long the engine may take to remove images, and the disk a folder.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// One thing that goes, or stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Item {
     kind: &'static str,
     id: String,
     name: String,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// What became of what there was.
+#[derive(Default)]
+struct Report {
+    removed: Vec<Item>,
+    left: Vec<Item>,
+    failed: Vec<String>,
 }
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()> {
-    let services: Vec<String> = project.select(&args.services)?.iter().map(|service| service.name.clone()).collect();
+    project.select(&args.services)?;
     let chosen = args.containers || args.images || args.cache;
     let all_kinds = args.all || !chosen;
-    let mut items = Vec::new();
+    let checkout = checkout::identity(&ctx.root);
+    let wanted = Wanted {
+        project,
+        checkout: &checkout,
+        services: &args.services,
+        running: args.all,
+        all_checkouts: args.all_checkouts,
+        older_than: args.older_than.map(|age| age.0),
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+    };
+    let mut report = Report::default();
     if all_kinds || args.containers || args.images {
         let engine = Engine::connect(ctx)?;
-        let list = List { engine: &engine, project, args, services: &services };
+        let mut going = Vec::new();
         if all_kinds || args.containers {
-            items.extend(list.containers()?);
-            items.extend(list.networks()?);
+            going = things(&engine, &wanted, &mut report)?;
         }
         if all_kinds || args.images {
-            items.extend(list.images()?);
+            images(&engine, &wanted, &going, &mut report)?;
         }
-        remove(ctx, &items, |step| run::read(&engine.ctx, step).map(drop))?;
     }
     if args.all || args.cache {
-        let caches = caches(ctx, project, args)?;
-        remove(ctx, &caches, |step| run::read(ctx, step).map(drop))?;
-        items.extend(caches);
+        folders(ctx, &wanted, &mut report)?;
     }
-    let freed = Bytes(items.iter().map(|item| item.bytes).sum());
-    ctx.result(&json!({ "removed": items, "freed_bytes": freed }), || match (items.len(), ctx.dry_run) {
-        (0, _) => "nothing of ours is there".into(),
+    let Report { removed, left, failed } = report;
+    let freed = Bytes(removed.iter().map(|item| item.bytes).sum());
+    let json = json!({ "removed": removed, "left": left, "freed_bytes": freed });
+    ctx.result(&json, || match (removed.len(), ctx.dry_run) {
+        (0, _) => "nothing of ours is there to go".into(),
         (n, true) => format!("{n} things would go, {freed}"),
         (n, false) => format!("{n} things gone, {freed} freed"),
-    })
-}
-
-/// Lists, then removes kind by kind; what fails does not stop the rest.
-fn remove(ctx: &Ctx, items: &[Item], act: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    for Item { kind, id, name, bytes } in items {
-        let id = id.trim_start_matches("sha256:");
-        ctx.say(format!("{kind:<10} {:<12} {:>10}  {name}", id.get(..12).unwrap_or(id), Bytes(*bytes).to_string()));
-    }
-    let mut failed = Vec::new();
-    for kind in ["container", "network", "image", "cache"] {
-        let ids: Vec<&str> = items.iter().filter(|item| item.kind == kind).map(|item| item.id.as_str()).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let step = match kind {
-            "container" => container::remove_containers(ids),
-            "network" => container::remove_networks(ids),
-            "image" => Step::new("docker").args(["image", "rm", "--force"]).args(ids),
-            _ => Step::new("rm").arg("-rf").args(ids),
-        };
-        if ctx.dry_run {
-            ctx.show(step);
-            continue;
-        }
-        ctx.show(&step);
-        // Image after image: that takes its time.
-        if let Err(error) = act(&step.within(Duration::from_secs(900))) {
-            interrupt::check()?;
-            failed.push(format!("{kind}: {}", fault::said(&error)));
-        }
-    }
+    })?;
     match failed.as_slice() {
         [] => Ok(()),
         failed => Err(fault::failed(format!("not all could be removed:\n{}", failed.join("\n"))).into()),
     }
 }
 
-fn of_images() -> Route {
-    Route::new(&["images", "json"]).query("shared-size", "1")
-}
-
-struct List<'a> {
-    engine: &'a Engine,
-    project: &'a Project,
-    args: &'a CleanArgs,
-    services: &'a [String],
-}
-
-impl List<'_> {
-    fn containers(&self) -> anyhow::Result<Vec<Item>> {
-        let label = self.project.label("run");
-        let found =
-            self.engine.labelled(Route::new(&["containers", "json"]).query("all", "1").query("size", "1"), &label)?;
-        let found = found.iter().filter(|container| {
-            let run = container["Labels"][&label].as_str().unwrap_or_default();
-            if is_running(run) && !self.args.all {
-                self.engine.ctx.say(format!(
-                    "{}: left to the command that runs it now; `--all` takes it",
-                    name(&container["Names"][0])
-                ));
+impl Report {
+    /// Says what becomes of an item; whether it is to go.
+    fn says(&mut self, ctx: &Ctx, item: &Item, fate: Fate) -> bool {
+        let id = item.id.trim_start_matches("sha256:");
+        let (kind, name, id) = (item.kind, &item.name, id.get(..12).unwrap_or(id));
+        match fate {
+            Fate::Goes => ctx.say(format!("{kind:<10} {id:<12} {:>10}  {name}", Bytes(item.bytes).to_string())),
+            Fate::Stays(why) => {
+                ctx.say(format!("{kind:<10} {id:<12} {:>10}  {name}: {why}", "stays"));
+                self.left.push(Item { why: Some(why), ..item.clone() });
                 return false;
             }
-            self.is_chosen(container)
-        });
-        Ok(found
-            .map(|container| Item {
-                kind: "container",
-                id: text(&container["Id"]),
-                name: name(&container["Names"][0]),
-                bytes: container["SizeRw"].as_u64().unwrap_or(0),
-            })
-            .collect())
-    }
-
-    fn networks(&self) -> anyhow::Result<Vec<Item>> {
-        if !self.args.services.is_empty() {
-            // A network is shared by the services of its run.
-            return Ok(Vec::new());
+            Fate::Other => return false,
         }
-        let label = self.project.label("run");
-        let found = self.engine.labelled(Route::new(&["networks"]), &label)?;
-        let found = found.iter().filter(|network| {
-            let run = network["Labels"][&label].as_str().unwrap_or_default();
-            (self.args.all || !is_running(run)) && self.is_old(seconds(&text(&network["Created"])))
-        });
-        Ok(found
-            .map(|network| Item { kind: "network", id: text(&network["Id"]), name: text(&network["Name"]), bytes: 0 })
-            .collect())
-    }
-
-    fn images(&self) -> anyhow::Result<Vec<Item>> {
-        let mut found = self.engine.labelled(of_images(), &self.project.label("service"))?;
-        if self.args.services.is_empty() {
-            let labelled = self.engine.labelled(of_images(), "xtask.stand-in")?;
-            found.extend(labelled.into_iter().filter(is_stand_in));
-        }
-        let mut items: Vec<Item> = found
-            .iter()
-            .filter(|image| self.is_chosen(image))
-            .map(|image| Item {
-                kind: "image",
-                id: text(&image["Id"]),
-                name: image["RepoTags"]
-                    .as_array()
-                    .map_or(String::new(), |tags| tags.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
-                bytes: image["Size"]
-                    .as_i64()
-                    .unwrap_or(0)
-                    .saturating_sub(image["SharedSize"].as_i64().unwrap_or(0).max(0))
-                    .max(0)
-                    .unsigned_abs(),
-            })
-            .collect();
-        items.sort_by(|a, b| a.id.cmp(&b.id));
-        items.dedup_by(|a, b| a.id == b.id);
-        Ok(items)
-    }
-
-    /// What carries a label, from the engine.
-    fn is_chosen(&self, thing: &Value) -> bool {
-        let service = thing["Labels"][self.project.label("service")].as_str().unwrap_or_default();
-        let of_service = self.args.services.is_empty() || self.services.iter().any(|name| name == service);
-        of_service && self.is_old(thing["Created"].as_u64().unwrap_or(0))
-    }
-
-    fn is_old(&self, created: u64) -> bool {
-        self.args.older_than.is_none_or(|Age(age)| created.saturating_add(age.as_secs()) <= now())
+        true
     }
 }
 
-fn caches(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<Vec<Item>> {
-    let Ok(entries) = cmd::build::request::cache_root(ctx, project).read_dir_utf8() else { return Ok(Vec::new()) };
+/// Containers and networks; the ids of those that go.
+fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<Vec<String>> {
+    let checkout = (!wanted.all_checkouts).then_some(wanted.checkout);
+    let held = scene::held(engine, wanted.project, checkout, true)?;
+    let mut going: Vec<Thing> = Vec::new();
     let mut items = Vec::new();
+    for one in &held {
+        let kind = if one.is_network { "network" } else { "container" };
+        let item = Item { kind, id: one.id.clone(), name: one.name.clone(), bytes: one.bytes, why: None };
+        if report.says(&engine.ctx, &item, wanted.thing(one, &held)) {
+            going.push(one.clone());
+            items.push(item);
+        }
+    }
+    let ids: Vec<String> = going.iter().map(|one| one.id.clone()).collect();
+    for (is_network, remove) in scene::REMOVES {
+        let these = going.iter().filter(|one| one.is_network == is_network);
+        let these: Vec<String> = these.map(|one| one.id.clone()).collect();
+        if !these.is_empty() {
+            engine.ctx.show(remove(these));
+        }
+    }
+    let struck = if engine.ctx.dry_run { Ok(()) } else { scene::strike(engine, &going) };
+    match struck {
+        Ok(()) => report.removed.extend(items),
+        Err(error) => report.failed.push(format!("{error:#}")),
+    }
+    interrupt::check()?;
+    Ok(ids)
+}
+
+/// Images lose our names; the engine forgets those that have no other.
+fn images(engine: &Engine, wanted: &Wanted<'_>, going: &[String], report: &mut Report) -> anyhow::Result<()> {
+    let mut items = Vec::new();
+    for image in candidates(engine, wanted.project, going)? {
+        let (fate, names) = wanted.image(&image);
+        let bytes = if names.len() == image.names.len() { image.bytes } else { 0 };
+        let shown = if names.is_empty() { &image.names } else { &names };
+        let item = Item { kind: "image", id: image.id.clone(), name: shown.join(" "), bytes, why: None };
+        if report.says(&engine.ctx, &item, fate) {
+            items.push((item, if names.is_empty() { vec![image.id] } else { names }, image.checkout));
+        }
+    }
+    if items.is_empty() {
+        return Ok(());
+    }
+    let step = |names: Vec<&String>| Step::new("docker").args(["image", "rm"]).args(names).within(PATIENCE);
+    if engine.ctx.dry_run {
+        engine.ctx.show(step(items.iter().flat_map(|(_, names, _)| names).collect()));
+        report.removed.extend(items.into_iter().map(|(item, ..)| item));
+        return Ok(());
+    }
+    let _locks = locks(engine, wanted, items.iter().filter_map(|(.., checkout)| checkout.as_deref()))?;
+    // While we waited a name may have become another image's.
+    let mut there = Vec::new();
+    for (item, names, _) in &items {
+        there.extend(still(engine, names, &item.id)?);
+    }
+    let mut said = String::new();
+    if !there.is_empty() {
+        let step = step(there);
+        engine.ctx.show(&step);
+        said = run::words(&engine.ctx, &step);
+    }
+    let users = users(engine, going)?;
+    for (item, names, _) in &items {
+        match (still(engine, names, &item.id)?.as_slice(), users.get(&item.id)) {
+            ([], _) => report.removed.push(item.clone()),
+            (_, Some(users)) => {
+                report.says(&engine.ctx, item, Fate::Stays(format!("{} uses it", users.join(", "))));
+            }
+            _ => report.failed.push(format!("image {}: {said}", item.name)),
+        }
+    }
+    interrupt::check()?;
+    Ok(())
+}
+
+/// Waits until nobody is between building an image and running it.
+fn locks<'a>(
+    engine: &Engine,
+    wanted: &Wanted<'_>,
+    checkouts: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<Vec<File>> {
+    let mut checkouts: Vec<&str> = checkouts.collect();
+    checkouts.sort_unstable();
+    checkouts.dedup();
+    let lock = |of: &&str| {
+        let file = images_lock(&engine.ctx, wanted.project, of);
+        files::lock(&engine.ctx, &file, "a command that needs images goes on")
+    };
+    checkouts.iter().map(lock).collect()
+}
+
+/// Those of these names, or ids, that are this image's now.
+fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<Vec<&'a String>> {
+    let mut still = Vec::new();
+    for name in names {
+        if engine.image(name)?.is_some_and(|image| image["Id"] == id) {
+            still.push(name);
+        }
+    }
+    Ok(still)
+}
+
+/// The images that say they are ours.
+fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<Image>> {
+    let list = || Route::new(&["images", "json"]).query("shared-size", "1");
+    let mut found = engine.labelled(list(), &project.label("service"))?;
+    found.extend(engine.labelled(list(), "xtask.stand-in")?);
+    let users = users(engine, going)?;
+    let known = record::ids(&engine.ctx, project);
+    let mut images = BTreeMap::new();
+    for image in &found {
+        let labels = scene::labels(&image["Labels"]);
+        let label = |key: &str| labels.get(key).cloned();
+        let id = image["Id"].as_str().context("the engine's list has an image without an id")?.to_owned();
+        let names = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let shared = image["SharedSize"].as_i64().unwrap_or(0).max(0);
+        let image = Image {
+            names: names.map(str::to_owned).collect(),
+            service: label(&project.label("service")),
+            checkout: label(&project.label("checkout")),
+            maker: labels.contains_key("xtask.stand-in").then(|| label("xtask.checkout").unwrap_or_default()),
+            known: known.contains(&id),
+            users: users.get(&id).cloned().unwrap_or_default(),
+            created: image["Created"].as_u64().unwrap_or(0),
+            bytes: image["Size"].as_i64().unwrap_or(0).saturating_sub(shared).max(0).unsigned_abs(),
+            id,
+        };
+        images.insert(image.id.clone(), image);
+    }
+    Ok(images.into_values().collect())
+}
+
+/// The containers that were made from each image, but those that go.
+fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let list = engine
+        .get(&Route::new(&["containers", "json"]).query("all", "1"))?
+        .context("the engine has no list of containers")?;
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for container in list.as_array().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().unwrap_or_default().trim_start_matches('/').to_owned();
+        if !going.contains(&text(&container["Id"])) {
+            users.entry(text(&container["ImageID"])).or_default().push(text(&container["Names"][0]));
+        }
+    }
+    Ok(users)
+}
+
+/// The folders of `--cache local`.
+fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let Ok(entries) = cache_root(ctx, wanted.project).read_dir_utf8() else { return Ok(()) };
     for entry in entries {
-        let entry = entry?;
-        let of_service = |service: &String| entry.file_name().starts_with(&format!("{service}-"));
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if (args.services.is_empty() || args.services.iter().any(of_service))
-            && args.older_than.is_none_or(|Age(old)| age >= old)
-        {
-            items.push(Item {
-                kind: "cache",
-                id: entry.path().to_string(),
-                name: entry.file_name().to_owned(),
-                bytes: files::bytes_below(entry.path())?,
-            });
+        let path = entry?.into_path();
+        let found = path.symlink_metadata()?;
+        let name = path.file_name().unwrap_or_default().to_owned();
+        // What else lies there is a record or a lock of ours, or hidden and half-made.
+        if found.is_file() || name.starts_with('.') {
+            continue;
         }
-    }
-    Ok(items)
-}
-
-/// A label is inherited by what is built on a stand-in, anybody's project
-/// included; the name is not. One that lost its name to a newer one has no
-/// service either.
-fn is_stand_in(image: &Value) -> bool {
-    let tags: Vec<&str> = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let of_a_service =
-        image["Labels"].as_object().is_some_and(|labels| labels.keys().any(|key| key.ends_with(".service")));
-    tags.iter().any(|tag| tag.starts_with(base::DOMAIN)) || (tags.is_empty() && !of_a_service)
-}
-
-fn is_running(run: &str) -> bool {
-    run.parse().is_ok_and(|run: Run| checkout::life(&run) != Life::Ended)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn name(value: &Value) -> String {
-    text(value).trim_start_matches('/').to_owned()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-/// The seconds since 1970 of `2026-11-23T23:40:06…Z`, as the engine writes it
-/// for networks; 0 where it is not that.
-fn seconds(time: &str) -> u64 {
-    let numbers: Vec<i64> = time
-        .get(..19)
-        .unwrap_or_default()
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|number| number.parse().ok())
-        .collect();
-    let [year, month, day, hour, minute, second] = numbers[..] else { return 0 };
-    // Years that begin in March: the leap day comes last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_networks_are_seconds() {
-        for (time, expected) in [
-            ("1970-01-01T00:00:00Z", 0),
-            ("2000-02-29T12:00:00.5Z", 951_825_600),
-            ("2026-11-23T23:40:06.123456789Z", 1_795_477_206),
-            ("nonsense", 0),
-        ] {
-            assert_eq!(seconds(time), expected, "{time}");
+        let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let marker = Marker::of(&path).filter(|marker| marker.project == wanted.project.name);
+        let written = written.unwrap_or_default().as_secs();
+        let folder = Folder { service: marker.map(|marker| marker.service), written };
+        let bytes = if found.is_dir() { files::bytes_below(&path)? } else { 0 };
+        let item = Item { kind: "cache", id: path.to_string(), name, bytes, why: None };
+        if !report.says(ctx, &item, wanted.folder(&folder)) {
+            continue;
         }
+        let step = Step::new("rm").args(["-rf", "--one-file-system", "--", path.as_str()]).within(PATIENCE);
+        ctx.show(&step);
+        if !ctx.dry_run {
+            let _claim = Claim::new(ctx, &path)?;
+            let said = run::words(ctx, &step);
+            if path.symlink_metadata().is_ok() {
+                report.failed.push(format!("cache {path}: {said}"));
+                continue;
+            }
+        }
+        report.removed.push(item);
+        interrupt::check()?;
     }
+    Ok(())
 }

@@ -60,7 +60,7 @@ pub fn stages(project: &Project) -> &[String] {
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let tag = "local".parse().map_err(fault::usage)?;
     let image = cmd::build::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
-    run::run(&engine.ctx, &lint(project, stage, image.as_str()))
+    run::run(&engine.ctx, &lint(project, stage, &image.id))
 }
 
 /// `check`, and what `workflows` does for each stage, as lines.

@@ -14,6 +14,8 @@ use serde_json::json;
 
 use crate::cli::ProveArgs;
 use crate::cmd;
+use crate::cmd::build::Image;
+use crate::cmd::build::request::hold_images;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
@@ -21,9 +23,9 @@ use crate::exec::{ask, checkout, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
-use crate::model::reference::{Reference, Tag, reference};
+use crate::model::reference::{Tag, reference};
 use crate::plan::container::{self, Container, Scene};
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::{Plan, Secret, Step};
 
 /// How many containers are proved at a time.
 const WORKERS: usize = 2;
@@ -57,22 +59,30 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
         return cmd::print(ctx, &dry_plan(ctx, project, &services, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup)?;
-    prove(&engine, project, &services, args)
+    let _images = hold_images(ctx, project)?;
+    let images =
+        services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
+    prove(&engine, project, &services, &images, args)
 }
 
-/// Proves services on an engine that is there; prints the result.
-pub fn prove(engine: &Engine, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<()> {
+/// Proves the images of services on an engine that is there; prints the result.
+pub fn prove(
+    engine: &Engine,
+    project: &Project,
+    services: &[&Service],
+    images: &[Image],
+    args: &ProveArgs,
+) -> anyhow::Result<()> {
     let mut jobs = Vec::new();
-    for service in services {
+    for (service, image) in services.iter().zip(images) {
         let Some(run) = &service.run else { continue };
-        let image = image(engine, project, service, args)?;
         // The size is the image's: it is proved with its first role.
-        let mut size = size(engine, service, &image)?;
+        let mut size = size(engine, service, image)?;
         for role in roles(run, args) {
-            jobs.push((*service, run, role, image.clone(), size.take()));
+            jobs.push((*service, run, role, image, size.take()));
         }
     }
-    let stage = Stage::new(engine, project, args.keep);
+    let stage = Stage::new(engine, project, args.keep)?;
     if args.with_deps {
         let mut needs: Vec<String> = jobs.iter().flat_map(|(_, run, ..)| run.needs.clone()).collect();
         needs.sort();
@@ -85,7 +95,7 @@ pub fn prove(engine: &Engine, project: &Project, services: &[&Service], args: &P
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some((service, run, role, image, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let proof = one(&stage, service, run, *role, image.as_str(), size.clone(), args.with_deps);
+                    let proof = one(&stage, service, run, *role, &image.id, size.clone(), args.with_deps);
                     if let Ok(proof) = &proof {
                         engine.ctx.say(proof.line());
                     }
@@ -152,24 +162,28 @@ fn tag(args: &ProveArgs) -> anyhow::Result<Tag> {
     }
 }
 
-fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Reference> {
+fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Image> {
     let tag = tag(args)?;
     if !args.no_build {
         return cmd::build::image(engine, project, service, None, &tag, args.bases);
     }
-    let name = reference(None, &service.image, &tag);
-    match engine.image(name.as_str())? {
-        Some(_) => Ok(name),
-        None => Err(fault::failed(format!("the engine has no image {name}"))
+    there(engine, service, &tag)
+}
+
+/// The image of a service that somebody has built already.
+pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<Image> {
+    let name = reference(None, &service.image, tag);
+    cmd::build::held(engine, &name, name.as_str())?.ok_or_else(|| {
+        fault::failed(format!("the engine has no image {name}"))
             .help(format!("`cargo xtask docker {} --tag {tag}` builds it", service.name))
-            .into()),
-    }
+            .into()
+    })
 }
 
 /// The size against its budget, once a service.
-fn size(engine: &Engine, service: &Service, image: &Reference) -> anyhow::Result<Option<Check>> {
+fn size(engine: &Engine, service: &Service, image: &Image) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
-    let bytes = Bytes(engine.image_bytes(image.as_str())?);
+    let bytes = Bytes(engine.image_bytes(&image.id)?);
     Ok(Some(Check { name: SIZE.into(), passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
 }
 
@@ -289,7 +303,7 @@ impl Proof {
 
 /// The lines that can be known beforehand; what is asked in between is not one.
 fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
-    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into());
+    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
     let mut plan = Plan::default();
     let tag = tag(args)?;
     if args.setup {

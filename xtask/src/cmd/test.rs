@@ -22,7 +22,7 @@ use crate::model::config::{Project, Service, Test};
 use crate::model::made::is_the_tool;
 use crate::model::tally::Tally;
 use crate::plan::container::{self, Scene};
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::{Plan, Secret, Step};
 
 /// What can be tested alone.
 #[derive(Clone, Copy)]
@@ -148,6 +148,8 @@ fn on_engine() -> Step {
         "--test",
         "counts",
         "--test",
+        "checkouts",
+        "--test",
         "current",
         "--test",
         "oracle",
@@ -203,10 +205,11 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
     let attempt = || -> anyhow::Result<Counted> {
         let engine = Engine::connect(ctx)?;
         let tag = "local".parse().map_err(fault::usage)?;
+        let _images = cmd::build::request::hold_images(ctx, project)?;
         let image = cmd::build::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
-        let stage = Stage::new(&engine, project, false);
+        let stage = Stage::new(&engine, project, false)?;
         stage.provide(&test.needs, Bases::Auto, false)?;
-        let tests = stage.scene.run_tests(service, test, image.as_str());
+        let tests = stage.scene.run_tests(service, test, &image.id);
         Ok(count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref()))
     };
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
@@ -232,7 +235,7 @@ fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bo
     if with_setup && needs_engine(parts) {
         plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
     }
-    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into());
+    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
     for (_, part) in parts {
         match part {
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),

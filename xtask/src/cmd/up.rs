@@ -1,16 +1,24 @@
 //! `docker up` and `docker down`: the whole system on loopback, to look at.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use camino::Utf8PathBuf;
 use serde_json::json;
 
 use crate::cli::UpArgs;
 use crate::cmd;
+use crate::cmd::build::request::{cache_root, hold_images};
 use crate::ctx::Ctx;
-use crate::exec::checkout;
 use crate::exec::engine::Engine;
-use crate::exec::scene::{self, Held, Stage};
-use crate::model::config::Project;
+use crate::exec::scene::{self, Stage};
+use crate::exec::{checkout, files};
+use crate::fault;
+use crate::model::config::{Project, Service};
+use crate::model::reference::Tag;
+use crate::plan::clean::Thing;
 use crate::plan::container::{Container, Scene};
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::{Plan, Secret, Step, quote};
 
 /// Runs `docker up`.
 pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
@@ -18,35 +26,43 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
         return cmd::print(ctx, &plan(ctx, project, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup)?;
-    let tag = "local".parse().map_err(crate::fault::usage)?;
-    if !args.no_build {
-        for service in project.services.values() {
-            cmd::build::image(&engine, project, service, None, &tag, args.bases)?;
-        }
-    }
-    scene::strike(&engine, &all_up(&engine, project)?)?;
-    let stage = Stage::up(&engine, project);
-    stage.provide(&project.needs.keys().cloned().collect::<Vec<_>>(), args.bases, true)?;
+    let _images = hold_images(ctx, project)?;
+    let images = images(&engine, project, args)?;
+    let _lock = lock(ctx, project)?;
+    remove(&engine, project)?;
+    let containers = containers(ctx, project, |service| images[&service.name].clone());
+    let mut stage = Stage::up(&engine, project, first(project, &containers))?;
+    stage.provide(&project.needs.keys().cloned().collect::<Vec<_>>(), args.bases, args.publish_needs)?;
     let mut addresses = Vec::new();
-    for container in containers(ctx, project) {
+    for container in &containers {
         let what = container.role.unwrap_or(&container.service.name);
-        stage.run(&stage.scene.start(&container))?;
+        stage.run(&stage.scene.start(container))?;
         if let Some(port) = stage.port(what, container.run.port)? {
             addresses.push((what.to_owned(), format!("http://127.0.0.1:{port}")));
         }
     }
-    for (name, need) in &project.needs {
-        if let Some(port) = stage.port(name, need.port)? {
-            addresses.push((name.clone(), format!("127.0.0.1:{port}")));
+    let mut published = BTreeMap::new();
+    if args.publish_needs {
+        for (name, need) in &project.needs {
+            if let Some(port) = stage.port(name, need.port)? {
+                addresses.push((name.clone(), format!("127.0.0.1:{port}")));
+                published.insert(name.as_str(), port);
+            }
         }
+    }
+    stage.finish()?;
+    let file = args.publish_needs.then(|| credentials(ctx, project));
+    if let Some(file) = &file {
+        files::write(file, variables(project, &published, &stage.scene.password))?;
     }
     let width = addresses.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let json: serde_json::Map<_, _> = addresses.iter().map(|(name, at)| (name.clone(), json!(at))).collect();
-    ctx.result(&json!({ "addresses": json }), || {
-        let lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
+    // Who can't be told where it is has no use for it: until then it is struck.
+    ctx.result(&json!({ "addresses": json, "credentials": file.as_ref().map(ToString::to_string) }), || {
+        let mut lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
+        lines.extend(file.iter().map(|file| format!("their passwords: `. {}`", quote(file.as_str()))));
         format!("{}\nstop it: cargo xtask docker down", lines.join("\n"))
     })?;
-    // Only now: a system whose addresses nobody has got is nobody's.
     stage.leave();
     Ok(())
 }
@@ -54,27 +70,79 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
 /// Runs `docker down`.
 pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     if ctx.dry_run {
-        let scene = dry_scene(ctx, project);
+        let scene = dry_scene(ctx, project, None);
         return cmd::print(ctx, &Plan { steps: vec![scene.list("container"), scene.list("network")], finally: vec![] });
     }
     let engine = Engine::connect(ctx)?;
-    let up = all_up(&engine, project)?;
-    scene::strike(&engine, &up)?;
-    let count = up.len();
+    let _lock = lock(ctx, project)?;
+    let count = remove(&engine, project)?;
     ctx.result(&json!({ "removed": count }), || format!("{count} containers and networks are gone"))
 }
 
-/// What this checkout's `up` has on the engine, half-made or whole.
-fn all_up(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Held>> {
-    let held = scene::held(engine, project, &checkout::identity(&engine.ctx.root))?;
-    Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
+/// Removes what this checkout's `up` has on the engine, half-made or whole, and
+/// the file with its passwords; says how much the engine had.
+fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
+    let held = scene::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
+    let up: Vec<Thing> = held.into_iter().filter(|one| one.mark.is_up()).collect();
+    scene::strike(engine, &up)?;
+    let _ = std::fs::remove_file(credentials(&engine.ctx, project));
+    Ok(up.len())
 }
 
-fn dry_scene<'a>(ctx: &Ctx, project: &'a Project) -> Scene<'a> {
-    Scene::up(project, checkout::identity(&ctx.root), None)
+/// One `up` or `down` of a checkout at a time.
+fn lock(ctx: &Ctx, project: &Project) -> anyhow::Result<File> {
+    let file = of_checkout(ctx, project, "lock");
+    files::lock(ctx, &file, "another `docker up` or `docker down` of this checkout is at work")
 }
 
-fn containers<'a>(ctx: &Ctx, project: &'a Project) -> Vec<Container<'a>> {
+fn credentials(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
+    of_checkout(ctx, project, "env")
+}
+
+fn of_checkout(ctx: &Ctx, project: &Project, end: &str) -> Utf8PathBuf {
+    cache_root(ctx, project).join(format!("up-{}.{end}", checkout::identity(&ctx.root)))
+}
+
+/// What each service is run from, looked up once.
+fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<BTreeMap<String, String>> {
+    let tag: Tag = "local".parse().map_err(fault::usage)?;
+    let running = project.services.values().filter(|service| service.run.is_some() || !args.no_build);
+    running
+        .map(|service| {
+            let image = match args.no_build {
+                true => cmd::prove::there(engine, service, &tag)?,
+                false => cmd::build::image(engine, project, service, None, &tag, args.bases)?,
+            };
+            Ok((service.name.clone(), image.id))
+        })
+        .collect()
+}
+
+/// The container that is started first, and has its own name last.
+fn first(project: &Project, containers: &[Container<'_>]) -> Option<String> {
+    let what = |container: &Container<'_>| container.role.unwrap_or(&container.service.name).to_owned();
+    project.needs.keys().next().cloned().or_else(|| containers.first().map(what))
+}
+
+/// How this machine reaches what is published, as a shell reads it: what the
+/// servers provide, by their addresses here.
+fn variables(project: &Project, published: &BTreeMap<&str, u16>, password: &Secret) -> String {
+    let mut lines = String::new();
+    for (name, need) in &project.needs {
+        let Some(port) = published.get(name.as_str()) else { continue };
+        for (key, value) in need.env.iter().chain(&need.provides) {
+            let value = value.replace(&format!("{name}:{}", need.port), &format!("127.0.0.1:{port}"));
+            lines.push_str(&format!("{key}={}\n", quote(&password.fill(&value))));
+        }
+    }
+    lines
+}
+
+fn dry_scene<'a>(ctx: &Ctx, project: &'a Project, first: Option<String>) -> Scene<'a> {
+    Scene::up(project, checkout::identity(&ctx.root), None, first, Secret::new(""))
+}
+
+fn containers<'a>(ctx: &Ctx, project: &'a Project, image: impl Fn(&Service) -> String) -> Vec<Container<'a>> {
     let mut containers = Vec::new();
     for service in project.services.values() {
         let Some(run) = &service.run else { continue };
@@ -85,7 +153,7 @@ fn containers<'a>(ctx: &Ctx, project: &'a Project) -> Vec<Container<'a>> {
                 service,
                 run,
                 role,
-                image: format!("{}:local", service.image),
+                image: image(service),
                 with_needs: true,
                 env: run.up_env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
                 pass: run.pass_env.iter().filter(|name| ctx.env.get(name).is_some()).cloned().collect(),
@@ -96,7 +164,8 @@ fn containers<'a>(ctx: &Ctx, project: &'a Project) -> Vec<Container<'a>> {
 }
 
 fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
-    let scene = dry_scene(ctx, project);
+    let containers = containers(ctx, project, |service| format!("{}:local", service.image));
+    let mut scene = dry_scene(ctx, project, first(project, &containers));
     let mut plan = Plan::default();
     if args.setup {
         plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
@@ -105,7 +174,26 @@ fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
         plan.steps.push(Step::new("cargo").args(["xtask", "docker", "all"]));
     }
     plan.steps.push(scene.create_network());
-    plan.steps.extend(project.needs.iter().map(|(name, need)| scene.start_need(name, need, need.image.as_str(), true)));
-    plan.steps.extend(containers(ctx, project).iter().map(|container| scene.start(container)));
+    let needs = project.needs.iter();
+    plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, need.image.as_str(), args.publish_needs)));
+    plan.steps.extend(containers.iter().map(|container| scene.start(container)));
+    plan.steps.extend(scene.finish());
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_credentials_tells_this_machines_addresses_of_what_is_published() {
+        let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
+            [needs.db]\nimage = \"db:1\"\nport = 54\nready = [\"true\"]\nenv = { PW = \"{password}\" }\n\
+            provides = { URL = \"db://u:{password}@db:54/x y\" }\n\
+            [needs.other]\nimage = \"o:1\"\nport = 63\nready = [\"true\"]\nprovides = { O = \"{password}\" }\n\
+            [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
+        let project = Project::parse("services.toml".into(), text).unwrap();
+        let found = variables(&project, &BTreeMap::from([("db", 49153)]), &Secret::new("hunter2"));
+        assert_eq!(found, "PW=hunter2\nURL='db://u:hunter2@127.0.0.1:49153/x y'\n");
+    }
 }

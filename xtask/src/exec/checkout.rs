@@ -4,12 +4,16 @@
 //! containers that hold its socket. A project's name is the same in all of
 //! them, and so may be a process's number. So whatever we make says both.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
+use anyhow::Context as _;
 use camino::Utf8Path;
 
 use crate::model::identity::{Life, Run, checkout};
+use crate::plan::step::Secret;
 
 /// The word of the checkout at `root`: the folder's inode and when it was born,
 /// which hold in every namespace that it is mounted in and under every name,
@@ -38,6 +42,13 @@ pub fn this_run() -> Run {
 /// same boot and namespace is an answer.
 pub fn life(run: &Run) -> Life {
     run.life(&space(), started)
+}
+
+/// A password that nobody has had before.
+pub fn password() -> anyhow::Result<Secret> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("no chance in /dev/urandom")?;
+    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 
 /// `BOOT-NAMESPACE`: the machine since it booted, and who else counts processes

@@ -124,13 +124,24 @@ fn strange(is_file: bool, uid: u32, names: u64, user: u32) -> Option<String> {
 /// Waits for a lock, saying so and who holds it; the kernel releases it when we
 /// end, however.
 pub fn lock(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
+    take(ctx, path, held, File::try_lock)
+}
+
+/// The same for a lock that many can have at once, and nobody who locks it alone.
+pub fn share(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
+    take(ctx, path, held, File::try_lock_shared)
+}
+
+type Try = fn(&File) -> Result<(), fs::TryLockError>;
+
+fn take(ctx: &Ctx, path: &Utf8Path, held: &str, attempt: Try) -> anyhow::Result<File> {
     if let Some(dir) = path.parent() {
         folder(dir)?;
     }
     let mut file = open(path)?;
     let mut told = false;
     loop {
-        match file.try_lock() {
+        match attempt(&file) {
             Ok(()) if is_at(&file, path) => {
                 sign(&mut file);
                 return Ok(file);

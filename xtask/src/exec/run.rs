@@ -100,7 +100,7 @@ fn collect(ctx: &Ctx, step: &Step, bounds: Bounds, stop: fn() -> bool) -> std::i
     for name in &step.unset {
         cmd = cmd.env_remove(name);
     }
-    child::collect(cmd.into(), step.stdin.as_deref(), bounds, stop).map_err(|error| match error.kind() {
+    child::collect(cmd.into(), step.input().as_deref(), bounds, stop).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound if ctx.root.is_dir() => {
             std::io::Error::new(error.kind(), format!("command not found: `{}`", step.tool))
         }
@@ -204,7 +204,7 @@ fn expression(ctx: &Ctx, step: &Step) -> duct::Expression {
     for (name, value) in step.env.iter().chain(&ctx.exports) {
         expression = expression.env(name, value);
     }
-    match &step.stdin {
+    match step.input() {
         Some(text) => expression.stdin_bytes(text.as_bytes()),
         None => expression.stdin_null(),
     }

@@ -13,6 +13,7 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::Project;
 use crate::model::identity::Life;
+use crate::plan::clean::{self, Thing};
 use crate::plan::container::{self, Mark, Scene};
 use crate::plan::step::Step;
 
@@ -34,18 +35,24 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// A scene of this process, after sweeping away those of dead ones.
-    pub fn new(engine: &'a Engine, project: &'a Project, keep: bool) -> Self {
+    pub fn new(engine: &'a Engine, project: &'a Project, keep: bool) -> anyhow::Result<Self> {
         let checkout = checkout::identity(&engine.ctx.root);
         sweep(engine, project, &checkout);
-        Self { scene: Scene::of_run(project, checkout, checkout::this_run().to_string()), engine, keep }
+        let run = checkout::this_run().to_string();
+        Ok(Self { scene: Scene::of_run(project, checkout, run, checkout::password()?), engine, keep })
     }
 
     /// The scene of `docker up`: it stays when all of it has come up, and is
     /// struck otherwise.
-    pub fn up(engine: &'a Engine, project: &'a Project) -> Self {
+    pub fn up(engine: &'a Engine, project: &'a Project, first: Option<String>) -> anyhow::Result<Self> {
         let by = checkout::this_run().to_string();
-        let scene = Scene::up(project, checkout::identity(&engine.ctx.root), Some(by));
-        Self { scene, engine, keep: false }
+        let checkout = checkout::identity(&engine.ctx.root);
+        Ok(Self { scene: Scene::up(project, checkout, Some(by), first, checkout::password()?), engine, keep: false })
+    }
+
+    /// Says that all of it is there.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        self.scene.finish().map_or(Ok(()), |step| self.run(&step))
     }
 
     /// Leaves everything running.
@@ -130,10 +137,10 @@ impl Drop for Stage<'_> {
         }
         // By the run that made it: another `up` of this checkout has the same id.
         let by = self.scene.by.as_ref().unwrap_or(&self.scene.id);
-        let made = |one: &Held| {
+        let made = |one: &Thing| {
             one.mark.id == self.scene.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
         };
-        let struck = held(self.engine, self.scene.project, &self.scene.checkout)
+        let struck = held(self.engine, self.scene.project, Some(&self.scene.checkout), false)
             .and_then(|held| strike(self.engine, &held.into_iter().filter(made).collect::<Vec<_>>()));
         if let Err(error) = struck {
             self.engine.ctx.say(fault::render(&error));
@@ -141,42 +148,33 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// A container or a network of ours that the engine holds.
-#[derive(Clone, Debug)]
-pub struct Held {
-    kind: Kind,
-    id: String,
-    name: String,
-    /// Whose it is.
-    pub mark: Mark,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Container,
-    Network,
-}
-
-/// All that the engine holds of a checkout, by the engine's own answers: a
-/// command's words are no list.
-pub fn held(engine: &Engine, project: &Project, checkout: &str) -> anyhow::Result<Vec<Held>> {
-    let label = format!("{}={checkout}", project.label("checkout"));
+/// All that the engine holds of a checkout, or of all of them, by the engine's
+/// own answers: a command's words are no list. What it weighs costs the engine
+/// time.
+pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed: bool) -> anyhow::Result<Vec<Thing>> {
+    let key = project.label("checkout");
+    let label = checkout.map_or(key.clone(), |checkout| format!("{key}={checkout}"));
     let mut held = Vec::new();
-    let lists = [
-        (Kind::Container, Route::new(&["containers", "json"]).query("all", "1")),
-        (Kind::Network, Route::new(&["networks"])),
-    ];
-    for (kind, list) in lists {
+    let containers =
+        Route::new(&["containers", "json"]).query("all", "1").query("size", if weighed { "1" } else { "0" });
+    for (is_network, list) in [(false, containers), (true, Route::new(&["networks"]))] {
         for thing in engine.labelled(list, &label)? {
-            let name = match kind {
-                Kind::Container => &thing["Names"][0],
-                Kind::Network => &thing["Name"],
-            };
+            let name = if is_network { &thing["Name"] } else { &thing["Names"][0] };
             let name = name.as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-            let id = thing["Id"].as_str().context("the engine's list has an entry without an id")?.to_owned();
-            if let Some(mark) = Mark::read(project, &name, &labels(&thing["Labels"])) {
-                held.push(Held { kind, id, name, mark });
-            }
+            let labels = labels(&thing["Labels"]);
+            let Some(mark) = Mark::read(project, &name, &labels) else { continue };
+            let text = |key: &str| thing[key].as_str().unwrap_or_default();
+            held.push(Thing {
+                is_network,
+                id: thing["Id"].as_str().context("the engine's list has an entry without an id")?.to_owned(),
+                name,
+                service: labels.get(&project.label("service")).cloned(),
+                life: mark.by.as_ref().map_or(Life::Unknown, checkout::life),
+                runs: ["running", "paused", "restarting"].contains(&text("State")),
+                created: if is_network { seconds(text("Created")) } else { thing["Created"].as_u64().unwrap_or(0) },
+                bytes: thing["SizeRw"].as_u64().unwrap_or(0),
+                mark,
+            });
         }
     }
     Ok(held)
@@ -190,11 +188,10 @@ pub fn labels(value: &Value) -> BTreeMap<String, String> {
 
 /// Removes these, containers first; done only when the engine no longer knows
 /// them. What somebody else has removed meanwhile is as gone.
-pub fn strike(engine: &Engine, held: &[Held]) -> anyhow::Result<()> {
-    let of = |kind| held.iter().filter(move |one| one.kind == kind).collect::<Vec<_>>();
+pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
     let mut left = Vec::new();
-    for (kind, remove) in REMOVES {
-        let things = of(kind);
+    for (is_network, remove) in REMOVES {
+        let things: Vec<&Thing> = held.iter().filter(|one| one.is_network == is_network).collect();
         if things.is_empty() {
             continue;
         }
@@ -216,15 +213,15 @@ pub fn strike(engine: &Engine, held: &[Held]) -> anyhow::Result<()> {
     }
 }
 
-const REMOVES: [(Kind, Remove); 2] =
-    [(Kind::Container, container::remove_containers), (Kind::Network, container::remove_networks)];
+/// How containers and networks are removed, in this order.
+pub const REMOVES: [(bool, Remove); 2] = [(false, container::remove_containers), (true, container::remove_networks)];
 
 type Remove = fn(Vec<String>) -> Step;
 
-fn is_there(engine: &Engine, one: &Held) -> anyhow::Result<bool> {
-    let answer = match one.kind {
-        Kind::Container => engine.container(&one.id),
-        Kind::Network => engine.get(&Route::new(&["networks", &one.id])),
+fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
+    let answer = match one.is_network {
+        true => engine.get(&Route::new(&["networks", &one.id])),
+        false => engine.container(&one.id),
     };
     Ok(answer?.is_some())
 }
@@ -232,11 +229,42 @@ fn is_there(engine: &Engine, one: &Held) -> anyhow::Result<bool> {
 /// Removes what runs of this checkout left behind whose process is gone: those
 /// were killed before their guard could.
 fn sweep(engine: &Engine, project: &Project, checkout: &str) {
-    let is_dead =
-        |one: &Held| !one.mark.is_up() && one.mark.by.as_ref().is_some_and(|by| checkout::life(by) == Life::Ended);
-    let swept = held(engine, project, checkout)
-        .and_then(|held| strike(engine, &held.into_iter().filter(is_dead).collect::<Vec<_>>()));
-    if let Err(error) = swept {
+    let struck =
+        held(engine, project, Some(checkout), false).and_then(|held| strike(engine, &clean::swept(&held, checkout)));
+    if let Err(error) = struck {
         engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
+    }
+}
+
+/// The seconds since 1970 of `2026-11-23T23:40:06…Z`, as the engine writes it
+/// for networks; 0 where it is not that.
+fn seconds(time: &str) -> u64 {
+    let numbers: Vec<i64> = time
+        .get(..19)
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let [year, month, day, hour, minute, second] = numbers[..] else { return 0 };
+    // Years that begin in March: the leap day comes last.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_networks_are_seconds() {
+        for (time, expected) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T12:00:00.5Z", 951_825_600),
+            ("2026-11-23T23:40:06.123456789Z", 1_795_477_206),
+            ("nonsense", 0),
+        ] {
+            assert_eq!(seconds(time), expected, "{time}");
+        }
     }
 }

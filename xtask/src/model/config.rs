@@ -142,11 +142,13 @@ pub struct Need {
     pub image: Image,
     /// Its port.
     pub port: u16,
-    /// Its environment.
+    /// Its environment; `{password}` is the run's.
     pub env: BTreeMap<String, String>,
+    /// What it runs instead of the image's own command.
+    pub command: Vec<String>,
     /// The command that succeeds in its container as soon as it serves.
     pub ready: Vec<String>,
-    /// What services get to find it.
+    /// What services get to find it; `{password}` is the run's.
     pub provides: BTreeMap<String, String>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::config::{Need, Project, Run, Service, Test};
 use crate::model::identity::{self, is_checkout};
-use crate::plan::step::Step;
+use crate::plan::step::{SECRET, Secret, Step};
 
 /// The run that containers and networks belong to. Everything is found again by
 /// its labels, so nothing is lost when a command is interrupted half-way.
@@ -18,7 +18,15 @@ pub struct Scene<'a> {
     pub id: String,
     /// The run that makes it, where its own end is not the run's.
     pub by: Option<String>,
+    /// The container that has another name until all of them are there: who
+    /// finds it so, and its run gone, has found half a system.
+    pub first: Option<String>,
+    /// The password of its servers, made for it.
+    pub password: Secret,
 }
+
+/// What [`Scene::first`] is called with until the end.
+pub const STARTING: &str = ".starting";
 
 /// One container of a service.
 #[derive(Clone, Debug)]
@@ -75,6 +83,11 @@ impl Mark {
     }
 }
 
+/// The tag of the images that a checkout built last.
+pub fn pin(checkout: &str) -> String {
+    format!("checkout-{checkout}")
+}
+
 fn up(checkout: &str) -> String {
     format!("up-{checkout}")
 }
@@ -92,13 +105,26 @@ pub struct Report {
 
 impl<'a> Scene<'a> {
     /// What ends with the run that makes it.
-    pub fn of_run(project: &'a Project, checkout: String, run: String) -> Self {
-        Self { project, checkout, id: run, by: None }
+    pub fn of_run(project: &'a Project, checkout: String, run: String, password: Secret) -> Self {
+        Self { project, checkout, id: run, by: None, first: None, password }
     }
 
     /// The one system of a checkout that `docker up` leaves running.
-    pub fn up(project: &'a Project, checkout: String, by: Option<String>) -> Self {
-        Self { project, id: up(&checkout), checkout, by }
+    pub fn up(
+        project: &'a Project,
+        checkout: String,
+        by: Option<String>,
+        first: Option<String>,
+        password: Secret,
+    ) -> Self {
+        Self { project, id: up(&checkout), checkout, by, first, password }
+    }
+
+    /// Says that all of it is there.
+    pub fn finish(&mut self) -> Option<Step> {
+        let first = self.first.take()?;
+        let name = self.name(&first);
+        Some(Step::new("docker").args(["rename", &format!("{name}{STARTING}"), &name]))
     }
 
     fn labels(&self, service: Option<&Service>) -> Vec<String> {
@@ -115,7 +141,8 @@ impl<'a> Scene<'a> {
 
     /// A container's name.
     pub fn name(&self, what: &str) -> String {
-        format!("{}-{}-{what}", self.project.name, self.id)
+        let starting = if self.first.as_deref() == Some(what) { STARTING } else { "" };
+        format!("{}-{}-{what}{starting}", self.project.name, self.id)
     }
 
     /// Makes the network.
@@ -126,13 +153,30 @@ impl<'a> Scene<'a> {
     /// Starts a server that services need.
     pub fn start_need(&self, name: &str, need: &Need, image: &str, publish: bool) -> Step {
         let publish = publish.then(|| format!("127.0.0.1::{}", need.port));
-        Step::new("docker")
+        let step = Step::new("docker")
             .args(["run", "--detach", "--name", &self.name(name)])
             .args(["--network", &self.network(), "--network-alias", name])
             .each("--publish", publish)
-            .each("--label", self.labels(None))
-            .each("--env", need.env.iter().map(|(key, value)| format!("{key}={value}")))
-            .arg(image)
+            .each("--label", self.labels(None));
+        self.environment(step, &need.env).arg(image).args(&need.command)
+    }
+
+    /// Adds variables. Those with the password are read from stdin: a command
+    /// line is everybody's to read.
+    fn environment<'b>(&self, step: Step, variables: impl IntoIterator<Item = (&'b String, &'b String)>) -> Step {
+        let (secret, plain): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(_, value)| value.contains(SECRET));
+        let line = |(key, value): &(&String, &String)| format!("{key}={value}");
+        let step = step.each("--env", plain.iter().map(line));
+        if secret.is_empty() {
+            return step;
+        }
+        let lines = secret.iter().map(line).collect::<Vec<_>>().join("\n");
+        step.args(["--env-file", "/dev/stdin"]).stdin_with(lines, &self.password)
+    }
+
+    /// What the servers of these names provide.
+    fn provided(&self, needs: &[String]) -> impl Iterator<Item = (&String, &String)> {
+        needs.iter().filter_map(|name| self.project.needs.get(name)).flat_map(|need| &need.provides)
     }
 
     /// Succeeds as soon as the server serves.
@@ -155,9 +199,7 @@ impl<'a> Scene<'a> {
             let is_first = run.roles.first().map(String::as_str) == *role;
             let alias = if is_first { service.name.as_str() } else { what };
             step = step.args(["--network", &self.network(), "--network-alias", alias]);
-            let needs = run.needs.iter().filter_map(|name| self.project.needs.get(name));
-            step =
-                step.each("--env", needs.flat_map(|need| &need.provides).map(|(key, value)| format!("{key}={value}")));
+            step = self.environment(step, self.provided(&run.needs));
         }
         step.each("--env", run.env.iter().map(|(key, value)| format!("{key}={value}")))
             .each("--env", env.iter().map(|(key, value)| format!("{key}={value}")))
@@ -169,15 +211,12 @@ impl<'a> Scene<'a> {
     /// Runs the command of a test stage beside what it needs. What writes a
     /// report leaves its container behind, with the report in it.
     pub fn run_tests(&self, service: &Service, test: &Test, image: &str) -> Step {
-        let needs = test.needs.iter().filter_map(|name| self.project.needs.get(name));
-        let provided = needs.flat_map(|need| &need.provides).map(|(key, value)| format!("{key}={value}"));
-        Step::new("docker")
+        let step = Step::new("docker")
             .arg("run")
             .args(test.report.is_none().then_some("--rm"))
             .args(["--name", &self.name(&test.target), "--network", &self.network()])
-            .each("--label", self.labels(Some(service)))
-            .each("--env", provided)
-            .arg(image)
+            .each("--label", self.labels(Some(service)));
+        self.environment(step, self.provided(&test.needs)).arg(image)
     }
 
     /// How the report of a test stage is taken out of its container: through

@@ -1,6 +1,7 @@
 //! What will be run, as plain data, before anything is.
 
 pub mod build;
+pub mod clean;
 pub mod container;
 pub mod git;
 pub mod step;

@@ -7,6 +7,31 @@ use std::time::Duration;
 
 use crate::model::text::{harmless, is_obeyed};
 
+/// Where a secret goes in a text.
+pub const SECRET: &str = "{password}";
+
+/// A word that is never on a command line, in a log or in a plan.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(word: impl Into<String>) -> Self {
+        Self(word.into())
+    }
+
+    /// Puts it where [`SECRET`] stands.
+    pub fn fill(&self, text: &str) -> String {
+        text.replace(SECRET, &self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -20,6 +45,8 @@ pub struct Step {
     pub unset: Vec<String>,
     /// What it reads.
     pub stdin: Option<String>,
+    /// What [`SECRET`] stands for in what it reads; no line shows it.
+    pub secret: Option<Secret>,
     /// What to type when it fails.
     pub hint: Option<String>,
     /// How long it may take where we wait for its answer and nobody sees it run.
@@ -70,6 +97,20 @@ impl Step {
         self
     }
 
+    /// Feeds the command a text with a secret in it.
+    #[must_use]
+    pub fn stdin_with(mut self, text: impl Into<String>, secret: &Secret) -> Self {
+        self.stdin = Some(text.into());
+        self.secret = Some(secret.clone());
+        self
+    }
+
+    /// What the command reads, secrets included.
+    pub fn input(&self) -> Option<Cow<'_, str>> {
+        let text = self.stdin.as_deref()?;
+        Some(self.secret.as_ref().map_or(Cow::Borrowed(text), |secret| secret.fill(text).into()))
+    }
+
     /// Sets how long we wait for the command's answer.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
@@ -100,11 +141,20 @@ impl fmt::Display for Step {
         for arg in &self.args {
             write!(f, " {}", quote(arg))?;
         }
-        match &self.stdin {
-            Some(text) => write!(f, " <<< {}", quote(text)),
-            None => Ok(()),
+        match (&self.stdin, &self.secret) {
+            (Some(text), None) => write!(f, " <<< {}", quote(text)),
+            (Some(text), Some(_)) => write!(f, " <<< \"{}\"", with_variable(text)),
+            (None, _) => Ok(()),
         }
     }
+}
+
+/// A text with a secret for between a shell's double quotes. Whoever pastes the
+/// line has a secret of his own, or is told by the shell that he has none.
+fn with_variable(text: &str) -> String {
+    let escape = |c: char| if "\\\"$`".contains(c) { format!("\\{c}") } else { c.to_string() };
+    let text = text.chars().map(escape).collect::<String>().replace(SECRET, "${NEED_PASSWORD:?}");
+    text.replace('\n', "\"$'\\n'\"")
 }
 
 /// Quotes a word for a shell, and only where it must be: `K=V` as an argument
@@ -154,6 +204,20 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_read_by_the_command_and_shown_by_nobody() {
+        let step = Step::new("cat").stdin_with("A={password}\nB=$x\"`\\", &Secret::new("hunter2"));
+        assert_eq!(step.input().as_deref(), Some("A=hunter2\nB=$x\"`\\"));
+        assert!(!format!("{step} {step:?}").contains("hunter2"));
+        assert!(!step.to_string().contains('\n'), "a step is one line");
+        let pasted = |line: String| {
+            let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+            (output.status.success(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(pasted(format!("NEED_PASSWORD=mine; {step}")), (true, "A=mine\nB=$x\"`\\\n".to_owned()));
+        assert!(!pasted(format!("unset NEED_PASSWORD; {step}")).0);
+    }
 
     #[test]
     fn a_step_prints_as_a_line_that_a_shell_reads_back() {

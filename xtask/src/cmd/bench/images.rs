@@ -58,7 +58,7 @@ impl Bench<'_> {
         let Some(run) = &service.run else { return Ok(()) };
         let (mut to_health, mut to_exit) = (Vec::new(), Vec::new());
         for _ in 0..self.args.runs {
-            let stage = Stage::new(self.engine, self.project, false);
+            let stage = Stage::new(self.engine, self.project, false)?;
             let container = Container {
                 service,
                 run,

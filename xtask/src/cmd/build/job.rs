@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cmd::build::current::{self, Known};
 use crate::cmd::build::leaves;
 use crate::cmd::build::places::Places;
-use crate::cmd::build::{explain::explain, record, request};
+use crate::cmd::build::{Image, explain::explain, held, record, request};
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
@@ -31,6 +31,11 @@ pub struct Built {
     image: String,
     tags: Vec<String>,
     digest: Option<String>,
+    /// Its first name, and what the engine may know it by.
+    #[serde(skip)]
+    name: Reference,
+    #[serde(skip)]
+    ids: Vec<String>,
     platforms: Vec<Platform>,
     size_bytes: Option<u64>,
     seconds: f64,
@@ -106,17 +111,12 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// The image's first name.
-    pub fn name(&self) -> &Reference {
-        &self.name
-    }
-
     /// Builds, unless the engine has the image already.
     pub fn run(&self, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Built> {
         let started = Instant::now();
         let request = self.labelled();
         if let Some(id) = current::reuse(self.engine, self.project, &request)? {
-            return self.built("up-to-date", Some(id), started);
+            return self.built("up-to-date", vec![id], started);
         }
         let ctx = &self.engine.ctx;
         let here = [Platform::of_this_machine()];
@@ -140,7 +140,7 @@ impl<'a> Job<'a> {
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let warnings = warnings.into_iter().collect();
-        Ok(Built { fingerprint, warnings, ..self.built("built", made.digest, started)? })
+        Ok(Built { fingerprint, warnings, ..self.built("built", made.ids(), started)? })
     }
 
     /// What of the tree is not as it was at that moment, for people.
@@ -190,15 +190,19 @@ impl<'a> Job<'a> {
         Ok(Made { digest: text("containerimage.digest"), config: text("containerimage.config.digest") })
     }
 
-    fn built(&self, outcome: &'static str, digest: Option<String>, started: Instant) -> anyhow::Result<Built> {
+    fn built(&self, outcome: &'static str, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
         // Asking costs a tenth of a cached build, so only who reads the answer asks.
         let asks = self.engine.ctx.format == Format::Json;
+        let pin = format!(":{}", request::pin(&self.engine.ctx)?);
         let in_engine = !matches!(self.request.output, Output::Oci(_));
         Ok(Built {
             service: self.service.name.clone(),
             image: self.service.image.to_string(),
-            tags: self.request.tags.iter().map(Reference::to_string).collect(),
-            digest,
+            // The checkout's own tag is for us.
+            tags: self.request.tags.iter().map(Reference::to_string).filter(|tag| !tag.ends_with(&pin)).collect(),
+            digest: ids.first().cloned(),
+            name: self.name.clone(),
+            ids,
             size_bytes: if asks && in_engine { self.engine.image_bytes(self.name.as_str()).ok() } else { None },
             platforms: match self.request.platforms.as_slice() {
                 [] if !asks => Vec::new(),
@@ -218,6 +222,18 @@ impl Built {
     pub fn line(&self) -> String {
         let tags = self.tags.join(" ");
         format!("{}: {tags} {} in {:.1} s", self.service, self.outcome, self.seconds)
+    }
+
+    /// The very image, as the engine holds it.
+    pub fn held(&self, engine: &Engine) -> anyhow::Result<Image> {
+        for id in &self.ids {
+            if let Some(image) = held(engine, &self.name, id)? {
+                return Ok(image);
+            }
+        }
+        Err(fault::failed(format!("the engine no longer has the image of `{}` that was built", self.service))
+            .help("another build may have taken all of its names; run the command again")
+            .into())
     }
 }
 

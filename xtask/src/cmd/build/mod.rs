@@ -5,7 +5,7 @@ mod explain;
 mod job;
 mod leaves;
 mod places;
-mod record;
+pub mod record;
 pub mod request;
 mod several;
 
@@ -36,24 +36,43 @@ pub fn run(ctx: &Ctx, project: &Project, names: &[String], args: &BuildArgs) -> 
         return dry_run(ctx, names, args, &requests);
     }
     let engine = cmd::engine(ctx, project, args.setup)?;
+    let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
     let mut jobs: Vec<several::Prepared<'_>> = requests
         .into_iter()
         .map(|(service, request)| (service.name.as_str(), Job::new(&engine, project, service, request, args.bases)))
         .collect();
-    match jobs.pop() {
+    let built = match jobs.pop() {
         Some((_, job)) if !names.is_empty() && jobs.is_empty() => {
             let built = job?.run(|step| run::run(&engine.ctx, step))?;
             ctx.result(&built, || built.line())?;
+            vec![built]
         }
         last => {
             jobs.extend(last);
-            several::run(&engine, jobs, args.jobs)?;
+            several::run(&engine, jobs, args.jobs)?
         }
-    }
+    };
     if args.test {
-        cmd::prove::prove(&engine, project, &services, &after_build(args))?;
+        let images = built.iter().map(|built| built.held(&engine)).collect::<anyhow::Result<Vec<_>>>()?;
+        cmd::prove::prove(&engine, project, &services, &images, &after_build(args))?;
     }
     Ok(())
+}
+
+/// An image that the engine holds. Its name may be another image's by the time
+/// it is run: another checkout builds under the same. Its id may not.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// For people.
+    pub name: Reference,
+    /// What is run.
+    pub id: String,
+}
+
+/// What the engine has under a name, or has built by that digest: found once.
+pub fn held(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<Image>> {
+    let id = engine.image(by)?.and_then(|image| Some(image["Id"].as_str()?.to_owned()));
+    Ok(id.map(|id| Image { name: name.clone(), id }))
 }
 
 /// The build alone, for verbs that need an image first.
@@ -64,18 +83,18 @@ pub fn image(
     target: Option<&str>,
     tag: &Tag,
     bases: Bases,
-) -> anyhow::Result<Reference> {
+) -> anyhow::Result<Image> {
     let args = BuildArgs { tags: vec![tag.clone()], bases, ..BuildArgs::default() };
     let mut request = request::request(&engine.ctx, project, service, &args)?;
     if let Some(target) = target {
         request.target = Some(target.to_owned());
-        request.tags = vec![reference(None, &format!("{}-test", service.image).parse().map_err(fault::usage)?, tag)];
+        let name = format!("{}-test", service.image).parse().map_err(fault::usage)?;
+        request.tags = vec![reference(None, &name, tag), reference(None, &name, &request::pin(&engine.ctx)?)];
         // The service's filter is about its image, not about its tests.
         request.reuse = false;
     }
     let job = Job::new(engine, project, service, request, bases)?;
-    job.run(|step| run::run(&engine.ctx, step))?;
-    Ok(job.name().clone())
+    job.run(|step| run::run(&engine.ctx, step))?.held(engine)
 }
 
 /// The request of `docker SERVICE` without options.

@@ -5,6 +5,7 @@
 //! taken for up to date only where this record has its id, which is a hash of
 //! all that is in it. What can't be read is no record, and that means a build.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8PathBuf;
@@ -40,6 +41,13 @@ pub fn of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
     builds.retain(|build| build.fingerprint == fingerprint && build.checkout == here);
     builds.reverse();
     builds
+}
+
+/// The ids of all images that this machine has built for the project, in
+/// whatever checkout.
+pub fn ids(ctx: &Ctx, project: &Project) -> BTreeSet<String> {
+    let text = files::read(&file(ctx, project)).unwrap_or_default();
+    parse(&text).unwrap_or_default().into_iter().flat_map(|build| build.ids).collect()
 }
 
 /// Remembers a build that has just ended. Where that fails, the next run builds.

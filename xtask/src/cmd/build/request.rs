@@ -1,6 +1,8 @@
 //! From options, environment and services.toml to a [`Request`]: what is left
 //! to decide when the engine is asked is nothing.
 
+use std::fs::File;
+
 use camino::Utf8PathBuf;
 
 use crate::cli::{BuildArgs, CacheKind, Progress};
@@ -8,11 +10,12 @@ use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, run};
+use crate::exec::{checkout, files, run};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Tag, reference};
+use crate::plan;
 use crate::plan::build::{Beside, Cache, Output, Request};
 use crate::plan::step::Step;
 
@@ -111,7 +114,17 @@ fn tags(
     let name = args.name.as_ref().unwrap_or(&service.image);
     let local = vec!["local".parse::<Tag>().map_err(fault::usage)?];
     let tags = if args.tags.is_empty() { &local } else { &args.tags };
-    Ok(tags.iter().map(|tag| reference(registry.as_ref(), name, tag)).collect())
+    let mut names: Vec<_> = tags.iter().map(|tag| reference(registry.as_ref(), name, tag)).collect();
+    if args.output.is_none() && !args.push {
+        names.push(reference(None, &service.image, &pin(ctx)?));
+    }
+    Ok(names)
+}
+
+/// The tag that is this checkout's alone: where two have an image of one name,
+/// the one that is built last takes it, and the engine forgets what has none.
+pub fn pin(ctx: &Ctx) -> anyhow::Result<Tag> {
+    Ok(plan::container::pin(&checkout::identity(&ctx.root)).parse().map_err(fault::usage)?)
 }
 
 fn cache(
@@ -151,6 +164,17 @@ pub fn cache_root(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
         (None, None) => ctx.root.join("target"),
     };
     base.join("xtask").join(&project.name)
+}
+
+/// Keeps the images that this checkout has built where they are: `clean` waits
+/// until nobody is between building one and running it.
+pub fn hold_images(ctx: &Ctx, project: &Project) -> anyhow::Result<File> {
+    files::share(ctx, &images_lock(ctx, project, &checkout::identity(&ctx.root)), "`docker clean` removes images")
+}
+
+/// What [`hold_images`] holds, for a checkout.
+pub fn images_lock(ctx: &Ctx, project: &Project, checkout: &str) -> Utf8PathBuf {
+    cache_root(ctx, project).join(format!("images-{checkout}.lock"))
 }
 
 /// Refuses what the engine can't do, before it tries for minutes.

@@ -23,8 +23,8 @@ use crate::plan::build::{Output, Request};
 /// A service's build, or why there is none.
 pub type Prepared<'a> = (&'a str, anyhow::Result<Job<'a>>);
 
-/// Runs them all, so many at once.
-pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsize>) -> anyhow::Result<()> {
+/// Runs them all, so many at once; returns them where none failed.
+pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsize>) -> anyhow::Result<Vec<Built>> {
     let names: Vec<String> = jobs.iter().map(|(name, _)| (*name).to_owned()).collect();
     let board = Board::new(&engine.ctx, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let build = |(name, job): Prepared<'_>| {
@@ -56,7 +56,8 @@ pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsiz
             engine.ctx.say(format!("── {name}: the last lines\n{}", last_lines(fault::said(error), 40)));
         }
     }
-    verdict(&engine.ctx, &failed, names.len())
+    verdict(&engine.ctx, &failed, names.len())?;
+    results.into_iter().collect()
 }
 
 /// What this machine has.

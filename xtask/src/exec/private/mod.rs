@@ -68,11 +68,15 @@ pub enum Health {
 /// nothing else.
 pub fn health(ctx: &Ctx, folder: &Folder) -> Health {
     let ended = |name| daemon::dead(folder, name);
+    let ping = || api::ping(ctx, &Endpoint::Socket(folder.socket()));
     match (ended("dockerd"), ended("containerd")) {
+        // Who answers has not ended: its number is another one's in this
+        // namespace of processes.
+        (true, _) if ping().is_ok() => Health::Well,
         (true, true) => Health::Dead("its dockerd and its containerd have ended".to_owned()),
         (true, false) => Health::Dead("its dockerd has ended".to_owned()),
         (false, true) => Health::Dead("its containerd has ended".to_owned()),
-        (false, false) => match api::ping(ctx, &Endpoint::Socket(folder.socket())) {
+        (false, false) => match ping() {
             Ok(()) => Health::Well,
             Err(error) => Health::Mute(error.kind(), format!("its dockerd does not answer: {error}")),
         },

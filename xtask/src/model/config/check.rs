@@ -2,6 +2,8 @@
 //! `words.rs` where it belongs, and the rules between tables. What is wrong is
 //! collected, so that one run tells all of it.
 
+mod need;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,11 +11,9 @@ use std::hash::Hash;
 use std::str::FromStr;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::raw::{Number, Pairs, RawCi, RawFile, RawNeed, RawProject, RawRun, RawService, RawTest, Text, Texts};
 use super::words::{self, Ruling};
-use super::{Lines, Need, OUTPUTS, Project, RESERVED, Run, Service, Test};
+use super::{Lines, OUTPUTS, Project, RESERVED, Run, Service, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
@@ -21,7 +21,6 @@ use crate::model::glob;
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::place::Place;
 use crate::model::platform::Platform;
-use crate::model::reference::Image;
 
 /// What is wrong, by its offset.
 pub type Wrong = Vec<(usize, String)>;
@@ -158,28 +157,6 @@ impl Checker<'_> {
         let commands = self.optional("ci.commands", commands, words::command);
         let lint = self.texts("ci.lint", lint, words::lint_stage);
         Some(Ci { branches: branches?, commands: commands?, lint: lint? })
-    }
-
-    fn need(&self, name: Text, raw: RawNeed) -> Option<(String, Need)> {
-        let RawNeed { image, port, env, ready, provides } = raw;
-        let key = |field: &str| format!("needs.{}.{field}", name.get_ref());
-        let image = self.read::<Image>(&key("image"), &image);
-        let port = self.port(&key("port"), &port);
-        let env = self.pairs(&key("env"), env);
-        let provides = self.pairs(&key("provides"), provides);
-        let ready = self.ready(&key("ready"), ready);
-        let key = format!("needs.{}", name.get_ref());
-        let name = self.text(&key, name, words::host);
-        Some((name?, Need { image: image?, port: port?, env: env?, ready: ready?, provides: provides? }))
-    }
-
-    fn ready(&self, key: &str, words: Texts) -> Option<Vec<String>> {
-        let first = self.filled(key, &words, "[\"redis-cli\", \"ping\"]")?.first()?;
-        if first.get_ref().trim().is_empty() || first.get_ref().starts_with('-') {
-            self.refuse(first.span().start, key, "expected a command, such as [\"redis-cli\", \"ping\"]");
-            return None;
-        }
-        Some(words.into_inner().into_iter().map(Spanned::into_inner).collect())
     }
 
     fn service(&self, name: Text, raw: RawService, needs: &Provided) -> Option<Service> {

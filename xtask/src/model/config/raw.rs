@@ -51,6 +51,7 @@ pub struct RawNeed {
     pub port: Number,
     #[serde(default)]
     pub env: Pairs,
+    pub command: Option<Texts>,
     pub ready: Texts,
     #[serde(default)]
     pub provides: Pairs,

@@ -1,0 +1,449 @@
+//! `docker clean` as a decision: what goes, what stays and why, from facts,
+//! before anything is touched.
+//!
+//! Ours is what says so and does not inherit it. A container or a network has a
+//! name that only we give ([`Mark`]). An image hands its labels down to whatever
+//! is built on it, so labels alone prove nothing: it needs a name of ours, or
+//! its id is in this machine's own record of builds. A folder holds a marker.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::base;
+use crate::model::config::Project;
+use crate::model::identity::{Life, is_checkout};
+use crate::plan::container::{Mark, STARTING, pin};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Whose.
+    pub project: &'a Project,
+    /// The checkout that asks.
+    pub checkout: &'a str,
+    /// Only these services'; none are all.
+    pub services: &'a [String],
+    /// What runs goes, too.
+    pub running: bool,
+    /// Other checkouts' goes, too.
+    pub all_checkouts: bool,
+    /// Only what is older.
+    pub older_than: Option<Duration>,
+    /// The second, since 1970, that it is.
+    pub now: u64,
+}
+
+/// What becomes of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes.
+    Goes,
+    /// It is ours, or looks so, and stays; why.
+    Stays(String),
+    /// It was not asked for, or is somebody else's.
+    Other,
+}
+
+/// A container or a network that the engine holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thing {
+    /// Which of the two.
+    pub is_network: bool,
+    /// The engine's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub mark: Mark,
+    /// The service that it runs.
+    pub service: Option<String>,
+    /// What is known of the run that made it.
+    pub life: Life,
+    /// Whether its process goes on.
+    pub runs: bool,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// What its removal frees.
+    pub bytes: u64,
+}
+
+/// An image that the engine holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The engine's id.
+    pub id: String,
+    /// Its names, with tags.
+    pub names: Vec<String>,
+    /// The service that its label says.
+    pub service: Option<String>,
+    /// The checkout that its label says.
+    pub checkout: Option<String>,
+    /// Of a stand-in: the checkout that had it made, as far as it says so.
+    pub maker: Option<String>,
+    /// Whether our record says that this machine built it.
+    pub known: bool,
+    /// The containers that were made from it and stay.
+    pub users: Vec<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// What its removal frees.
+    pub bytes: u64,
+}
+
+/// A folder where `--cache local` keeps its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// The service that the marker of ours in it says; none: there is no such
+    /// marker, or not in a folder of ours.
+    pub service: Option<String>,
+    /// When it was written last, in seconds since 1970.
+    pub written: u64,
+}
+
+/// What the run that is swept leaves: what runs of this checkout made whose
+/// process is gone, half of a `docker up` included.
+pub fn swept(things: &[Thing], checkout: &str) -> Vec<Thing> {
+    let is_left = |one: &&Thing| one.mark.checkout == checkout && one.life == Life::Ended && is_half(things, one);
+    things.iter().filter(is_left).cloned().collect()
+}
+
+/// Whether a thing ends with the run that made it: an `up` does until all of it
+/// is there.
+fn is_half(things: &[Thing], one: &Thing) -> bool {
+    let mut same = things.iter().filter(|other| other.mark.id == one.mark.id && !other.is_network);
+    let is_empty = one.mark.is_up() && same.clone().next().is_none();
+    !one.mark.is_up() || is_empty || same.any(|other| other.name.ends_with(STARTING) && other.mark.by == one.mark.by)
+}
+
+impl Wanted<'_> {
+    /// What becomes of a container or a network, one of `things`.
+    pub fn thing(&self, one: &Thing, things: &[Thing]) -> Fate {
+        // A network is shared by the services of its run.
+        let of_service = self.is_chosen(one.service.as_deref()) && (self.services.is_empty() || !one.is_network);
+        if !self.is_of_checkout(Some(&one.mark.checkout)) || !of_service || !self.is_old(one.created) {
+            return Fate::Other;
+        }
+        let runs = things.iter().any(|other| other.mark.id == one.mark.id && other.runs);
+        match (one.mark.is_up(), one.life) {
+            (_, Life::Ended) if is_half(things, one) => Fate::Goes,
+            (true, Life::Lives) if is_half(things, one) => Fate::Stays("`docker up` is starting it".into()),
+            (true, _) if !runs || self.running => Fate::Goes,
+            (true, _) => Fate::Stays("it is up: `docker down` or `--all` ends it".into()),
+            (false, Life::Lives) => Fate::Stays("the command that made it goes on".into()),
+            (false, _) if self.running => Fate::Goes,
+            (false, _) => Fate::Stays("its run may go on where it can't be seen; `--all` takes it".into()),
+        }
+    }
+
+    /// What becomes of an image, and the names that it loses: none is the whole
+    /// image, by its id.
+    pub fn image(&self, image: &Image) -> (Fate, Vec<String>) {
+        if !self.is_old(image.created) {
+            return (Fate::Other, Vec::new());
+        }
+        if image.maker.is_some() && image.names.iter().any(|name| name.starts_with(base::DOMAIN)) {
+            return self.stand_in(image);
+        }
+        let says_so = image.service.is_some() && self.is_of_checkout(image.checkout.as_deref());
+        if !says_so || !self.is_chosen(image.service.as_deref()) {
+            return (Fate::Other, Vec::new());
+        }
+        let names: Vec<String> = image.names.iter().filter(|name| self.is_name(name, image)).cloned().collect();
+        let fate = match (image.names.is_empty(), names.is_empty()) {
+            (true, _) if !image.known => {
+                Fate::Stays("it has no name, and this machine's record does not know it".into())
+            }
+            (false, true) => Fate::Stays("it has our labels and none of our names: it may be built on ours".into()),
+            // As long as it keeps a name the engine keeps the image.
+            _ if names.len() == image.names.len() && !image.users.is_empty() => {
+                Fate::Stays(format!("{} uses it", image.users.join(", ")))
+            }
+            _ => Fate::Goes,
+        };
+        (fate, names)
+    }
+
+    /// Stand-ins are the machine's: the one who made it takes it, if all is to go.
+    fn stand_in(&self, image: &Image) -> (Fate, Vec<String>) {
+        let is_ours = image.maker.as_deref() == Some(self.checkout);
+        if !self.running || !self.services.is_empty() || !is_ours {
+            return (Fate::Other, Vec::new());
+        }
+        match image.users.as_slice() {
+            [] => (Fate::Goes, image.names.clone()),
+            users => (Fate::Stays(format!("{} uses it", users.join(", "))), Vec::new()),
+        }
+    }
+
+    /// What becomes of a folder of the cache. The project's checkouts share it.
+    pub fn folder(&self, folder: &Folder) -> Fate {
+        match &folder.service {
+            None => Fate::Stays("there is no marker of ours in it".into()),
+            service if self.is_chosen(service.as_deref()) && self.is_old(folder.written) => Fate::Goes,
+            _ => Fate::Other,
+        }
+    }
+
+    fn is_chosen(&self, service: Option<&str>) -> bool {
+        self.services.is_empty() || self.services.iter().any(|name| Some(name.as_str()) == service)
+    }
+
+    /// Before checkouts had a word, images had none.
+    fn is_of_checkout(&self, checkout: Option<&str>) -> bool {
+        checkout == Some(self.checkout) || (self.all_checkouts && checkout.is_none_or(is_checkout))
+    }
+
+    fn is_old(&self, created: u64) -> bool {
+        self.older_than.is_none_or(|age| created.saturating_add(age.as_secs()) <= self.now)
+    }
+
+    /// Whether we give a name to images: the services', those of their tests
+    /// and of the linters, and whatever has the checkout's own tag beside it.
+    fn is_name(&self, name: &str, image: &Image) -> bool {
+        let Some((repository, tag)) = name.rsplit_once(':') else { return false };
+        let own = image.checkout.as_deref().map(pin);
+        let is_pinned = own.as_deref() == Some(tag)
+            || own.is_some_and(|own| image.names.iter().any(|other| *other == format!("{repository}:{own}")));
+        let mut names: BTreeSet<String> = self
+            .project
+            .services
+            .values()
+            .flat_map(|service| [service.image.to_string(), format!("{}-test", service.image)])
+            .collect();
+        let stages = self.project.ci.iter().flat_map(|ci| &ci.lint);
+        names.extend(stages.map(|stage| format!("{}-{stage}-test", self.project.name)));
+        let published = self.project.published(None).map(|at| format!("{at}/")).unwrap_or_default();
+        let bare = repository.strip_prefix(&published).filter(|_| !published.is_empty()).unwrap_or(repository);
+        // What this machine built it has named, whatever the registry.
+        let last = repository.rsplit('/').next().unwrap_or_default();
+        is_pinned || names.contains(bare) || (image.known && names.contains(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "zzzzzzzzzzzz";
+    const THEIRS: &str = "kkkkkkkkkkkk";
+    const RUN: &str = "b00t-f0-7-100";
+
+    fn project() -> Project {
+        let service = |name: &str, image: &str| format!("[services.{name}]\nimage = \"{image}\"\npaths = [\"**\"]\n");
+        let text = format!(
+            "[project]\nname = \"scribe\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n{}{}",
+            service("web", "scribe-web"),
+            service("web-admin", "scribe-web-admin")
+        );
+        Project::parse("services.toml".into(), &text).unwrap()
+    }
+
+    fn wanted(project: &Project) -> Wanted<'_> {
+        Wanted {
+            project,
+            checkout: OURS,
+            services: &[],
+            running: false,
+            all_checkouts: false,
+            older_than: None,
+            now: 1000,
+        }
+    }
+
+    /// `Goes`, the beginning of why it stays, or nothing.
+    fn word(fate: &Fate) -> &str {
+        match fate {
+            Fate::Goes => "goes",
+            Fate::Stays(why) => why,
+            Fate::Other => "",
+        }
+    }
+
+    fn thing(what: &str, id: &str, checkout: &str, life: Life) -> Thing {
+        let mark = Mark { checkout: checkout.into(), id: id.into(), by: RUN.parse().ok() };
+        let name = if what == "network" { format!("scribe-{id}") } else { format!("scribe-{id}-{what}") };
+        let is_network = what == "network";
+        let service = (!is_network).then(|| what.trim_end_matches(STARTING).to_owned());
+        let runs = !is_network;
+        Thing { is_network, id: name.clone(), name, mark, service, life, runs, created: 900, bytes: 1 }
+    }
+
+    #[test]
+    fn a_container_goes_when_its_run_is_over_and_what_is_up_only_when_asked() {
+        let project = project();
+        let (up, theirs) = (format!("up-{OURS}"), format!("up-{THEIRS}"));
+        let (up, theirs) = (up.as_str(), theirs.as_str());
+        let (goes, other) = ("goes", "");
+        let (lives, hidden, is_up) = ("the command", "its run may", "it is up");
+        // What it is, then its fate: as asked, with `--all`, with `--all-checkouts`, with both.
+        for (what, id, checkout, life, expected) in [
+            ("web", RUN, OURS, Life::Ended, [goes, goes, goes, goes]),
+            ("web", RUN, OURS, Life::Lives, [lives, lives, lives, lives]),
+            ("web", RUN, OURS, Life::Unknown, [hidden, goes, hidden, goes]),
+            ("web", RUN, THEIRS, Life::Ended, [other, other, goes, goes]),
+            ("web", RUN, THEIRS, Life::Lives, [other, other, lives, lives]),
+            ("web", RUN, THEIRS, Life::Unknown, [other, other, hidden, goes]),
+            ("web", up, OURS, Life::Ended, [is_up, goes, is_up, goes]),
+            ("web", up, OURS, Life::Lives, [is_up, goes, is_up, goes]),
+            ("web", up, OURS, Life::Unknown, [is_up, goes, is_up, goes]),
+            ("web", theirs, THEIRS, Life::Ended, [other, other, is_up, goes]),
+            ("web.starting", up, OURS, Life::Ended, [goes, goes, goes, goes]),
+            ("web.starting", up, OURS, Life::Lives, ["`docker up` is"; 4]),
+            ("web.starting", theirs, THEIRS, Life::Ended, [other, other, goes, goes]),
+            ("network", up, OURS, Life::Ended, [goes, goes, goes, goes]),
+            ("network", RUN, OURS, Life::Ended, [goes, goes, goes, goes]),
+        ] {
+            let one = thing(what, id, checkout, life);
+            for (at, expected) in expected.into_iter().enumerate() {
+                let wanted = Wanted { running: at % 2 == 1, all_checkouts: at > 1, ..wanted(&project) };
+                let fate = wanted.thing(&one, std::slice::from_ref(&one));
+                let found = word(&fate);
+                assert!(
+                    found.starts_with(expected) && found.is_empty() == expected.is_empty(),
+                    "{one:?} {at}: {found}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_is_one_thing_and_its_service_and_age_are_exact() {
+        let project = project();
+        let up = format!("up-{OURS}");
+        let stopped = |what| Thing { runs: false, ..thing(what, &up, OURS, Life::Ended) };
+        let network = thing("network", &up, OURS, Life::Ended);
+        let whole = [network.clone(), stopped("web"), thing("web-admin", &up, OURS, Life::Ended)];
+        let ended = [network.clone(), stopped("web"), stopped("web-admin")];
+        let half = [network.clone(), stopped("web"), stopped("web-admin.starting")];
+        for one in &whole {
+            assert!(word(&wanted(&project).thing(one, &whole)).starts_with("it is up"), "{one:?}");
+        }
+        for one in ended.iter().chain(&half) {
+            let all = if half.contains(one) { &half } else { &ended };
+            assert_eq!(wanted(&project).thing(one, all), Fate::Goes, "{one:?}");
+        }
+        assert_eq!(swept(&whole, OURS), []);
+        assert_eq!(swept(&ended, OURS), [], "who stopped it may want to look at it");
+        assert_eq!(swept(&half, OURS), half);
+        assert_eq!(swept(&half, THEIRS), []);
+        let alone = [network];
+        assert_eq!(swept(&alone, OURS), alone);
+        let tests = [Life::Ended, Life::Lives, Life::Unknown].map(|life| thing("web", RUN, OURS, life));
+        assert_eq!(swept(&tests, OURS), tests[..1]);
+
+        let services = ["web".to_owned()];
+        let only = Wanted { services: &services, ..wanted(&project) };
+        let old = |age| Wanted { older_than: Some(Duration::from_secs(age)), ..wanted(&project) };
+        for (what, fate) in [("web", Fate::Goes), ("web-admin", Fate::Other), ("network", Fate::Other)] {
+            let one = thing(what, RUN, OURS, Life::Ended);
+            assert_eq!(only.thing(&one, std::slice::from_ref(&one)), fate, "{what}");
+        }
+        let one = thing("web", RUN, OURS, Life::Ended);
+        assert_eq!(old(100).thing(&one, std::slice::from_ref(&one)), Fate::Goes);
+        assert_eq!(old(101).thing(&one, std::slice::from_ref(&one)), Fate::Other);
+    }
+
+    #[test]
+    fn an_image_is_ours_by_its_label_and_its_name_and_by_no_label_alone() {
+        let project = project();
+        let pinned = format!("scribe-web:checkout-{OURS}");
+        let old_pin = format!("gone-service:checkout-{OURS}");
+        let (goes, other, inherits, nameless) = ("goes", "", "it has our labels", "it has no name");
+        let web = Some("web");
+        for (names, service, checkout, known, expected, removed) in [
+            (&["scribe-web:local", &pinned][..], web, Some(OURS), false, [goes, goes], 2),
+            (&["scribe-web:v1"], web, Some(OURS), false, [goes, goes], 1),
+            (&["scribe-web-test:local"], web, Some(OURS), false, [goes, goes], 1),
+            (&["ghcr.io/o/scribe-web:v1"], web, Some(OURS), false, [goes, goes], 1),
+            (&[&old_pin, "gone-service:v1"], Some("gone"), Some(OURS), false, [goes, goes], 2),
+            // Built on ours, with all of our labels in it.
+            (&["otherteam/app:latest"], web, Some(OURS), false, [inherits, inherits], 0),
+            (&["scribe-web-fork:local"], web, Some(OURS), false, [inherits, inherits], 0),
+            (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), false, [inherits, inherits], 0),
+            (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), true, [goes, goes], 1),
+            // Somebody else's name of ours is somebody else's.
+            (&["scribe-web:local", "otherteam/copy:1"], web, Some(OURS), true, [goes, goes], 1),
+            (&["otherteam/copy:1"], web, Some(OURS), true, [inherits, inherits], 0),
+            // Another checkout's, and one of before there were words for them.
+            (&["scribe-web:local"], web, Some(THEIRS), false, [other, goes], 1),
+            (&["scribe-web:local"], web, None, false, [other, goes], 1),
+            (&["scribe-web:local"], web, Some("latest"), false, [other, other], 0),
+            (&["otherteam/app:latest"], web, Some(THEIRS), false, [other, inherits], 0),
+            (&["scribe-web:local"], None, Some(OURS), false, [other, other], 0),
+            (&[], web, Some(OURS), true, [goes, goes], 0),
+            (&[], web, Some(OURS), false, [nameless, nameless], 0),
+        ] {
+            let image = Image {
+                id: "sha256:1".into(),
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                service: service.map(str::to_owned),
+                checkout: checkout.map(str::to_owned),
+                known,
+                created: 900,
+                ..Image::default()
+            };
+            for (at, expected) in expected.into_iter().enumerate() {
+                let wanted = Wanted { all_checkouts: at == 1, ..wanted(&project) };
+                let (fate, gone) = wanted.image(&image);
+                let found = word(&fate);
+                assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{image:?}: {found}");
+                assert_eq!(gone.len(), if fate == Fate::Goes { removed } else { 0 }, "{image:?}: {gone:?}");
+            }
+            if expected[0] == goes {
+                let used = Image { users: vec!["app".into()], ..image.clone() };
+                let all = removed == names.len();
+                assert_eq!(word(&wanted(&project).image(&used).0), if all { "app uses it" } else { goes }, "{used:?}");
+                let young = Wanted { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
+                assert_eq!(young.image(&image).0, Fate::Other);
+                let services = ["web-admin".to_owned()];
+                assert_eq!(Wanted { services: &services, ..wanted(&project) }.image(&image).0, Fate::Other);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stand_in_goes_with_all_that_its_maker_has_and_with_nobody_else() {
+        let project = project();
+        let of = |maker: &str, name: &str| Image {
+            names: vec![name.to_owned()],
+            maker: Some(maker.to_owned()),
+            ..Image::default()
+        };
+        let all = Wanted { running: true, ..wanted(&project) };
+        let name = format!("{}/python:3.11", base::DOMAIN);
+        assert_eq!(all.image(&of(OURS, &name)), (Fate::Goes, vec![name.clone()]));
+        let used = Image { users: vec!["x".into()], ..of(OURS, &name) };
+        assert_eq!(word(&all.image(&used).0), "x uses it");
+        let services = ["web".to_owned()];
+        for (wanted, image) in [
+            (wanted(&project), of(OURS, &name)),
+            (all.clone(), of(THEIRS, &name)),
+            (all.clone(), of("", &name)),
+            (Wanted { all_checkouts: true, ..all.clone() }, of(THEIRS, &name)),
+            (Wanted { services: &services, ..all.clone() }, of(OURS, &name)),
+            (all.clone(), of(OURS, "otherteam/on-a-stand-in:1")),
+        ] {
+            assert_eq!(wanted.image(&image).0, Fate::Other, "{image:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_ours_by_its_marker_and_its_service_is_exact() {
+        let project = project();
+        let services = ["web".to_owned()];
+        for (service, all, of_web, young) in [
+            (Some("web"), "goes", "goes", ""),
+            (Some("web-admin"), "goes", "", ""),
+            (None, "there is no marker", "there is no marker", "there is no marker"),
+        ] {
+            let folder = Folder { service: service.map(str::to_owned), written: 900 };
+            let some = Wanted { services: &services, ..wanted(&project) };
+            let old = Wanted { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
+            for (wanted, expected) in [(wanted(&project), all), (some, of_web), (old, young)] {
+                let fate = wanted.folder(&folder);
+                let found = word(&fate);
+                assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{folder:?}: {found}");
+            }
+        }
+    }
+}
