@@ -169,11 +169,15 @@ fn packets_get_out_and_nothing_new_gets_in() {
 
 fn host() {
     let (ctx, real) = common::programs().unwrap();
-    // A folder of its own with the programs of the one that is there.
-    let place = Temporary::new("e").unwrap();
-    let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
-    std::fs::create_dir(&folder.dir).unwrap();
-    sh(&format!("ln -s {0}/tree {1}/tree && cp -a {0}/sbin {0}/bin {1}/", real.dir, folder.dir));
+    // Folders of their own with the programs of the one that is there.
+    let (place, second_place) = (Temporary::new("e").unwrap(), Temporary::new("e").unwrap());
+    let made = |place: &Temporary| {
+        let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
+        std::fs::create_dir(&folder.dir).unwrap();
+        sh(&format!("ln -s {0}/tree {1}/tree && cp -a {0}/sbin {0}/bin {1}/", real.dir, folder.dir));
+        folder
+    };
+    let (folder, second) = (made(&place), made(&second_place));
 
     // `/sys` shows the namespace in which it was mounted.
     sh("mount -t sysfs sysfs /sys && ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward");
@@ -233,6 +237,27 @@ fn host() {
     assert_eq!(["all", "near", "far", "lo"].map(forwarding), ["0", "1", "1", "0"]);
     assert!(reach(Some(&near), "198.51.100.2").is_some());
     assert_eq!(traces(&folder), clean);
+
+    // Two engines side by side, whichever started last: out, but not into each
+    // other, and the host forwards for nobody else until the last has gone.
+    sh("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    let [one, two] = [&folder, &second].map(|folder| network::up(&ctx, folder).unwrap());
+    network::up(&ctx, &folder).unwrap();
+    let mut places = [Place::new(), Place::new()];
+    for (place, engine) in places.iter_mut().zip([&one, &two]) {
+        let (at, own) = (format!("10.{}.0.2", engine.octet), format!("10.{}.0.1", engine.octet));
+        place.join(&format!("in{}", engine.octet), &engine.bridge, &at, &own);
+    }
+    for (place, other) in [(&places[0], &two), (&places[1], &one)] {
+        assert!(reach(Some(place), "198.51.100.2").is_some());
+        assert_eq!(reach(Some(place), &format!("10.{}.0.2", other.octet)), None);
+    }
+    assert_eq!(network::down(&ctx, &folder), Vec::<String>::new());
+    assert!(reach(Some(&places[1]), "198.51.100.2").is_some(), "the other one lives on");
+    assert_eq!(reach(Some(&near), "198.51.100.2"), None);
+    drop(places);
+    assert_eq!(network::down(&ctx, &second), Vec::<String>::new());
+    assert_eq!((traces(&folder), forwarding("all").as_str()), (clean, "0"));
 }
 
 /// Two containers in the first network, and one in a network that a user made.

@@ -223,6 +223,32 @@ fn ctrl_c_while_it_starts_or_stops_leaves_nothing_and_the_next_start_works() {
 
 #[test]
 #[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn a_test_run_stops_the_engine_that_it_started_whatever_happens_to_it() {
+    if !inside("a_test_run_stops_the_engine_that_it_started_whatever_happens_to_it") {
+        return;
+    }
+    if std::path::Path::new("/var/run/docker.sock").exists() {
+        return common::left_out("a test run with a private engine", "a machine without another engine");
+    }
+    let own = Own::new();
+    let command = || {
+        let mut command = own.command(&["test", "workflows", "--setup"]);
+        command.env_remove("DOCKER_HOST");
+        command
+    };
+    for millis in [150, 400, 800] {
+        let output = interrupted(command(), Duration::from_millis(millis));
+        assert_eq!(output.status.code(), Some(130), "{millis}: {}", stderr(&output));
+        assert_eq!(own.traces(), Vec::<String>::new(), "{millis}: {}", stderr(&output));
+    }
+    // Nothing is reached from here: the images can't be made.
+    let output = command().output().unwrap();
+    exit(&output, 1);
+    assert_eq!(own.traces(), Vec::<String>::new(), "{}", stderr(&output));
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
 fn what_a_killed_start_left_is_healed_and_what_can_not_be_undone_is_said() {
     if !inside("what_a_killed_start_left_is_healed_and_what_can_not_be_undone_is_said") {
         return;

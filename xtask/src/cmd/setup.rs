@@ -6,6 +6,7 @@
 
 mod look;
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 
 use camino::Utf8PathBuf;
@@ -73,15 +74,21 @@ fn verdict(report: &Report, strict: bool) -> anyhow::Result<()> {
     Err(fault::failed(format!("not ready: {}", names.join(", "))).help(fix).into())
 }
 
-/// Gets whatever is missing, and says nothing where nothing is. Whether the
-/// private engine was started now.
-pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<bool> {
-    let (engine, started) = engine(ctx)?;
-    let done = finish(ctx, &engine, references);
-    if done.is_err() && started {
+/// Gets whatever is missing, and says nothing where nothing is.
+pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<()> {
+    let started = Cell::new(false);
+    let done = ensure_telling(ctx, references, &started);
+    if done.is_err() && started.get() {
         ctx.say("note: the private engine was started and goes on running; `cargo xtask engine down` stops it");
     }
-    done.map(|()| started)
+    done
+}
+
+/// The same, and as soon as it is so, that the private engine was started now:
+/// who stops it again does that also when something else fails then.
+pub fn ensure_telling(ctx: &Ctx, references: &[String], started: &Cell<bool>) -> anyhow::Result<()> {
+    let engine = engine(ctx, started)?;
+    finish(ctx, &engine, references)
 }
 
 fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<()> {
@@ -112,9 +119,9 @@ fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<(
 }
 
 /// The engine that answers; else the private one, installed and started.
-fn engine(ctx: &Ctx) -> anyhow::Result<(Engine, bool)> {
+fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     let missing = match engine::find(ctx)? {
-        Ok(engine) => return Ok((engine, false)),
+        Ok(engine) => return Ok(engine),
         Err(fault) => fault,
     };
     // Somebody names an engine, or may not open the one that is there: another
@@ -123,11 +130,11 @@ fn engine(ctx: &Ctx) -> anyhow::Result<(Engine, bool)> {
     if chosen || (Utf8PathBuf::from("/var/run/docker.sock").exists() && packages::release().is_err()) {
         return Err(missing.into());
     }
-    let started = private::up(ctx)?;
+    started.set(private::up(ctx)?);
     match engine::find(ctx)? {
-        Ok(engine) => Ok((engine, started)),
+        Ok(engine) => Ok(engine),
         Err(fault) => {
-            if started {
+            if started.replace(false) {
                 private::down(ctx, false)?;
             }
             Err(fault.into())

@@ -7,6 +7,7 @@
 
 mod count;
 
+use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::TestArgs;
@@ -51,10 +52,10 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         return cmd::print(ctx, &plan(ctx, project, &parts, args.setup));
     }
     // What started an engine for a test run stops it at the end.
-    let _engine = match args.setup && needs_engine(&parts) {
-        true if cmd::setup::ensure(ctx, &cmd::all_images(ctx, project)?)? => Some(Started(ctx)),
-        _ => None,
-    };
+    let engine = Started(ctx, Cell::new(false));
+    if args.setup && needs_engine(&parts) {
+        cmd::setup::ensure_telling(ctx, &cmd::all_images(ctx, project)?, &engine.1)?;
+    }
     let mut sum = Tally::default();
     let mut failed = Vec::new();
     for (name, part) in parts {
@@ -119,11 +120,13 @@ fn needs_engine(parts: &[(&str, Part<'_>)]) -> bool {
 }
 
 /// Stops the private engine at the end, unless a person had it running.
-struct Started<'a>(&'a Ctx);
+struct Started<'a>(&'a Ctx, Cell<bool>);
 
 impl Drop for Started<'_> {
     fn drop(&mut self) {
-        if let Err(error) = private::down(self.0, false) {
+        if self.1.get()
+            && let Err(error) = private::down(self.0, false)
+        {
             self.0.say(fault::render(&error));
         }
     }

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn who_lives_by_forwarding_is_another_engine_or_a_bridge_that_came_later() {
-        let before = ["virbr0".to_owned()];
+        let before = ["virbr0", "xtab"].map(str::to_owned);
         for (bridge, expected) in [
             ("xt0123456789", false), // our own
             ("xtabcdef0123", true),
@@ -121,6 +121,7 @@ mod tests {
             ("docker0", true),
             ("br-0123", false),
             ("xtra", true),
+            ("xtab", false),
         ] {
             assert_eq!(lives(bridge, "xt0123456789", &before), expected, "{bridge}");
         }

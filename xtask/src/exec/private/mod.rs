@@ -134,11 +134,13 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
         return Ok(0);
     }
     let _lock = folder.lock(ctx, "engine")?;
-    // dockerd, too, lets go of all that is mounted below its data when it ends.
-    let kept = if purge { folder.dir.clone() } else { folder.dir.join("data") };
+    let (dir, data) = (folder.dir.as_std_path(), folder.dir.join("data"));
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mut others = mounts::others(&table, folder.dir.as_std_path());
-    others.retain(|point| point.starts_with(&kept) && point != &kept);
+    let mut others = mounts::others(&table, dir);
+    // Where dockerd has bound its data to themselves it lets go of them when it
+    // ends, and of all that is mounted below.
+    let is_bound = mounts::points(&table).iter().any(|point| *point == data);
+    others.retain(|point| purge || (is_bound && point.starts_with(&data) && *point != data));
     if let Some(point) = others.first() {
         return Err(fault::failed(format!("{} is mounted below the engine's folder, and not by it", point.display()))
             .help("unmount it; then again")

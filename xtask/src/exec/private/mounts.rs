@@ -235,10 +235,12 @@ rubbish
             (b"/e/data/containers/1/mounts/other", "/", "tmpfs tmpfs rw", "0:50"),
             (b"/e", "/", "ext4 /dev/vdb rw", "254:16"),
             (b"/engine/data", "/engine", "ext4 /dev/vda rw", "254:0"),
+            (b"/run/docker/netns/1", "net:[1]", "nsfs nsfs rw", "0:4"),
         ] {
             assert!(stays(point, root, kind, device), "{:?}", String::from_utf8_lossy(point));
         }
         assert!(!stays(b"/e/data", "/e/data", "ext4 /dev/vda rw", "254:0"));
+        assert_eq!(others(b"1 0 254:16 / /e rw - ext4 /dev/vdb rw", Path::new("/e")), Vec::<PathBuf>::new());
         assert!(!stays(b"/e/exec/netns/x", "net:[1]", "nsfs nsfs rw", "0:4"));
     }
 

@@ -172,17 +172,22 @@ mod tests {
 
     #[test]
     fn what_lets_in_says_from_where_and_the_guard_stands_last() {
-        let all = of_range("xt1", "10.213.0.0/16");
-        let forward: Vec<_> = all.iter().filter(|it| it.chain == "FORWARD").collect();
-        for rule in &forward {
-            let (end, words) = (rule.words.rsplit(' ').next().unwrap(), &rule.words);
-            match end {
-                "ACCEPT" => assert!(words.contains(" -i ") || words.contains(" --ctstate "), "lets all in: {words}"),
-                _ => assert_eq!((rule.table, end), ("mangle", "DROP")),
-            }
-        }
-        assert_eq!(forward.len(), 4);
-        assert!(all.iter().all(|it| !it.last && it.adding()[4] == "-I" && TABLES.contains(&it.table)));
+        let lines: Vec<_> = of_range("xt1", "10.213.0.0/16").iter().map(|rule| rule.adding().join(" ")).collect();
+        let comment = "-m comment --comment xtask-engine-xt1";
+        let back = "conntrack --ctstate RELATED,ESTABLISHED";
+        let new = "conntrack ! --ctstate RELATED,ESTABLISHED";
+        let range = "10.213.0.0/16";
+        assert_eq!(
+            lines,
+            [
+                format!("-w 5 -t nat -I POSTROUTING -s {range} ! -d {range} {comment} -j MASQUERADE"),
+                format!("-w 5 -t filter -I FORWARD -s {range} -i br-+ {comment} -j ACCEPT"),
+                format!("-w 5 -t filter -I FORWARD -s {range} -i xt1 {comment} -j ACCEPT"),
+                format!("-w 5 -t filter -I FORWARD -d {range} -m {back} {comment} -j ACCEPT"),
+                format!("-w 5 -t mangle -I FORWARD ! -s {range} -d {range} -m {new} {comment} -j DROP"),
+                format!("-w 5 -t filter -I INPUT ! -s {range} -d {range} ! -i lo {comment} -j DROP"),
+            ]
+        );
 
         let guard = of_guard("xt1", &["eth1".to_owned()], true);
         let words: Vec<_> = guard.iter().map(|it| it.words.as_str()).collect();
