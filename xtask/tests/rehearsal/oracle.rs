@@ -244,7 +244,7 @@ fn ask(expressions: &[String]) -> Vec<Value> {
     let image = xtask::cmd::build::image(&engine, &project, &linter, Some(STAGE), &tag, Bases::Auto).unwrap();
     let label = format!("{}={STAGE}", project.label("service"));
     let mut node = Command::new("docker")
-        .args(["run", "--rm", "--interactive", "--network", "none", "--label", &label, image.as_str()])
+        .args(["run", "--rm", "--interactive", "--network", "none", "--label", &label, &image.id])
         .envs(engine.ctx.exports.clone())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
