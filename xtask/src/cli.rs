@@ -297,7 +297,8 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         .arg_required_else_help(true);
     for (name, title) in services.unwrap_or_default() {
         let about = format!("Build the image of {}", harmless(title));
-        docker = docker.subcommand(BuildArgs::augment_args(Command::new(name.clone())).about(about));
+        // Only for the one that is asked for: there may be thousands.
+        docker = docker.subcommand(Command::new(name.clone()).about(about).defer(build_args));
     }
     docker = docker
         .subcommand(
@@ -338,6 +339,12 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
         )
         .subcommand(Command::new("lint").about("Check formats and lints of the xtask and the workflows"))
         .subcommand(BenchArgs::augment_args(Command::new("bench")).about("Measure our figures beside the raw tools"))
+}
+
+/// Adds the options of a build, and keeps what the command says that it does.
+fn build_args(command: Command) -> Command {
+    let about = command.get_about().cloned().unwrap_or_default();
+    BuildArgs::augment_args(command).about(about)
 }
 
 /// What the matches of [`command`] mean, of the same services; `None` for a

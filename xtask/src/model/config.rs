@@ -1,6 +1,7 @@
 //! services.toml: read as it stands, then checked; only the checked form is
 //! public, so whoever holds a [`Project`] holds a right one.
 
+mod between;
 mod check;
 mod raw;
 mod read;

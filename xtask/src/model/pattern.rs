@@ -30,6 +30,12 @@ enum Token {
     Folders,
 }
 
+/// The longest pattern, in characters: git knows no longer path.
+const LENGTH: usize = 4096;
+
+/// The most patterns of one list. Each file of a repository is held against all.
+const PATTERNS: usize = 1000;
+
 /// One checked pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -87,6 +93,9 @@ impl Pattern {
 
 /// Refuses what no path of a repository can be.
 fn check_names(chars: &[char]) -> Result<(), Refusal> {
+    if chars.len() > LENGTH {
+        return refuse(LENGTH, "no path is as long; write at most 4096 characters");
+    }
     if chars.is_empty() {
         return refuse(0, "the pattern is empty; write a path such as `src/**`");
     }
@@ -217,10 +226,21 @@ pub struct PathFilter(Vec<Pattern>);
 impl PathFilter {
     /// A list with at least one pattern that includes.
     pub fn new(patterns: Vec<Pattern>) -> Result<Self, String> {
+        Self::may_hold(patterns.len())?;
         if patterns.iter().all(Pattern::negated) {
             return Err("the list has no pattern that includes; put one such as `**` before the `!` patterns".into());
         }
         Ok(Self(patterns))
+    }
+
+    /// Whether a list may hold so many, before each of them is read.
+    pub fn may_hold(patterns: usize) -> Result<(), String> {
+        if patterns > PATTERNS {
+            return Err(format!(
+                "{patterns} patterns, of at most {PATTERNS}; name folders (`src/**`) instead of files"
+            ));
+        }
+        Ok(())
     }
 
     /// The patterns, in their order.

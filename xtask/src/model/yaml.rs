@@ -4,13 +4,16 @@
 //! twice, is refused; so is what only an attacker writes (depth, aliases of
 //! aliases), because this reads whatever lies in a checkout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-/// How deep nodes may be nested, and how many there may be.
+/// How deep nodes may be nested, how many there may be, and how long the text
+/// and all scalars may be, each alias counted as what it names. A workflow of
+/// GitHub's ends far below.
 const DEPTH: usize = 100;
 const NODES: usize = 50_000;
+const BYTES: usize = 1 << 20;
 
 /// A node with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,27 +76,47 @@ impl Node {
         self.map().iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
-    fn count(&self) -> usize {
-        1 + match &self.value {
-            Value::Text(_) => 0,
-            Value::List(nodes) => nodes.iter().map(Self::count).sum(),
-            Value::Map(pairs) => pairs.iter().map(|(key, value)| key.count() + value.count()).sum(),
-        }
+    fn size(&self) -> Size {
+        let (nodes, bytes) = match &self.value {
+            Value::Text(text) => (0, text.len()),
+            Value::List(nodes) => sum(nodes.iter()),
+            Value::Map(pairs) => sum(pairs.iter().flat_map(|(key, value)| [key, value])),
+        };
+        (1 + nodes, bytes)
     }
 }
+
+/// Nodes, and bytes of scalars.
+type Size = (usize, usize);
+
+fn sum<'a>(nodes: impl Iterator<Item = &'a Node>) -> Size {
+    nodes.map(Node::size).fold((0, 0), |(nodes, bytes), (n, b)| (nodes + n, bytes + b))
+}
+
+const TOO_MUCH: &str = "too much for a workflow: more than 50,000 nodes or 1 MiB, aliases counted as what they name";
 
 /// A collection that is being read.
 struct Open {
     node: Node,
     anchor: usize,
     key: Option<Node>,
+    /// The keys so far.
+    seen: BTreeSet<String>,
 }
 
 /// Reads the first document; `None` when there is none.
 pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: BTreeMap<usize, Node> = BTreeMap::new();
-    let mut nodes = 0;
+    // What is kept for aliases is a copy each, and counts as well.
+    let mut left = (NODES, BYTES);
+    let mut take = |(nodes, bytes): Size| {
+        left = (left.0.checked_sub(nodes)?, left.1.checked_sub(bytes)?);
+        Some(())
+    };
+    if text.len() > BYTES {
+        return Err(YamlError { line: 1, message: "larger than 1 MiB, which no workflow is".into() });
+    }
     for event in Parser::new_from_str(text) {
         let (event, span) =
             event.map_err(|error| YamlError { line: error.marker().line().max(1), message: error.info() })?;
@@ -106,44 +129,52 @@ pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
         }
         let wrong = |message: &str| Err(YamlError { line, message: message.into() });
         let node = |value| Node { line, end, value };
-        nodes += 1;
         let (done, anchor) = match event {
             Event::MappingStart(_, anchor, _) | Event::SequenceStart(_, anchor, _) => {
                 if open.len() == DEPTH {
                     return wrong("nested too deeply");
                 }
+                if take((1, 0)).is_none() {
+                    return wrong(TOO_MUCH);
+                }
                 let is_map = matches!(event, Event::MappingStart(..));
                 let value = if is_map { Value::Map(Vec::new()) } else { Value::List(Vec::new()) };
-                open.push(Open { node: node(value), anchor, key: None });
+                open.push(Open { node: node(value), anchor, key: None, seen: BTreeSet::new() });
                 continue;
             }
             Event::MappingEnd | Event::SequenceEnd => match open.pop() {
                 Some(Open { node, anchor, .. }) => (Node { end, ..node }, anchor),
                 None => continue,
             },
-            Event::Scalar(text, _, anchor, _) => (node(Value::Text(text.into_owned())), anchor),
+            Event::Scalar(text, _, anchor, _) => {
+                if take((1, text.len())).is_none() {
+                    return wrong(TOO_MUCH);
+                }
+                (node(Value::Text(text.into_owned())), anchor)
+            }
             Event::Alias(anchor) => match anchors.get(&anchor) {
                 Some(known) => {
-                    nodes += known.count();
+                    if take(known.size()).is_none() {
+                        return wrong(TOO_MUCH);
+                    }
                     (Node { line, end, ..known.clone() }, 0)
                 }
                 None => return wrong("an alias of what it is in itself"),
             },
             _ => continue,
         };
-        if nodes > NODES {
-            return wrong("too many nodes");
-        }
         if anchor > 0 {
+            if take(done.size()).is_none() {
+                return wrong(TOO_MUCH);
+            }
             anchors.insert(anchor, done.clone());
         }
         let Some(parent) = open.last_mut() else { return Ok(Some(done)) };
         match (&mut parent.node.value, parent.key.take()) {
             (Value::List(list), _) => list.push(done),
             (Value::Map(pairs), Some(key)) => pairs.push((key, done)),
-            (Value::Map(pairs), None) => {
-                let twice = done.text().is_some_and(|text| pairs.iter().any(|(key, _)| key.text() == Some(text)));
-                if twice {
+            (Value::Map(_), None) => {
+                if done.text().is_some_and(|text| !parent.seen.insert(text.to_owned())) {
                     return wrong(&format!("the key `{}` stands here twice", done.text().unwrap_or_default()));
                 }
                 parent.key = Some(done);
@@ -213,7 +244,16 @@ mod tests {
             let below = at - 1;
             format!("{text}a{at}: &a{at} [*a{below},*a{below}]\n")
         });
-        assert_eq!(parse(&bomb).unwrap_err().message, "too many nodes");
+        assert_eq!(parse(&bomb).unwrap_err().message, TOO_MUCH);
+        // Long texts instead of many nodes, and anchors within anchors.
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a,".repeat(1000));
+        assert_eq!(parse(&long).unwrap_err().message, TOO_MUCH);
+        let nested = format!("{}{}", (0..90).map(|at| format!("&a{at} [")).collect::<String>(), "x,".repeat(40_000));
+        assert_eq!(parse(&format!("{nested}{}", "]".repeat(90))).unwrap_err().message, TOO_MUCH);
+        let keys: String = (0..24_000).map(|at| format!("k{at}: x\n")).collect();
+        assert_eq!(read(&keys).map().len(), 24_000);
+        assert!(parse(&format!("{keys}k7: y\n")).unwrap_err().message.contains("twice"));
+        assert!(parse(&"# a\n".repeat(1 << 20)).unwrap_err().message.starts_with("larger than 1 MiB"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! From what stands in services.toml to what is right: every rule of
-//! `words.rs` where it belongs, and the rules between tables. What is wrong is
+//! `words.rs` where it belongs. What is wrong is
 //! collected, so that one run tells all of it.
 
 mod need;
@@ -28,6 +28,9 @@ pub type Wrong = Vec<(usize, String)>;
 /// The needs that there are, with the variables that they provide.
 type Provided = BTreeMap<String, Vec<String>>;
 
+/// The most patterns of all services together.
+const PATTERNS: usize = 20_000;
+
 /// Checks a whole file.
 pub fn project(at: &Place<'_>, raw: RawFile) -> Result<Project, Wrong> {
     let checker = Checker { at, wrong: RefCell::default() };
@@ -37,13 +40,13 @@ pub fn project(at: &Place<'_>, raw: RawFile) -> Result<Project, Wrong> {
 }
 
 /// Every check gives `None` where something is wrong, once it has said so.
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     at: &'a Place<'a>,
     wrong: RefCell<Wrong>,
 }
 
 impl Checker<'_> {
-    fn refuse(&self, offset: usize, key: &str, why: impl Display) {
+    pub(super) fn refuse(&self, offset: usize, key: &str, why: impl Display) {
         self.wrong.borrow_mut().push((offset, format!("`{key}`: {why}")));
     }
 
@@ -109,6 +112,13 @@ impl Checker<'_> {
 
     fn project(&self, raw: RawFile) -> Option<Project> {
         let RawFile { project, ci, needs, services } = raw;
+        let patterns: usize = services.values().map(|service| service.paths.get_ref().len()).sum();
+        if patterns > PATTERNS {
+            let what =
+                format!("{patterns} patterns in all `paths`, of at most {PATTERNS}; name folders (`src/**`) instead");
+            self.wrong.borrow_mut().push((0, what));
+            return None;
+        }
         self.names_differ(&needs, &services);
         self.no_two_share(&services);
         let RawProject { name, registry, owner, default_branch, trust_bases } = project;
@@ -320,63 +330,13 @@ impl Checker<'_> {
     }
 
     fn filter(&self, key: &str, texts: &Texts) -> Option<PathFilter> {
+        self.keep(texts.span().start, key, PathFilter::may_hold(texts.get_ref().len()))?;
         let pattern = |text: &Text| {
             let pattern = Pattern::parse(text.get_ref()).map_err(|why| format!("pattern `{}`, {why}", text.get_ref()));
             self.keep(text.span().start, key, pattern)
         };
         let patterns = all(texts.get_ref().iter().map(pattern))?;
         self.keep(texts.span().start, key, PathFilter::new(patterns))
-    }
-
-    /// Services, roles and needs meet on one network, where each is found by
-    /// its name.
-    fn names_differ(&self, needs: &BTreeMap<Text, RawNeed>, services: &BTreeMap<Text, RawService>) {
-        for need in needs.keys().filter(|need| services.contains_key(*need)) {
-            let key = format!("needs.{}", need.get_ref());
-            self.refuse(need.span().start, &key, "a service has this name already; they meet on one network");
-        }
-        let mut whose: BTreeMap<&str, &str> = BTreeMap::new();
-        for (name, service) in services {
-            let name = name.get_ref().as_str();
-            for (at, role) in service.run.iter().flat_map(|run| &run.roles).enumerate() {
-                let text = role.get_ref();
-                let other = match whose.insert(text, name) {
-                    Some(other) if other != name => format!("`{text}` is a role of `{other}` already"),
-                    _ if needs.contains_key(role) => format!("`{text}` is the name of a need"),
-                    // The first role answers for its service anyway.
-                    _ if services.contains_key(role) && (at > 0 || text != name) => {
-                        format!("`{text}` is the name of a service")
-                    }
-                    _ => continue,
-                };
-                let why = format!("{other}; they meet on one network");
-                self.refuse(role.span().start, &format!("services.{name}.run.roles"), why);
-            }
-        }
-    }
-
-    /// Two images of one name, two services in one workflow: the later would
-    /// overwrite the other.
-    fn no_two_share(&self, services: &BTreeMap<Text, RawService>) {
-        let mut images: BTreeMap<&str, &str> = BTreeMap::new();
-        // On some disks `A.yml` and `a.yml` are one file.
-        let mut workflows: BTreeMap<String, &str> = BTreeMap::new();
-        for (service, raw) in services {
-            let name = service.get_ref().as_str();
-            let image = raw.image.get_ref();
-            if let Some(other) = images.insert(image, name) {
-                let why = format!("`{image}` is the image of `{other}` already");
-                self.refuse(raw.image.span().start, &format!("services.{name}.image"), why);
-            }
-            let text = raw.workflow.as_ref();
-            let workflow = text.map_or_else(|| format!("{name}-docker-build"), |text| text.get_ref().clone());
-            if let Some(other) = workflows.insert(workflow.to_lowercase(), name) {
-                let offset = text.map_or(service.span().start, |text| text.span().start);
-                let why =
-                    format!("`{workflow}` is the workflow of `{other}` already; name another one, without `.yml`");
-                self.refuse(offset, &format!("services.{name}.workflow"), why);
-            }
-        }
     }
 }
 

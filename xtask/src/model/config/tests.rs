@@ -246,6 +246,22 @@ fn only_utf_8_is_read_and_the_rest_says_what_to_save_it_as() {
 }
 
 #[test]
+fn more_patterns_than_anybody_waits_for_are_refused_with_the_bound() {
+    let with = |count: usize| GOOD.replace("\"api/**\", ", &"\"a\", ".repeat(count));
+    assert!(Project::parse("services.toml".into(), &with(999)).is_ok());
+    let fault = Project::parse("services.toml".into(), &with(1000)).unwrap_err();
+    expect!["services.toml:14: `services.api.paths`: 1001 patterns, of at most 1000; name folders (`src/**`) instead of files"]
+        .assert_eq(&fault.to_string());
+    let service = |at: usize| format!("[services.s{at}]\nimage = \"s{at}\"\npaths = [{}]\n", "\"a\",".repeat(1000));
+    let fault = Project::parse("services.toml".into(), &format!("{GOOD}{}", (0..20).map(service).collect::<String>()));
+    expect!["services.toml:1: 20002 patterns in all `paths`, of at most 20000; name folders (`src/**`) instead"]
+        .assert_eq(&fault.unwrap_err().to_string());
+    let long = GOOD.replace("api/**", &"a".repeat(4097));
+    let fault = Project::parse("services.toml".into(), &long).unwrap_err().to_string();
+    assert!(fault.ends_with("column 4097: no path is as long; write at most 4096 characters"), "{fault}");
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_looked_at() {
     let text = format!("{GOOD}# {}\n", "x".repeat(1 << 20));
     let fault = Project::parse("services.toml".into(), &text).unwrap_err();

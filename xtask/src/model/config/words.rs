@@ -5,14 +5,14 @@ use camino::Utf8Path;
 
 use crate::model::glob;
 use crate::model::reference::Name;
+use crate::model::text;
 
 /// What a rule says: why a text is not what it should be.
 pub type Ruling = Result<(), String>;
 
-/// What a person can't see: it changes what a terminal or a log shows.
+/// What a person can't see, or what ends a line.
 pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    text::is_obeyed(c) || ['\n', '\t'].contains(&c)
 }
 
 /// For any text: nothing that can't be seen.
