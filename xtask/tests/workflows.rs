@@ -6,7 +6,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use xtask::model::config::Project;
 use xtask::model::yaml::{self, Node};
@@ -30,6 +30,9 @@ target = "web"
 paths = ["Dockerfile", "web/**"]
 workflow = "site"
 "#;
+
+/// A workflow that somebody wrote.
+const OWN: &str = "on: push\npermissions: {}\njobs: {a: {uses: ./.github/workflows/b.yml}}\n";
 
 /// A repository that is gone when the test ends.
 struct Checkout(PathBuf);
@@ -55,7 +58,7 @@ impl Checkout {
     }
 
     fn git(&self, args: &[&str]) {
-        assert!(std::process::Command::new("git").args(args).current_dir(&self.0).status().unwrap().success());
+        assert!(Command::new("git").args(args).current_dir(&self.0).status().unwrap().success());
     }
 
     fn ci(&self, verb: &str) -> Output {
@@ -93,6 +96,9 @@ fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
     assert_eq!(checkout.findings(), ["Dockerfile:2"], "once, for both services");
     checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\n");
     assert_eq!(checkout.findings(), ["services.toml:16"], "there is no stage web");
+    checkout.write("services.toml", &TOML.replace("image = \"demo-web\"", "context = \"gone\"\nimage = \"demo-web\""));
+    assert_eq!(checkout.findings(), ["services.toml:15"], "there is no folder `gone`");
+    checkout.write("services.toml", TOML);
     checkout.write(".dockerignore", "a\n[b\n");
     assert_eq!(checkout.findings(), [".dockerignore:2"]);
     std::fs::remove_file(checkout.0.join(".dockerignore")).unwrap();
@@ -103,7 +109,7 @@ fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
 #[test]
 fn sync_writes_what_check_misses_and_touches_nobody_elses_file() {
     let checkout = Checkout::new("sync");
-    checkout.write(".github/workflows/own.yml", "on: push\npermissions: {}\njobs: {}\n");
+    checkout.write(".github/workflows/own.yml", OWN);
     let both = [".github/workflows/api-docker-build.yml:1", ".github/workflows/site.yml:1"];
     assert_eq!(checkout.findings(), both);
     assert!(checkout.ci("sync").status.success());
@@ -118,6 +124,62 @@ fn sync_writes_what_check_misses_and_touches_nobody_elses_file() {
 }
 
 #[test]
+fn a_file_that_somebody_else_wrote_is_refused_at_its_line_and_stays() {
+    let checkout = Checkout::new("taken");
+    let (site, outside) = (checkout.0.join(".github/workflows/site.yml"), checkout.0.join("outside"));
+    let refused = |file: &str, words: &str| {
+        assert!(checkout.findings().contains(&file.to_owned()), "{:?}", checkout.findings());
+        let output = checkout.ci("sync");
+        assert_eq!(output.status.code(), Some(2), "{}", common::stderr(&output));
+        assert!(common::stderr(&output).contains(words), "{}", common::stderr(&output));
+        let api = checkout.0.join(".github/workflows/api-docker-build.yml");
+        assert!(!api.exists(), "nothing is written where something is wrong");
+    };
+    checkout.write(".github/workflows/site.yml", OWN);
+    let taken = "services.toml:18: `services.web.workflow`: .github/workflows/site.yml is there already, and";
+    refused("services.toml:18", &format!("{taken} `cargo xtask ci sync` did not write it"));
+    assert_eq!(std::fs::read_to_string(&site).unwrap(), OWN);
+    std::fs::write(&site, b"\xff").unwrap();
+    refused("services.toml:18", &format!("{taken} not UTF-8"));
+    // A link to what is ours, and one to nowhere: nothing is written through it.
+    for target in ["", "# Written by `cargo xtask ci sync` from services.toml: change that, not this.\n"] {
+        std::fs::remove_file(&site).unwrap();
+        std::os::unix::fs::symlink(&outside, &site).unwrap();
+        if !target.is_empty() {
+            std::fs::write(&outside, target).unwrap();
+        }
+        refused("services.toml:18", taken);
+        assert_eq!(outside.exists(), !target.is_empty());
+    }
+    std::fs::remove_file(&site).unwrap();
+    assert!(Command::new("mkfifo").arg(&site).status().unwrap().success());
+    refused("services.toml:18", &format!("{taken} neither a file nor a link to one"));
+    // The folder itself leads elsewhere.
+    std::fs::remove_dir_all(checkout.0.join(".github")).unwrap();
+    std::fs::create_dir(outside.with_extension("d")).unwrap();
+    std::os::unix::fs::symlink(outside.with_extension("d"), checkout.0.join(".github")).unwrap();
+    let output = checkout.ci("sync");
+    assert_eq!(output.status.code(), Some(1), "{}", common::stderr(&output));
+    assert!(std::fs::read_dir(outside.with_extension("d")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_workflow_that_is_none_or_restores_what_it_may_not_is_found() {
+    let checkout = Checkout::new("shape");
+    checkout.ci("sync");
+    checkout.write(".github/workflows/list.yml", "- on: push\n");
+    checkout.write(".github/workflows/scalar.yml", "on\n");
+    checkout.write(".github/workflows/jobless.yml", "on: push\n");
+    checkout.write(".github/actions/cached/action.yml", "runs: {using: composite, steps: [{uses: ./nested}]}\n");
+    checkout.write("nested/action.yml", "runs:\n  steps:\n    - uses: actions/cache@v4\n");
+    let job = "on: push\njobs:\n  a:\n    runs-on: x\n    timeout-minutes: 1\n    permissions: {packages: write}\n    steps:\n";
+    checkout.write(".github/workflows/write.yml", &format!("{job}      - uses: ./.github/actions/cached\n"));
+    std::os::unix::fs::symlink("/dev/zero", checkout.0.join(".github/workflows/endless.yml")).unwrap();
+    let expected = ["endless.yml:1", "jobless.yml:1", "list.yml:1", "scalar.yml:1", "write.yml:8"];
+    assert_eq!(checkout.findings(), expected.map(|place| format!(".github/workflows/{place}")));
+}
+
+#[test]
 fn check_reports_all_of_it_in_one_run() {
     let checkout = Checkout::new("check");
     checkout.ci("sync");
@@ -129,8 +191,8 @@ fn check_reports_all_of_it_in_one_run() {
     checkout.write(".github/workflows/torn.yml", "on: push\njobs: [\n");
     checkout.git(&["add", "."]);
     let old = |line: u32| format!(".github/workflows/old.yml:{line}");
-    // No permissions and no timeout in 5; not pinned and deprecated in 7.
-    let expected = [old(3), old(5), old(5), old(7), old(7), old(8), ".github/workflows/torn.yml:2".into()];
+    // No permissions, no timeout and no runner in 5; not pinned and deprecated in 7.
+    let expected = [old(3), old(5), old(5), old(5), old(7), old(7), old(8), ".github/workflows/torn.yml:2".into()];
     assert_eq!(checkout.findings(), expected);
 }
 

@@ -130,6 +130,7 @@ impl<'a> Definition<'a> {
 
     /// The same, for whoever wants to know where it is broken.
     pub fn look(ctx: &Ctx, service: &'a Service) -> Result<Self, Broken> {
+        is_folder(ctx, service)?;
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
         let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
         let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
@@ -217,6 +218,22 @@ fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Broken> {
         return Err(whole(format!("it has more than {MOST_BYTES} bytes, which is the most that is read")));
     }
     Ok(bytes)
+}
+
+/// Whether the context is a folder: docker takes a file for an archive.
+fn is_folder(ctx: &Ctx, service: &Service) -> Result<(), Broken> {
+    let Service { name, context, lines, .. } = service;
+    let what = match ctx.root.join(context).metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "is no folder".to_owned(),
+        Err(error) => format!("is not there: {error}"),
+    };
+    Err(Broken {
+        file: FILE.into(),
+        at: (lines.context.unwrap_or(lines.table), 0),
+        message: format!("`services.{name}.context`: `{context}` {what}"),
+        help: Some("the folder that COPY reads from, from the root; `.` is the root".into()),
+    })
 }
 
 fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {

@@ -1,19 +1,25 @@
 //! What is wrong with a workflow or a composite action, as a linter says it:
 //! file, line, what, and what to write instead. All of it in one run.
 
+mod restores;
+mod shape;
+
 use std::collections::BTreeSet;
 
 use crate::model::finding::Finding;
+use crate::model::made::Read;
 use crate::model::pattern::Pattern;
 use crate::model::yaml::{self, Node};
 
 /// What is looked for beyond what is wrong everywhere.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Rules<'a> {
     /// Every tracked file; empty: path filters are not looked at.
     pub tracked: &'a [String],
     /// What each `run:` line begins with.
     pub commands: Option<&'a str>,
+    /// Reads local actions, to see what they restore; none: they are not looked into.
+    pub read: Option<Read<'a>>,
 }
 
 /// Actions whose majors below this one GitHub refuses, or runs on a Node that
@@ -30,9 +36,12 @@ const OLDEST: [(&str, u64); 9] = [
     ("github/codeql-action", 3),
 ];
 
+/// The most patterns of a file: each is held against every tracked file.
+const PATTERNS: usize = 1000;
+
 /// Everything that is wrong with a file, by line.
 pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Finding> {
-    let mut look = Look { file, text: text.lines().collect(), rules, found: BTreeSet::new() };
+    let mut look = Look { file, text: text.lines().collect(), rules, found: BTreeSet::new(), patterns: 0 };
     match yaml::parse(text) {
         Err(error) => {
             look.add(error.line, format!("YAML that does not parse: {}", error.message), "GitHub runs none of it");
@@ -50,6 +59,7 @@ struct Look<'a> {
     text: Vec<&'a str>,
     rules: Rules<'a>,
     found: BTreeSet<Finding>,
+    patterns: usize,
 }
 
 impl Look<'_> {
@@ -58,6 +68,10 @@ impl Look<'_> {
     }
 
     fn root(&mut self, root: &Node) {
+        for (line, message, help) in shape::wrong(self.file, root) {
+            self.add(line, message, help);
+        }
+        self.found.extend(restores::findings(self.file, root, self.rules.read.unwrap_or(&|_| Ok(None))));
         // A composite action has steps and no jobs.
         if let Some(runs) = root.get("runs") {
             self.steps(runs);
@@ -225,6 +239,17 @@ impl Look<'_> {
         if self.rules.tracked.is_empty() {
             return;
         }
+        self.patterns += 1;
+        if self.patterns > PATTERNS {
+            if self.patterns == PATTERNS + 1 {
+                self.add(
+                    line,
+                    format!("more than {PATTERNS} patterns: this one and the rest are not looked at"),
+                    "name folders instead of their files",
+                );
+            }
+            return;
+        }
         match Pattern::parse(text) {
             Ok(_) if !is_github && text.contains(['{', '(', '|', '@']) => {}
             Ok(pattern) if self.rules.tracked.iter().any(|file| pattern.hits(file)) => {}
@@ -252,7 +277,7 @@ mod tests {
 
     fn found(text: &str, commands: Option<&str>, expected: &Expect) {
         let tracked = ["apps/backend/uv.lock".to_owned(), "Dockerfile".to_owned()];
-        let lines: Vec<String> = findings("w.yml", text, Rules { tracked: &tracked, commands })
+        let lines: Vec<String> = findings("w.yml", text, Rules { tracked: &tracked, commands, read: None })
             .into_iter()
             .map(|finding| format!("{}: {}\n", finding.line, finding.message))
             .collect();
@@ -357,6 +382,19 @@ mod tests {
     }
 
     #[test]
+    fn so_many_patterns_that_nobody_waits_for_them_are_one_finding() {
+        let patterns: String = (0..3000).map(|_| "      - Dockerfile\n").collect();
+        let text = format!("on:\n  push:\n    paths:\n{patterns}{}", job("      - run: a\n"));
+        found(
+            &text,
+            None,
+            &expect![[r#"
+            1004: more than 1000 patterns: this one and the rest are not looked at
+        "#]],
+        );
+    }
+
+    #[test]
     fn what_does_not_parse_is_one_finding_with_its_line() {
         found(
             "on: push\njobs: [\n",
@@ -398,7 +436,7 @@ mod tests {
                 "@v1", "|", "${{", "[", "]",
             ];
             let text: String = words.iter().map(|byte| parts[usize::from(*byte) % parts.len()]).collect();
-            findings("w.yml", &text, Rules { tracked: &["a".to_owned()], commands: Some("a") });
+            findings("w.yml", &text, Rules { tracked: &["a".to_owned()], commands: Some("a"), read: None });
             Ok(())
         });
     }

@@ -11,11 +11,11 @@ pub const FOLDER: &str = WORKFLOWS;
 /// The first line of what is written here: what has it may be written again.
 pub const HEADER: &str = "# Written by `cargo xtask ci sync` from services.toml: change that, not this.";
 
-/// Every generated file with its text; none without a `[ci]` table.
-pub fn callers(project: &Project) -> Vec<(String, String)> {
+/// The generated file of each service, with its text; none without a `[ci]` table.
+pub fn callers(project: &Project) -> Vec<(&Service, String, String)> {
     let Some(ci) = &project.ci else { return Vec::new() };
-    let caller = |service: &Service| (format!("{FOLDER}/{}.yml", service.workflow), caller(project, ci, service));
-    project.services.values().map(caller).collect()
+    let file = |service: &Service| format!("{FOLDER}/{}.yml", service.workflow);
+    project.services.values().map(|service| (service, file(service), caller(project, ci, service))).collect()
 }
 
 fn caller(project: &Project, ci: &Ci, service: &Service) -> String {
@@ -90,7 +90,8 @@ mod tests {
         [ci]\nbranches = [\"main\"]\n[services.api]\ntitle = \"An: Api # 1\"\nimage = \"demo-api\"\npaths = [\"api/**\"]\n";
 
     fn written(toml: &str) -> Vec<(String, String)> {
-        callers(&Project::parse("services.toml".into(), toml).unwrap())
+        let project = Project::parse("services.toml".into(), toml).unwrap();
+        callers(&project).into_iter().map(|(_, file, text)| (file, text)).collect()
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! `ci check`: everything that is wrong, with file and line, in one run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use camino::Utf8Path;
 
 use crate::cmd::ci::workflows;
 use crate::cmd::definition::{Broken, Definition, Setting};
 use crate::ctx::{Ctx, Format};
-use crate::exec::{github, worktree};
+use crate::exec::{github, interrupt, worktree};
 use crate::fault;
 use crate::model::config::{FILE, Project, Service};
 use crate::model::coverage;
 use crate::model::finding::Finding;
+use crate::model::fingerprint::File;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
@@ -38,8 +42,11 @@ fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
             .help("run it in a git checkout; `git init && git add --all` makes one")
     })?;
     let mut found = workflows::check(ctx, project, &tracked)?;
+    let tracked = tracked.iter().map(String::as_str).collect();
+    let mut look = Look { ctx, tracked, contexts: BTreeMap::new() };
     for service in project.services.values() {
-        found.extend(filter(ctx, service, &tracked)?);
+        interrupt::check()?;
+        found.extend(look.filter(service));
     }
     found.sort();
     found.dedup();
@@ -63,36 +70,54 @@ fn none(found: &[Finding]) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a service's filter says the truth about its Dockerfile.
-fn filter(ctx: &Ctx, service: &Service, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
-    let definition = match Definition::look(ctx, service) {
-        Ok(definition) => definition,
-        Err(broken) => return Ok(vec![finding(service, broken)]),
-    };
-    if let Some(path) = definition.linked(ctx) {
-        return Ok(vec![Finding {
-            file: path.to_string(),
-            line: 1,
-            message: format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to"),
-            help: format!("name the place itself, in {FILE}, or put the file there"),
-        }]);
+/// What all services are held against, and looked at once.
+struct Look<'a> {
+    ctx: &'a Ctx,
+    tracked: BTreeSet<&'a str>,
+    /// What builds may see, by their Dockerfile and their context.
+    contexts: BTreeMap<(&'a Utf8Path, &'a Utf8Path), Rc<Vec<File>>>,
+}
+
+impl<'a> Look<'a> {
+    /// Whether a service's filter says the truth about its Dockerfile.
+    fn filter(&mut self, service: &'a Service) -> Vec<Finding> {
+        let ctx = self.ctx;
+        let definition = match Definition::look(ctx, service) {
+            Ok(definition) => definition,
+            Err(broken) => return vec![finding(service, broken)],
+        };
+        if let Some(path) = definition.linked(ctx) {
+            return vec![Finding {
+                file: path.to_string(),
+                line: 1,
+                message: format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to"),
+                help: format!("name the place itself, in {FILE}, or put the file there"),
+            }];
+        }
+        let files = self.files(&definition);
+        let inputs = match definition.inputs(ctx, service.target.as_deref(), &Setting::of_service(service), &files) {
+            Ok(inputs) => inputs,
+            Err(broken) => return vec![finding(service, broken)],
+        };
+        for warning in &inputs.warnings {
+            ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
+        }
+        let is_new = |path: &&str| !path.ends_with('/') && !self.tracked.contains(path);
+        let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
+        let coverage = definition.coverage(&inputs);
+        coverage::findings(&coverage, &self.tracked.iter().copied().collect::<Vec<_>>(), &here)
     }
-    let files = definition.files(ctx).unwrap_or_else(|why| {
-        ctx.say(format!("warning: {why}: only what git tracks is looked at"));
-        Vec::new()
-    });
-    let inputs = match definition.inputs(ctx, service.target.as_deref(), &Setting::of_service(service), &files) {
-        Ok(inputs) => inputs,
-        Err(broken) => return Ok(vec![finding(service, broken)]),
-    };
-    for warning in &inputs.warnings {
-        ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
+
+    fn files(&mut self, definition: &Definition<'a>) -> Rc<Vec<File>> {
+        let Service { dockerfile, context, .. } = definition.service;
+        let known = self.contexts.entry((dockerfile, context)).or_insert_with(|| {
+            Rc::new(definition.files(self.ctx).unwrap_or_else(|why| {
+                self.ctx.say(format!("warning: {why}: only what git tracks is looked at"));
+                Vec::new()
+            }))
+        });
+        Rc::clone(known)
     }
-    let tracked: BTreeSet<&str> = tracked.iter().map(String::as_str).collect();
-    let is_new = |path: &&str| !path.ends_with('/') && !tracked.contains(path);
-    let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
-    let coverage = definition.coverage(&inputs);
-    Ok(coverage::findings(&coverage, &tracked.into_iter().collect::<Vec<_>>(), &here))
 }
 
 /// A broken file as a finding. A stage or a whole file that is not there is only

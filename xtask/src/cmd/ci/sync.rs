@@ -1,12 +1,15 @@
 //! `ci sync`: writes the workflows that services.toml describes.
 
-use anyhow::Context as _;
-use camino::Utf8Path;
+use std::fs::File;
+use std::io::Write as _;
 
-use crate::cmd::ci::workflows;
+use anyhow::Context as _;
+
+use crate::cmd::ci::workflows::{self, There};
 use crate::ctx::Ctx;
 use crate::fault;
 use crate::model::config::{FILE, Project};
+use crate::model::finding::Finding;
 use crate::plan::workflow::callers;
 
 /// Runs the verb.
@@ -16,16 +19,28 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
             .help("`[ci]` with `branches = [\"main\"]` (docs/services-toml.md)")
             .into());
     }
-    let stale = workflows::stale(ctx, project)?;
+    let mut stale = Vec::new();
+    for (service, file, text) in callers(project) {
+        match workflows::there(ctx, &file) {
+            There::Ours(there) if there == text => {}
+            There::Ours(_) | There::Nothing => stale.push((file, text)),
+            // Before anything is written: all of it is right, or none.
+            There::Theirs(why) => {
+                let Finding { file, line, message, help } = workflows::taken(service, &file, &why);
+                return Err(fault::usage(format!("{file}:{line}: {message}")).help(help).into());
+            }
+        }
+    }
     let orphans = workflows::orphans(ctx, project)?;
     if !ctx.dry_run {
-        for (file, text) in callers(project).iter().filter(|(file, _)| stale.contains(file)) {
-            write(&ctx.root.join(file), text).with_context(|| format!("could not write {file}"))?;
+        for (file, text) in &stale {
+            write(ctx, file, text).with_context(|| format!("could not write {file}"))?;
         }
         for file in &orphans {
             std::fs::remove_file(ctx.root.join(file)).with_context(|| format!("could not remove {file}"))?;
         }
     }
+    let stale: Vec<String> = stale.into_iter().map(|(file, _)| file).collect();
     ctx.result(&serde_json::json!({ "written": stale, "removed": orphans }), || {
         let would = if ctx.dry_run { "would be " } else { "" };
         let line = |file: &str, what: &str| format!("{file}: {would}{what}");
@@ -38,9 +53,20 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     })
 }
 
-fn write(file: &Utf8Path, text: &str) -> std::io::Result<()> {
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir)?;
+/// Writes a file as a whole, and never through a link: that leads out of the
+/// checkout, or to what another file is.
+fn write(ctx: &Ctx, file: &str, text: &str) -> anyhow::Result<()> {
+    let file = ctx.root.join(file);
+    let dir = file.parent().unwrap_or(&ctx.root);
+    if let Some(link) = dir.ancestors().take_while(|dir| **dir != ctx.root).find(|dir| dir.is_symlink()) {
+        return Err(fault::failed(format!("{link} is a symbolic link")).help("put a folder in its place").into());
     }
-    std::fs::write(file, text)
+    std::fs::create_dir_all(dir)?;
+    let new = dir.join(format!(".{}.{}", file.file_name().unwrap_or_default(), std::process::id()));
+    let written = File::create_new(&new).and_then(|mut new| new.write_all(text.as_bytes()));
+    let written = written.and_then(|()| std::fs::rename(&new, &file));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    Ok(written?)
 }

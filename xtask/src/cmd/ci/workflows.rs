@@ -4,9 +4,8 @@
 use camino::Utf8PathBuf;
 
 use crate::ctx::Ctx;
-use crate::exec::input;
-use crate::fault;
-use crate::model::config::Project;
+use crate::exec::revision;
+use crate::model::config::{FILE, Project, Service};
 use crate::model::finding::Finding;
 use crate::model::workflow::{Rules, findings};
 use crate::plan::workflow::{FOLDER, HEADER, callers};
@@ -15,23 +14,31 @@ use crate::plan::workflow::{FOLDER, HEADER, callers};
 pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
-    for (file, text) in callers(project) {
-        let there = read(ctx, &file)?.unwrap_or_default();
-        if there != text {
-            let message = "not what services.toml describes".into();
-            let help = "`cargo xtask ci sync` writes it".into();
-            found.push(Finding { file, line: differs_at(&there, &text), message, help });
-        }
+    for (service, file, text) in callers(project) {
+        let (line, message) = match there(ctx, &file) {
+            There::Ours(there) if there == text => continue,
+            There::Ours(there) => (differs_at(&there, &text), "not what services.toml describes".into()),
+            There::Nothing => (1, "not there, and services.toml describes it".into()),
+            There::Theirs(why) => {
+                found.push(taken(service, &file, &why));
+                continue;
+            }
+        };
+        found.push(Finding { file, line, message, help: "`cargo xtask ci sync` writes it".into() });
     }
     for file in orphans(ctx, project)? {
         let message = "generated, and no service has this workflow any more".into();
         found.push(Finding { file, line: 1, message, help: "`cargo xtask ci sync` removes it".into() });
     }
+    let read = |file: &str| revision::here(ctx, file);
     for file in files(ctx)? {
-        found.extend(match read(ctx, &file)? {
-            Some(text) => findings(&file, &text, Rules { tracked, commands }),
-            None => {
-                vec![Finding { file, line: 1, message: "not UTF-8".into(), help: "GitHub reads UTF-8 alone".into() }]
+        found.extend(match read(&file) {
+            Ok(Some(text)) => findings(&file, &text, Rules { tracked, commands, read: Some(&read) }),
+            // Gone meanwhile.
+            Ok(None) => Vec::new(),
+            Err(why) => {
+                let help = "GitHub reads files of UTF-8 alone, and no links".into();
+                vec![Finding { file, line: 1, message: format!("it can't be read: {why}"), help }]
             }
         });
     }
@@ -39,43 +46,53 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     Ok(found)
 }
 
+/// What lies where a workflow of a service belongs.
+pub enum There {
+    /// Nothing.
+    Nothing,
+    /// What was written from services.toml, the same or another.
+    Ours(String),
+    /// What somebody else made, and why it is none of ours: it is never written to.
+    Theirs(String),
+}
+
+/// Looks at it.
+pub fn there(ctx: &Ctx, file: &str) -> There {
+    match revision::here(ctx, file) {
+        Ok(None) => There::Nothing,
+        Ok(Some(text)) if text.starts_with(HEADER) => There::Ours(text),
+        Ok(Some(_)) => There::Theirs("`cargo xtask ci sync` did not write it".into()),
+        Err(why) => There::Theirs(why),
+    }
+}
+
+/// A workflow that a service can't have, because another file is there.
+pub fn taken(service: &Service, file: &str, why: &str) -> Finding {
+    Finding {
+        file: FILE.into(),
+        line: service.lines.workflow.unwrap_or(service.lines.table),
+        message: format!("`services.{}.workflow`: {file} is there already, and {why}", service.name),
+        help: "name another one, `workflow = \"NAME\"`; or move that file away, if this one takes its place".into(),
+    }
+}
+
 /// The first line in which two texts are not equal.
 fn differs_at(there: &str, text: &str) -> usize {
     1 + there.lines().zip(text.lines()).take_while(|(there, text)| there == text).count()
 }
 
-/// The generated files that are not there, or not as they should be.
-pub fn stale(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
-    let mut stale = Vec::new();
-    for (file, text) in callers(project) {
-        if read(ctx, &file)?.is_none_or(|there| there != text) {
-            stale.push(file);
-        }
-    }
-    Ok(stale)
-}
-
 /// The generated files that no service has any more.
 pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
-    let wanted: Vec<String> = callers(project).into_iter().map(|(file, _)| file).collect();
+    let wanted: Vec<String> = callers(project).into_iter().map(|(_, file, _)| file).collect();
     let mut orphans = Vec::new();
     if project.ci.is_some() {
         for file in files(ctx)?.into_iter().filter(|file| !wanted.contains(file)) {
-            if read(ctx, &file)?.is_some_and(|text| text.starts_with(HEADER)) {
+            if matches!(there(ctx, &file), There::Ours(_)) {
                 orphans.push(file);
             }
         }
     }
     Ok(orphans)
-}
-
-/// A file's text; none where it is not there or not UTF-8.
-fn read(ctx: &Ctx, file: &str) -> anyhow::Result<Option<String>> {
-    match input::read(&ctx.root.join(file), 4 << 20) {
-        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault::failed(format!("{file}: {error}")).into()),
-    }
 }
 
 /// Workflows, and the actions of the repository's own.
