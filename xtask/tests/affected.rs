@@ -57,7 +57,7 @@ impl World {
         std::fs::create_dir_all(&repo.0).unwrap();
         repo.git(&["init", "--quiet", "--initial-branch=main"]);
         repo.write("services.toml", SERVICES);
-        repo.write("Dockerfile", "FROM scratch\n");
+        repo.write("Dockerfile", "FROM scratch AS api\n");
         repo.write("api/a.py", "a = 1\n");
         repo.write("web/a.ts", "1;\n");
         repo.commit("first");
@@ -227,12 +227,19 @@ fn the_working_tree_counts_with_what_is_not_committed_and_not_tracked() {
     let world = World::new("working-tree");
     let repo = world.repository();
     let first = repo.head();
-    repo.write(".gitignore", "ignored\n");
+    repo.write(".gitignore", "ignored\nunseen\n");
+    repo.write(".dockerignore", "**/unseen\n");
     repo.commit("ignore");
-    assert_eq!(repo.plan(&[], &[]).affected(), [""; 0]);
-    repo.write("api/ignored", "");
+    assert_eq!(repo.plan(&["--base", "HEAD"], &[]).affected(), [""; 0]);
+    repo.write("api/unseen", "");
     repo.write("api/docs/a.md", "");
-    assert_eq!(repo.plan(&[], &[]).affected(), [""; 0]);
+    repo.write("docs/ignored", "");
+    assert_eq!(repo.plan(&["--base", "HEAD"], &[]).affected(), [""; 0]);
+    // What git ignores and a build sees.
+    repo.write("api/ignored", "");
+    let planned = repo.plan(&["--base", "HEAD"], &[]);
+    assert_eq!((planned.affected(), planned.path("api")), (vec!["api"], "api/ignored"));
+    std::fs::remove_file(repo.0.join("api/ignored")).unwrap();
     repo.write("web/new.ts", "");
     assert_eq!(repo.plan(&[], &[]).affected(), ["web"]);
     repo.git(&["checkout", "--quiet", "-b", "topic"]);
@@ -321,13 +328,15 @@ fn a_name_of_a_file_is_whatever_it_is() {
     for (name, shown) in [
         (&b"api/\xc3\xbc \xe6\xbc\xa2.py"[..], "ü 漢.py"),
         (b"api/a\nb.py", "\"api/a\\nb.py\""),
-        (b"api/\xff\xfe.py", "api/\u{fffd}\u{fffd}.py"),
         (b"api/\"quoted\".py", "api/\"quoted\".py"),
         (b"api/x\n::stop-commands::x", "\"api/x\\n::stop-commands::x\""),
+        (b"api/\xff\xfe.py", "api/\u{fffd}\u{fffd}.py"),
     ] {
         repo.write(OsStr::from_bytes(name), "");
-        let untracked = text(&repo.xtask(&[], &[]).output().unwrap()).1;
-        assert!(untracked.contains(shown), "{untracked}");
+        let untracked = text(&repo.xtask(&["--base", "HEAD"], &[]).output().unwrap()).1;
+        let is_text = std::str::from_utf8(name).is_ok();
+        let told = if is_text { shown } else { "everything: a file's name is not UTF-8" };
+        assert!(untracked.contains(told), "{untracked}");
         repo.commit("name");
         let range = ["--base", "HEAD~1", "--head", "HEAD"];
         let committed = text(&repo.xtask(&[&range[..], &["--explain"]].concat(), &[]).output().unwrap()).1;
@@ -657,6 +666,7 @@ fn a_project_in_a_folder_of_the_repository_sees_that_folder() {
     let world = World::new("folder");
     let repo = world.repository();
     repo.write("sub/services.toml", SERVICES);
+    repo.write("sub/Dockerfile", "FROM scratch AS api\n");
     repo.write("sub/api/b.py", "");
     repo.commit("sub");
     let sub = Repo(repo.0.join("sub"));
@@ -677,12 +687,18 @@ fn a_list_of_files_needs_no_history() {
     let world = World::new("list");
     let repo = Repo(world.0.join("work"));
     repo.write("services.toml", SERVICES);
+    repo.write("Dockerfile", "FROM scratch AS api\nCOPY shared /\n");
     for (list, affected) in [
         ("", vec![]),
         ("README.md\napi/docs/x\n", vec![]),
         ("./api/a.py\r\nREADME.md", vec!["api"]),
         ("README\napi/a\0web/x\0", vec!["web"]),
         ("Dockerfile\n", vec!["api", "web"]),
+        ("\"api/\\303\\274.py\"\n", vec!["api"]),
+        ("\"docs/\\303\\274.py\"\n", vec![]),
+        // No path of theirs, and a stage reads it all the same.
+        ("shared/a\n", vec!["api", "web"]),
+        (".dockerignore\n", vec!["api", "web"]),
     ] {
         repo.write("list", list);
         assert_eq!(repo.plan(&["--files-from", "list"], &[]).affected(), affected, "{list:?}");
@@ -693,6 +709,8 @@ fn a_list_of_files_needs_no_history() {
         assert_eq!(Planned { json, stderr: String::new() }.affected(), affected, "{list:?}");
     }
     ended(&mut repo.xtask(&["--files-from", "nope"], &[]), 2, "--files-from nope: No such file");
+    repo.write("list", "a\n\"api/a\n");
+    ended(&mut repo.xtask(&["--files-from", "list"], &[]), 2, "line 2 begins with a quote");
     ended(&mut repo.xtask(&["--files-from", "list", "--base", "x"], &[]), 2, "cannot be used with");
 }
 
@@ -721,9 +739,10 @@ fn a_hundred_thousand_changed_paths_are_all_looked_at() {
 fn explained_is_every_file_under_its_pattern_and_line() {
     let world = World::new("explain");
     let repo = world.repository();
-    for path in ["api/b.py", "api/docs/x.md", "README.md", "Dockerfile"] {
+    for path in ["api/b.py", "api/docs/x.md", "README.md"] {
         repo.write(path, "changed\n");
     }
+    repo.write("Dockerfile", "# changed\nFROM scratch AS api\n");
     let (_, all, _) = text(&repo.xtask(&["--explain"], &[]).output().unwrap());
     expect_test::expect![[r#"
         main...the working tree: 4 changed files
@@ -860,6 +879,117 @@ fn on_a_random_history_the_answer_is_the_naive_one() {
     assert_eq!(seen.len(), 4, "every answer there is was among them: {seen:?}");
 }
 
+/// What a build finds in the tree and git does not tell.
+#[test]
+fn a_tree_that_git_calls_clean_is_looked_at() {
+    let world = World::new("clean");
+    let repo = world.repository();
+    repo.write("Dockerfile", "FROM scratch AS api\nCOPY api /api\n");
+    repo.write(".gitattributes", "*.bat text eol=crlf\n*.f filter=f\n");
+    repo.write(".dockerignore", ".git\n");
+    repo.write("api/x.bat", "a\r\n");
+    repo.write("api/sub/a", "");
+    std::os::unix::fs::symlink("a.py", repo.0.join("api/link")).unwrap();
+    repo.commit("all");
+    let affected = || repo.plan(&["api", "--base", "HEAD"], &[]).affected().join(" ");
+    assert_eq!(affected(), "", "a file that git converts is as it makes it");
+    let file = repo.0.join("api/a.py");
+    // Git was told not to look.
+    for bit in ["assume-unchanged", "skip-worktree"] {
+        repo.git(&["update-index", &format!("--{bit}"), "api/a.py"]);
+        repo.write("api/a.py", "a = 2\n");
+        assert_eq!(affected(), "api", "{bit}");
+        repo.write("api/a.py", "a = 1\n");
+        assert_eq!(affected(), "", "{bit}");
+        repo.git(&["update-index", &format!("--no-{bit}"), "api/a.py"]);
+    }
+    // Modes that git does not look at, or does not record.
+    repo.git(&["config", "core.fileMode", "false"]);
+    for mode in [0o755, 0o600] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(affected(), "api", "{mode:o}");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    std::fs::set_permissions(repo.0.join("api/sub"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(affected(), "api");
+    std::fs::set_permissions(repo.0.join("api/sub"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(repo.0.join("api/empty")).unwrap();
+    assert_eq!(affected(), "api");
+    std::fs::remove_dir(repo.0.join("api/empty")).unwrap();
+    // Checked out under other rules.
+    repo.write("api/x.bat", "a\n");
+    repo.git(&["add", "api/x.bat"]);
+    assert!(repo.git(&["status", "--porcelain"]).is_empty());
+    assert_eq!(affected(), "api");
+    repo.write("api/x.bat", "a\r\n");
+    repo.git(&["config", "core.autocrlf", "true"]);
+    assert_eq!(affected(), "api");
+    repo.git(&["config", "core.autocrlf", "false"]);
+    // A link that leads elsewhere, and a file that a program would convert.
+    std::fs::remove_file(repo.0.join("api/link")).unwrap();
+    std::os::unix::fs::symlink("b.py", repo.0.join("api/link")).unwrap();
+    assert_eq!(affected(), "api");
+    repo.git(&["checkout", "--quiet", "api/link"]);
+    assert_eq!(affected(), "");
+    // A repository of its own in the context.
+    repo.write("api/own/x", "");
+    repo.git(&["init", "--quiet", "api/own"]);
+    assert_eq!(affected(), "api");
+    std::fs::remove_dir_all(repo.0.join("api/own")).unwrap();
+    assert_eq!(affected(), "");
+    repo.write("api/x.f", "f");
+    repo.commit("filtered");
+    assert_eq!(affected(), "api", "what a filter makes of it can't be told");
+}
+
+/// The head that somebody asks about is not what lies here.
+#[test]
+fn a_head_is_asked_with_its_own_services_and_its_own_dockerfile() {
+    let world = World::new("of-head");
+    let repo = world.repository();
+    repo.git(&["checkout", "--quiet", "-b", "topic"]);
+    repo.write("services.toml", &SERVICES.replace("\"web/**\"", "\"site/**\""));
+    repo.write("Dockerfile", "FROM scratch AS api\nCOPY shared /\n");
+    repo.commit("other services");
+    repo.change("site/a");
+    repo.change("shared/a");
+    repo.git(&["checkout", "--quiet", "main"]);
+    let plan = |range: [&str; 2]| repo.plan(&["--base", range[0], "--head", range[1]], &[]);
+    assert_eq!(plan(["topic~2", "topic~1"]).path("web"), "site/a");
+    let shared = plan(["topic~1", "topic"]);
+    assert_eq!((shared.affected(), shared.path("api")), (vec!["api", "web"], "shared/a"));
+    let cause = shared.json["services"][0]["reason"]["cause"].as_str().unwrap();
+    assert!(cause.contains("Dockerfile:2 `COPY shared /` reads it"), "{cause}");
+    // The other way round: what lies here does not count.
+    repo.git(&["checkout", "--quiet", "topic"]);
+    repo.change("site/b");
+    repo.git(&["branch", "--quiet", "--force", "old", "main"]);
+    repo.git(&["checkout", "--quiet", "old"]);
+    let docs = repo.change("docs/x");
+    repo.git(&["checkout", "--quiet", "topic"]);
+    assert_eq!(plan([&format!("{docs}~1"), &docs]).affected(), [""; 0]);
+    repo.write("services.toml", "[project]\n");
+    repo.commit("broken");
+    repo.git(&["checkout", "--quiet", "main"]);
+    plan(["topic~1", "topic"]).is_everything("can't be read: services.toml:1");
+}
+
+#[test]
+fn attributes_alone_change_what_a_checkout_makes() {
+    let world = World::new("attributes");
+    let repo = world.repository();
+    let range = ["--base", "HEAD~1", "--head", "HEAD"];
+    repo.write("api/.gitattributes", "*.py eol=crlf\n");
+    repo.write("docs/.gitattributes", "*.md eol=crlf\n");
+    repo.commit("folders");
+    let planned = repo.plan(&range, &[]);
+    assert_eq!((planned.affected(), planned.path("api")), (vec!["api"], "api/.gitattributes"));
+    repo.write(".gitattributes", "* eol=crlf\n");
+    repo.commit("root");
+    let planned = repo.plan(&range, &[]);
+    assert_eq!((planned.affected(), planned.path("web")), (vec!["api", "web"], ".gitattributes"));
+}
+
 /// What git gives its hooks, and more: all of it leads to another repository.
 #[test]
 fn the_environment_of_a_hook_leads_nowhere_else() {
@@ -870,6 +1000,7 @@ fn the_environment_of_a_hook_leads_nowhere_else() {
     let linked = Repo(world.0.join("linked"));
     repo.git(&["worktree", "add", "--quiet", "-b", "topic", linked.0.to_str().unwrap()]);
     linked.write("sub/services.toml", SERVICES);
+    linked.write("sub/Dockerfile", "FROM scratch AS api\n");
     linked.commit("sub");
     linked.change("sub/api/b.py");
     let sub = Repo(linked.0.join("sub"));
@@ -925,6 +1056,9 @@ fn a_checkouts_own_configuration_runs_nothing_and_moves_nothing() {
         ("diff.trap.command", trap),
         ("diff.trap.textconv", trap),
         ("diff.orderFile", "/nowhere"),
+        ("filter.trap.clean", trap),
+        ("filter.trap.smudge", trap),
+        ("filter.trap.process", trap),
         ("gpg.program", trap),
         ("pager.diff", trap),
         ("remote.origin.uploadpack", trap),
@@ -941,7 +1075,7 @@ fn a_checkouts_own_configuration_runs_nothing_and_moves_nothing() {
         repo.plan(args, &[]);
     }
     assert!(!marks.exists(), "{}", std::fs::read_to_string(&marks).unwrap_or_default());
-    assert_eq!(repo.plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &[]).affected(), [""; 0]);
+    assert_eq!(repo.plan(&["--strict", "--base", "HEAD~1", "--head", "HEAD"], &[]).path("api"), ".gitattributes");
     // The trap works: who asks for the network takes the checkout's own way there.
     repo.plan(&["--fetch", "--base", &gone], &[]);
     assert!(marks.exists());

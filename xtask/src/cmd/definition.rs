@@ -143,6 +143,28 @@ impl<'a> Definition<'a> {
         Ok(Self { service, text, ignore_text, ignore, ignore_file })
     }
 
+    /// Both as a commit has them: `read` gives the bytes of a file, none where it
+    /// is not there.
+    pub fn at(service: &'a Service, read: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Broken> {
+        let Some(text) = read(service.dockerfile.as_str()) else {
+            return Err(broken(&service.dockerfile, 0, "it is not there".into()));
+        };
+        let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
+        let found = candidates.into_iter().find_map(|file| read(file.as_str()).map(|bytes| (file, bytes)));
+        let (ignore_file, ignore_text) = found.map(|(file, bytes)| (Some(file), bytes)).unwrap_or_default();
+        let ignore = match &ignore_file {
+            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
+            None => Dockerignore::default(),
+        };
+        Ok(Self { service, text, ignore_text, ignore, ignore_file })
+    }
+
+    /// The files that it may be read from: one that comes or goes changes it.
+    pub fn says(&self, path: &str) -> bool {
+        let Service { dockerfile, context, .. } = self.service;
+        path == dockerfile || dockerignore::candidates(dockerfile, context).iter().any(|file| file == path)
+    }
+
     /// Which of the Dockerfile, its ignore file and the context lies behind a
     /// symbolic link. A filter sees the link; a build reads what it leads to.
     pub fn linked(&self, ctx: &Ctx) -> Option<&Utf8Path> {
@@ -169,9 +191,18 @@ impl<'a> Definition<'a> {
     /// What a stage reads from the context; `files` are those of the tree,
     /// whose links are followed.
     pub fn inputs(&self, ctx: &Ctx, target: Option<&str>, setting: &Setting, files: &[File]) -> Result<Inputs, Broken> {
+        self.inputs_with(target, setting, &worktree::links(ctx, files))
+    }
+
+    /// The same where links lead there.
+    pub fn inputs_with(
+        &self,
+        target: Option<&str>,
+        setting: &Setting,
+        links: &[(String, String)],
+    ) -> Result<Inputs, Broken> {
         let mut inputs =
             dockerfile::inputs(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?;
-        let links = worktree::links(ctx, files);
         let links: Vec<(&str, &str)> = links
             .iter()
             .filter_map(|(path, to)| Some((in_context(self.service.context.as_str(), path)?, to.as_str())))

@@ -139,7 +139,7 @@ impl Pair {
         self.head.as_deref().unwrap_or("HEAD")
     }
 
-    /// The changed files; the untracked ones; the names of the commits.
+    /// The changed files, of the tree those that are staged; the names of the commits.
     fn steps(&self, git: &Git) -> Vec<Step> {
         // Nothing that is configured chooses what is compared, or by which program.
         let diff = git.look(&["diff", "--name-only", "--no-renames", "--relative", "--ignore-submodules=none"]).args([
@@ -150,10 +150,8 @@ impl Pair {
         ]);
         let mut steps = match self.head {
             Some(_) => vec![diff.args([&self.range(), "--"])],
-            None => vec![
-                diff.args(["--merge-base", &self.base, "--"]),
-                git.look(&["ls-files", "--others", "--exclude-standard", "-z"]),
-            ],
+            // What lies in the tree is not git's to tell.
+            None => vec![diff.args(["--cached", "--merge-base", &self.base, "--"])],
         };
         if self.names == Names::Commits {
             steps.push(git.look(&["rev-parse", &self.range(), "--"]));

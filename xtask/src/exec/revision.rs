@@ -1,6 +1,7 @@
 //! The texts of a tree: of a commit, as git has them, or as they lie here. Also
 //! the commit that a comparison begins at.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ctx::Ctx;
@@ -29,8 +30,6 @@ pub fn here(ctx: &Ctx, path: &str) -> Result<Option<String>, String> {
 /// clone without contents, git may get it.
 pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<String>, String> {
     let git = git::git(ctx);
-    let why =
-        |error: anyhow::Error| fault::said(&error).lines().next().map_or_else(|| error.to_string(), str::to_owned);
     let listed = run::bytes(ctx, &git.look(&["ls-tree", "-z", commit, "--", path])).map_err(why)?;
     let listed = String::from_utf8_lossy(&listed);
     // `100644 blob ID\tPATH`: what is no file is a folder, a link, a submodule.
@@ -50,8 +49,102 @@ pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<Str
     String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 there".into())
 }
 
+/// All that a commit has, from the root.
+#[derive(Debug, Default)]
+pub struct Snapshot(BTreeMap<String, (String, String)>);
+
+impl Snapshot {
+    /// Lists it.
+    pub fn of(ctx: &Ctx, commit: &str) -> Result<Self, String> {
+        let listed = run::bytes(ctx, &git::git(ctx).look(&["ls-tree", "-r", "-z", commit])).map_err(why)?;
+        let mut files = BTreeMap::new();
+        for entry in String::from_utf8_lossy(&listed).split_terminator('\0') {
+            // `100644 blob ID\tPATH`
+            let odd = || format!("`git ls-tree` says {entry:?}");
+            let (words, path) = entry.split_once('\t').ok_or_else(odd)?;
+            let [mode, _, id] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd()) };
+            files.insert(path.to_owned(), (mode.to_owned(), id.to_owned()));
+        }
+        Ok(Self(files))
+    }
+
+    /// Its paths.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Those of its symbolic links.
+    pub fn links(&self) -> Vec<&str> {
+        self.0.iter().filter(|(_, (mode, _))| mode == "120000").map(|(path, _)| path.as_str()).collect()
+    }
+
+    /// Whether a path leads through a link, or is one.
+    pub fn is_behind_link(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        ends.into_iter().any(|end| self.0.get(&path[..end]).is_some_and(|(mode, _)| mode == "120000"))
+    }
+
+    /// What these hold, of those that are there. `fetch`: in a clone without
+    /// contents, git may get them.
+    pub fn contents(&self, ctx: &Ctx, paths: &[&str], fetch: bool) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let there: Vec<(&str, &str)> =
+            paths.iter().filter_map(|path| Some((*path, self.0.get(*path)?.1.as_str()))).collect();
+        if there.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let git = git::git(ctx);
+        let words = ["cat-file", "--batch"];
+        let asked: String = there.iter().map(|(_, id)| format!("{id}\n")).collect();
+        let step = if fetch { git.contents(&words) } else { git.look(&words) }.stdin(asked);
+        let answer = run::bytes(ctx, &step.within(Duration::from_secs(30))).map_err(why)?;
+        let (mut rest, mut found) = (&answer[..], BTreeMap::new());
+        for (path, _) in there {
+            let bytes = blob(&mut rest).ok_or_else(|| format!("git has no contents of {path}"))?;
+            found.insert(path.to_owned(), bytes.to_vec());
+        }
+        Ok(found)
+    }
+}
+
+/// `ID blob SIZE⏎BYTES⏎`, as `git cat-file --batch` answers.
+pub fn blob<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let size: usize = std::str::from_utf8(&rest[..end]).ok()?.rsplit(' ').next()?.parse().ok()?;
+    let (bytes, behind) = rest[end + 1..].split_at_checked(size)?;
+    *rest = behind.strip_prefix(b"\n")?;
+    Some(bytes)
+}
+
+fn why(error: anyhow::Error) -> String {
+    fault::said(&error).lines().next().map_or_else(|| error.to_string(), str::to_owned)
+}
+
 /// The commit that two sides have in common, as `git diff A...B` takes it.
 pub fn merge_base(ctx: &Ctx, one: &str, other: &str) -> Result<String, String> {
     let step = git::git(ctx).look(&["merge-base", one, other]);
     run::read(ctx, &step).map_err(|_| format!("`{one}` and `{other}` have no common ancestor here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_git_is_read_object_by_object() {
+        let mut rest = &b"aa blob 3\na\nb\nbb blob 0\n\ncc missing\n"[..];
+        assert_eq!(blob(&mut rest), Some(&b"a\nb"[..]));
+        assert_eq!(blob(&mut rest), Some(&b""[..]));
+        assert_eq!(blob(&mut rest), None);
+    }
+
+    #[test]
+    fn a_path_through_a_link_lies_behind_it() {
+        let entry = |mode: &str| (mode.to_owned(), String::new());
+        let all = [("a/b".to_owned(), entry("120000")), ("c".to_owned(), entry("100644"))];
+        let snapshot = Snapshot(BTreeMap::from(all));
+        assert_eq!(
+            ["a/b", "a/b/c", "a", "a/bc", "c"].map(|path| snapshot.is_behind_link(path)),
+            [true, true, false, false, false]
+        );
+    }
 }

@@ -23,8 +23,8 @@ use crate::model::fingerprint::File;
 use crate::model::remembered::{self, Remembered, Stat};
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
-const LINK: &str = "120000";
-const SUBMODULE: &str = "160000";
+pub(super) const LINK: &str = "120000";
+pub(super) const SUBMODULE: &str = "160000";
 
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
@@ -38,6 +38,10 @@ pub struct Tree {
     pub files: Vec<File>,
     /// When each of them was last touched.
     pub moment: Moment,
+    /// The same files by their own names: those of submodules too.
+    pub lying: Vec<File>,
+    /// What git lists.
+    pub listing: Listing,
 }
 
 /// Every file and folder that a build can see, and the folders that were looked
@@ -45,13 +49,21 @@ pub struct Tree {
 /// nothing was touched in between.
 pub type Moment = Vec<(String, Stat)>;
 
-/// What git lists.
-#[derive(Debug, Default)]
-struct Listing {
-    /// In the index or neither there nor ignored.
-    paths: BTreeSet<String>,
-    /// Those of submodules.
-    modules: Vec<String>,
+/// What git lists, from the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// What is in the index: mode and id by path, one of several where a merge
+    /// is not done.
+    pub index: BTreeMap<String, (String, String)>,
+    /// What is neither there nor ignored.
+    pub new: BTreeSet<String>,
+}
+
+impl Listing {
+    /// The paths of submodules.
+    pub fn modules(&self) -> Vec<String> {
+        self.index.iter().filter(|(_, (mode, _))| mode == SUBMODULE).map(|(path, _)| path.clone()).collect()
+    }
 }
 
 /// Looks at the tree. `holds` says whether a build can see a file or a folder,
@@ -63,15 +75,15 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
         let seen = moment(ctx, &holds);
         (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
     });
-    let (Listing { paths, modules }, moment) = (listing??, seen?);
+    let (listing, moment) = (listing??, seen?);
     let mut all: BTreeMap<String, Stat> = moment.iter().filter(|(path, _)| holds_itself(path)).cloned().collect();
     let mut folders = BTreeMap::new();
-    for path in paths {
-        if !all.contains_key(&path)
-            && is_below_folders(ctx, &path, &mut folders)
-            && let Ok(metadata) = ctx.root.join(&path).symlink_metadata()
+    for path in listing.index.keys().chain(&listing.new) {
+        if !all.contains_key(path)
+            && is_below_folders(ctx, path, &mut folders)
+            && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
         {
-            all.insert(path, stat(&metadata));
+            all.insert(path.clone(), stat(&metadata));
         }
     }
     settle(ctx, all.iter().chain(moment.iter().map(|(path, stat)| (path, stat))))?;
@@ -96,12 +108,14 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
             files.push(File { path: path.clone(), mode, id });
         }
     }
-    let mut files: Vec<File> = files.into_iter().map(|file| of_module(file, &modules)).collect();
+    let lying = files;
+    let modules = listing.modules();
+    let mut files: Vec<File> = lying.iter().map(|file| of_module(file, &modules)).collect();
     for path in modules {
         let id = head(ctx, &path);
         files.push(File { path, mode: SUBMODULE.into(), id });
     }
-    Ok(Tree { files, moment })
+    Ok(Tree { files, moment, lying, listing })
 }
 
 /// The files alone.
@@ -170,7 +184,13 @@ pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn listing(ctx: &Ctx) -> Result<Listing, String> {
+/// The same of all that was looked at.
+pub fn links_of(ctx: &Ctx, moment: &Moment) -> Vec<(String, String)> {
+    let links = moment.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
+    links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
+}
+
+pub(super) fn listing(ctx: &Ctx) -> Result<Listing, String> {
     let step = git(ctx).look(&["ls-files", "-t", "--stage", "--others", "--exclude-standard", "-z"]);
     let bytes = run::bytes(ctx, &step).map_err(why)?;
     let text = String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())?;
@@ -181,26 +201,23 @@ fn listing(ctx: &Ctx) -> Result<Listing, String> {
 fn listed(text: &str) -> Result<Listing, String> {
     let mut listing = Listing::default();
     for entry in text.split_terminator('\0') {
-        let path = match entry.strip_prefix("? ") {
+        match entry.strip_prefix("? ") {
             // A repository of its own; what a build sees of it is walked.
-            Some(path) if path.ends_with('/') => continue,
-            Some(path) => path,
+            Some(path) if path.ends_with('/') => {}
+            Some(path) => _ = listing.new.insert(path.to_owned()),
             None => {
-                let (words, path) = entry.split_once('\t').ok_or_else(|| format!("`git ls-files` says {entry:?}"))?;
-                if words.split(' ').nth(1) == Some(SUBMODULE) {
-                    listing.modules.push(path.to_owned());
-                }
-                path
+                let odd = || format!("`git ls-files` says {entry:?}");
+                let (words, path) = entry.split_once('\t').ok_or_else(odd)?;
+                let [_tag, mode, id, _stage] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd()) };
+                listing.index.insert(path.to_owned(), (mode.to_owned(), id.to_owned()));
             }
-        };
-        listing.paths.insert(path.to_owned());
+        }
     }
-    listing.modules.dedup();
     Ok(listing)
 }
 
 /// Git's last words, or that there is no git.
-fn why(error: anyhow::Error) -> String {
+pub(super) fn why(error: anyhow::Error) -> String {
     match fault::said(&error).lines().find(|line| !line.is_empty()) {
         Some(line) => line.trim_start_matches("fatal: ").to_owned(),
         None => format!("{error:#}"),
@@ -358,7 +375,7 @@ fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
 }
 
 /// The commit that lies in a submodule's folder; nothing where none does.
-fn head(ctx: &Ctx, module: &str) -> String {
+pub(super) fn head(ctx: &Ctx, module: &str) -> String {
     let dir = ctx.root.join(module);
     if dir.join(".git").symlink_metadata().is_err() {
         return String::new();
@@ -368,16 +385,16 @@ fn head(ctx: &Ctx, module: &str) -> String {
 }
 
 /// A file of a submodule goes by the submodule's path: that is what filters know.
-fn of_module(file: File, modules: &[String]) -> File {
+fn of_module(file: &File, modules: &[String]) -> File {
     let below = |module: &String| Some((module.clone(), file.path.strip_prefix(module)?.strip_prefix('/')?.to_owned()));
     match modules.iter().find_map(below) {
-        Some((path, rest)) => File { path, mode: file.mode, id: format!("{rest} {}", file.id) },
-        None => file,
+        Some((path, rest)) => File { path, mode: file.mode.clone(), id: format!("{rest} {}", file.id) },
+        None => file.clone(),
     }
 }
 
 /// Gives each file git's own id for what is in it, as it is.
-fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
+pub(super) fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
     // Paths of the list are from git's own top, so they are whole; one a line,
     // and what can't stand in a line is an argument.
     let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
@@ -410,9 +427,10 @@ mod tests {
         let text = format!(
             "? in/\0? new\0H 100644 {id} 0\ta\tb\0S 160000 {id} 0\tlib\0M 100644 {id} 1\tx\0M 100644 {id} 2\tx\0"
         );
-        let Listing { paths, modules } = listed(&text).unwrap();
-        assert_eq!(paths.into_iter().collect::<Vec<_>>(), ["a\tb", "lib", "new", "x"]);
-        assert_eq!(modules, ["lib"]);
+        let listing = listed(&text).unwrap();
+        assert_eq!(listing.modules(), ["lib"]);
+        assert_eq!(listing.index.into_keys().collect::<Vec<_>>(), ["a\tb", "lib", "x"]);
+        assert_eq!(listing.new.into_iter().collect::<Vec<_>>(), ["new"]);
         assert!(listed("H 100644\0").is_err());
     }
 }

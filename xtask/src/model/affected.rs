@@ -14,17 +14,37 @@ use crate::model::made::{Made, Sides};
 /// the verdict is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
+    /// A NUL ends each.
     text: String,
-    /// What stands behind each.
-    end: char,
 }
 
 impl Paths {
     /// Reads a list that somebody else made: a path a line, unless there is a
-    /// NUL in it; then NUL ends each. A `./` in front is left out.
-    pub fn of_list(bytes: Vec<u8>) -> Self {
-        let end = if bytes.contains(&0) { '\0' } else { '\n' };
-        Self { text: utf8(bytes), end }
+    /// NUL in it; then NUL ends each. A `./` in front is left out. A line that
+    /// git has quoted is read as git means it.
+    pub fn of_list(bytes: Vec<u8>) -> Result<Self, String> {
+        if bytes.contains(&0) {
+            return Ok(Self { text: utf8(bytes) });
+        }
+        let mut text = Vec::new();
+        for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            match line {
+                [b'"', ..] => {
+                    let wrong = || {
+                        format!(
+                            "line {} begins with a quote and is nothing that git quotes: {}",
+                            at + 1,
+                            utf8(line.to_vec())
+                        )
+                    };
+                    text.extend(unquoted(line).ok_or_else(wrong)?);
+                }
+                plain => text.extend_from_slice(plain),
+            }
+            text.push(0);
+        }
+        Ok(Self { text: utf8(text) })
     }
 
     /// Adds what git writes with `-z`, to nothing or to more of it.
@@ -34,15 +54,44 @@ impl Paths {
         self
     }
 
+    /// Adds more of them.
+    #[must_use]
+    pub fn with(mut self, paths: impl IntoIterator<Item = String>) -> Self {
+        for path in paths {
+            self.text.push_str(&path);
+            self.text.push('\0');
+        }
+        self
+    }
+
     /// The paths, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let is_lines = self.end == '\n';
-        let one = move |path| match is_lines {
-            true => str::strip_suffix(path, '\r').unwrap_or(path),
-            false => path,
-        };
-        self.text.split(self.end).map(one).map(|path| path.strip_prefix("./").unwrap_or(path)).filter(|p| !p.is_empty())
+        self.text.split('\0').map(|path| path.strip_prefix("./").unwrap_or(path)).filter(|p| !p.is_empty())
     }
+}
+
+/// A path as git writes it between quotes (`core.quotePath`): escapes of C.
+fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut path = Vec::new();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        match (first, rest) {
+            (b'"', _) => return None,
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                path.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = &rest[3..];
+            }
+            (b'\\', [escaped, behind @ ..]) => {
+                let at = b"abtnvfr\"\\".iter().position(|known| known == escaped)?;
+                path.push(b"\x07\x08\t\n\x0b\x0c\r\"\\"[at]);
+                rest = behind;
+            }
+            (b'\\', []) => return None,
+            (plain, _) => path.push(*plain),
+        }
+    }
+    (!path.is_empty() && !path.contains(&0)).then_some(path)
 }
 
 fn utf8(bytes: Vec<u8>) -> String {
@@ -222,7 +271,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
     }
 
     fn changed(paths: &[&str]) -> Scope {
-        Scope { paths: Paths::of_list(paths.join("\0").into_bytes()), everything: None }
+        Scope { paths: Paths::default().with(paths.iter().map(ToString::to_string)), everything: None }
     }
 
     /// A tree that has these files, on both sides.
@@ -302,10 +351,15 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
 
     #[test]
     fn lists_end_in_newlines_or_in_nul() {
-        let list = |text: &str| Paths::of_list(text.into()).iter().map(ToOwned::to_owned).collect::<Vec<_>>();
+        let list = |text: &str| Paths::of_list(text.into()).unwrap().iter().map(ToOwned::to_owned).collect::<Vec<_>>();
         assert_eq!(list("a\n./b c\r\n\nd"), ["a", "b c", "d"]);
         assert_eq!(list("a\nb\0c\0"), ["a\nb", "c"]);
         assert_eq!(list(""), [""; 0]);
+        assert_eq!(list("\"b\0\"a\0"), ["\"b", "\"a"], "with NUL, nothing is quoted");
+        assert_eq!(list("\"\\303\\274 \\n\\\"\\\\.py\"\r\n./b\n"), ["ü \n\"\\.py", "b"]);
+        for odd in ["\"a", "\"", "\"\"", "\"a\"b\"", "\"\\x\"", "\"\\\"", "\"\\400\"", "\"\\000\""] {
+            assert!(Paths::of_list(odd.into()).is_err(), "{odd}");
+        }
         let git = Paths::default().and(b"a\xff\0".into()).and(b"\xc3\xa9\n\0".into());
         assert_eq!(git.iter().collect::<Vec<_>>(), ["a\u{fffd}", "é\n"]);
     }

@@ -37,7 +37,7 @@ pub struct Known {
 /// The fingerprint of what a request would build now, or why nobody knows.
 pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
     let (service, target) = (definition.service, request.target.as_deref());
-    let Tree { files, moment } = definition.tree(ctx)?;
+    let Tree { files, moment, .. } = definition.tree(ctx)?;
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
     let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
     let fingerprint = fingerprint::fingerprint(&Inputs {
@@ -56,11 +56,13 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 /// The folders that a stage reads, of these files. No filter names a folder:
 /// where it lists files, those of the folder count and the folder does not.
 pub fn folders(definition: &Definition<'_>, inputs: &dockerfile::inputs::Inputs, files: &[File]) -> Vec<File> {
-    let is_read = |file: &&File| {
-        let path = file.path.strip_suffix('/').and_then(|path| in_context(definition.service.context.as_str(), path));
-        path.is_some_and(|path| inputs.reads(path).is_some())
-    };
-    files.iter().filter(is_read).cloned().collect()
+    files.iter().filter(|file| is_folder_read(definition, inputs, &file.path)).cloned().collect()
+}
+
+/// Whether a path is that of a folder that a stage reads.
+pub fn is_folder_read(definition: &Definition<'_>, inputs: &dockerfile::inputs::Inputs, path: &str) -> bool {
+    let path = path.strip_suffix('/').and_then(|path| in_context(definition.service.context.as_str(), path));
+    path.is_some_and(|path| inputs.reads(path).is_some())
 }
 
 /// What goes into the build and does not count, or may be another tomorrow.
@@ -83,14 +85,19 @@ fn doubt(
         ));
     }
     let coverage = definition.coverage(inputs);
-    let (folders, plain): (Vec<&str>, Vec<&str>) =
-        files.iter().map(|file| file.path.as_str()).partition(|path| path.ends_with('/'));
+    let plain = files.iter().map(|file| file.path.as_str()).filter(|path| !path.ends_with('/'));
     if let Some((path, _)) = coverage.missed(plain).first() {
         return Some(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
     }
-    // What is in there changes with every command of git's.
-    let of_git = |dir: &&&str| **dir == ".git/" || dir.ends_with("/.git/");
-    let read = folders.iter().filter(of_git).find(|dir| goes_in(ctx, &coverage, dir, &mut GIT_FILES.clone()))?;
+    git_that_goes_in(ctx, &coverage, files)
+}
+
+/// Which `.git` a stage reads of. What is in there changes with every command
+/// of git's.
+pub fn git_that_goes_in(ctx: &Ctx, coverage: &Coverage<'_>, files: &[File]) -> Option<String> {
+    let of_git = |dir: &&str| *dir == ".git/" || dir.ends_with("/.git/");
+    let mut folders = files.iter().map(|file| file.path.as_str()).filter(of_git);
+    let read = folders.find(|dir| goes_in(ctx, coverage, dir, &mut GIT_FILES.clone()))?;
     Some(format!("{read} goes into the build ({} in .dockerignore leaves it out)", read.trim_end_matches('/')))
 }
 

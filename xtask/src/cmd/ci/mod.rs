@@ -1,5 +1,6 @@
 //! `ci`: one file a verb; what workflows run, and what keeps workflows right.
 
+mod beside;
 pub mod check;
 mod install;
 pub mod plan;

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
 use crate::cmd::build::current;
+use crate::cmd::ci::beside::Beside;
 use crate::cmd::ci::{report, sides};
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
-use crate::exec::{github, input, interrupt, run};
+use crate::exec::{github, input, interrupt, revision, run};
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
-use crate::model::config::{Project, Service};
+use crate::model::config::{FILE, Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
 use crate::plan::step::Plan;
@@ -36,17 +37,28 @@ pub struct Outcome {
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> {
-    let mut services = project.select(&args.services)?;
-    services.sort_by_key(|service| &service.name);
-    services.dedup_by_key(|service| &service.name);
     if ctx.dry_run {
+        project.select(&args.services)?;
         return dry_run(ctx, project, args);
     }
-    let outcome = match &args.files_from {
+    let mut outcome = match &args.files_from {
         Some(file) => Outcome { scope: Scope { paths: listed(file)?, everything: None }, ..Outcome::default() },
         None => look(ctx, project, compare(ctx, project, args), args.fetch)?,
     };
-    let verdicts = sides::with(ctx, &outcome, args, |sides| verdicts(&services, &outcome.scope, sides, args.explain));
+    let of_head = of_head(ctx, args, &mut outcome);
+    let project = of_head.as_ref().unwrap_or(project);
+    let mut services = project.select(&args.services)?;
+    services.sort_by_key(|service| &service.name);
+    services.dedup_by_key(|service| &service.name);
+    let beside = Beside::look(ctx, &services, args, &mut outcome);
+    let (outcome, services) = (&outcome, &services[..]);
+    let mut verdicts = sides::with(ctx, outcome, args, |sides| verdicts(services, &outcome.scope, sides, args.explain));
+    let found = beside.complete(ctx, outcome, &verdicts);
+    for (verdict, found) in verdicts.iter_mut().zip(&found) {
+        if let Some((path, cause)) = found {
+            verdict.reason = Reason::Made { path, cause: cause.clone() };
+        }
+    }
     if let Some(cause) = verdicts.iter().find_map(Verdict::doubt).filter(|_| args.strict) {
         return Err(fault::failed(format!("what changed can't be told: {}", cause.text))
             .help("without `--strict` everything counts as changed")
@@ -56,13 +68,28 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
     // Asking costs more than all the rest, so only who reads the answer asks.
-    let asks = ctx.format == Format::Json && is_checked_out(ctx, args, &outcome);
+    let asks = ctx.format == Format::Json && is_checked_out(ctx, args, outcome);
     let fingerprint = |service: &Service| if asks { current::of_service(ctx, project, service).ok() } else { None };
-    let result = Planned::of(&outcome, &verdicts, args.explain, fingerprint);
+    let result = Planned::of(outcome, &verdicts, args.explain, fingerprint);
     if ctx.format == Format::Github {
-        to_github(ctx, &outcome, &verdicts, &result)?;
+        to_github(ctx, outcome, &verdicts, &result)?;
     }
-    ctx.result(&result, || report::text(&outcome, &verdicts, args.explain))
+    ctx.result(&result, || report::text(outcome, &verdicts, args.explain))
+}
+
+/// services.toml as the commit has it that somebody asks about.
+fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project> {
+    let (Some(_), Some(head), None) = (&args.head, &outcome.head, &outcome.scope.everything) else { return None };
+    let fetch = args.fetch || ctx.env.get("CI").is_some();
+    let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or_else(|| "it is not there".to_owned()));
+    match text.and_then(|text| Project::parse(FILE.into(), &text).map_err(|fault| fault.to_string())) {
+        Ok(project) => Some(project),
+        Err(why) => {
+            let cause = Cause::doubt(format!("{FILE} of {head} can't be read: {why}"));
+            outcome.scope.everything = Some(cause);
+            None
+        }
+    }
 }
 
 /// Whether the files that lie here are those of the newer commit.
@@ -123,7 +150,11 @@ fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
         }
     };
     interrupt::check()?;
-    Ok(Paths::of_list(read.map_err(|error| fault::usage(format!("--files-from {file}: {error}")))?))
+    let bytes = read.map_err(|error| fault::usage(format!("--files-from {file}: {error}")))?;
+    Ok(Paths::of_list(bytes).map_err(|why| {
+        fault::usage(format!("--files-from {file}: {why}"))
+            .help("a list with `-z`, where NUL ends each path, needs no quotes")
+    })?)
 }
 
 fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::Result<Outcome> {

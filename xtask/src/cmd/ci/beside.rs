@@ -1,0 +1,215 @@
+//! What a change does to a service beside the files that its `paths` include:
+//! the same questions, to the same code, that a build asks before it takes an
+//! image for up to date.
+//!
+//! A stage may read what `paths` leave out. A tree may hold what git does not
+//! list, or not what git has. Attributes alone may change what a checkout makes
+//! of a file.
+
+use std::collections::BTreeSet;
+
+use crate::cli::ci::PlanArgs;
+use crate::cmd::build::current::{git_that_goes_in, is_folder_read};
+use crate::cmd::ci::plan::Outcome;
+use crate::cmd::definition::{Broken, Definition, Setting};
+use crate::ctx::Ctx;
+use crate::exec::drift::Drift;
+use crate::exec::revision::Snapshot;
+use crate::exec::worktree::{self, Tree};
+use crate::fault::Fault;
+use crate::model::affected::{Reason, Verdict, shown};
+use crate::model::config::Service;
+use crate::model::coverage::Reader;
+use crate::model::dockerfile::inputs::Inputs;
+use crate::model::dockerignore;
+use crate::model::event::Cause;
+
+/// The newer side of a comparison, as a build would find it.
+#[derive(Default)]
+pub struct Beside<'a> {
+    definitions: Vec<Result<Definition<'a>, Broken>>,
+    links: Vec<(String, String)>,
+    side: Side,
+}
+
+#[derive(Default)]
+enum Side {
+    /// Nobody has to look: everything is affected.
+    #[default]
+    None,
+    Commit(Snapshot),
+    Tree(Box<(Tree, Drift)>),
+    /// The files are somebody's list; the tree says how they are built.
+    List,
+}
+
+impl<'a> Beside<'a> {
+    /// Looks at the commit or the tree. What lies in the tree otherwise than git
+    /// has it is added to what changed; where nobody can tell, all is.
+    pub fn look(ctx: &Ctx, services: &[&'a Service], args: &PlanArgs, outcome: &mut Outcome) -> Self {
+        if outcome.scope.everything.is_some() {
+            return Self::default();
+        }
+        let looked = match &outcome.head {
+            Some(head) => Self::of_commit(ctx, services, head, args.fetch || ctx.env.get("CI").is_some()),
+            None => Self::of_tree(ctx, services, args.files_from.is_none()),
+        };
+        match looked {
+            Ok(beside) => {
+                if let Side::Tree(tree) = &beside.side {
+                    let paths = std::mem::take(&mut outcome.scope.paths);
+                    outcome.scope.paths = paths.with(tree.1.listed.iter().cloned());
+                }
+                beside
+            }
+            Err(why) => {
+                outcome.scope.everything = Some(Cause::doubt(why));
+                Self::default()
+            }
+        }
+    }
+
+    fn of_commit(ctx: &Ctx, services: &[&'a Service], head: &str, fetch: bool) -> Result<Self, String> {
+        let snapshot = Snapshot::of(ctx, head)?;
+        let files = services.iter().flat_map(|service| {
+            let [first, second] = dockerignore::candidates(&service.dockerfile, &service.context);
+            [service.dockerfile.to_string(), first.into(), second.into()]
+        });
+        let files: BTreeSet<String> = files.collect();
+        let links = snapshot.links();
+        let paths: BTreeSet<&str> = files.iter().map(String::as_str).chain(links.iter().copied()).collect();
+        let texts = snapshot.contents(ctx, &paths.into_iter().collect::<Vec<_>>(), fetch)?;
+        let links = links
+            .into_iter()
+            .filter_map(|path| Some((path.to_owned(), String::from_utf8_lossy(texts.get(path)?).into_owned())))
+            .collect();
+        let definitions = services.iter().map(|service| Definition::at(service, |path| texts.get(path).cloned()));
+        Ok(Self { definitions: definitions.collect(), links, side: Side::Commit(snapshot) })
+    }
+
+    fn of_tree(ctx: &Ctx, services: &[&'a Service], whole: bool) -> Result<Self, String> {
+        let definitions: Vec<_> = services.iter().map(|service| Definition::look(ctx, service)).collect();
+        let holds = |path: &str| definitions.iter().flatten().any(|definition| definition.holds(path));
+        if whole {
+            let tree = worktree::look(ctx, holds)?;
+            let links = worktree::links(ctx, &tree.lying);
+            let drift = Drift::of(ctx, &tree)?;
+            return Ok(Self { definitions, links, side: Side::Tree(Box::new((tree, drift))) });
+        }
+        let links = worktree::links_of(ctx, &worktree::moment(ctx, holds)?);
+        Ok(Self { definitions, links, side: Side::List })
+    }
+
+    /// Why each of these that no path of its own affects is affected all the
+    /// same, with the file that did it.
+    pub fn complete(&self, ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
+        let paths: Vec<&str> = outcome.scope.paths.iter().collect();
+        let of = |(verdict, definition): (&Verdict<'_>, &Result<Definition<'a>, Broken>)| match &verdict.reason {
+            Reason::Nothing { .. } => self.of(ctx, verdict.service, definition, &paths),
+            _ => None,
+        };
+        if matches!(self.side, Side::None) {
+            return Vec::new();
+        }
+        verdicts.iter().zip(&self.definitions).map(of).collect()
+    }
+
+    fn of(
+        &self,
+        ctx: &Ctx,
+        service: &Service,
+        definition: &Result<Definition<'a>, Broken>,
+        paths: &[&str],
+    ) -> Option<(String, Cause)> {
+        let dockerfile = || service.dockerfile.to_string();
+        let broken = |broken: &Broken| {
+            let message = Fault::from(Broken {
+                file: broken.file.clone(),
+                message: broken.message.clone(),
+                help: None,
+                ..*broken
+            });
+            Some((dockerfile(), Cause::doubt(format!("how it is built can't be read: {message}"))))
+        };
+        let definition = match definition {
+            Ok(definition) => definition,
+            Err(error) => return broken(error),
+        };
+        let setting = Setting::of_service(service);
+        let inputs = match definition.inputs_with(service.target.as_deref(), &setting, &self.links) {
+            Ok(inputs) => inputs,
+            Err(error) => return broken(&error),
+        };
+        if let Some(path) = self.linked(ctx, definition) {
+            return Some((path, Cause::rule("it lies behind a symbolic link: no change of it is seen")));
+        }
+        if let Some(it) = inputs.moving.first() {
+            return Some((dockerfile(), Cause::rule(format!("line {}: {}", it.line, it.message))));
+        }
+        let coverage = definition.coverage(&inputs);
+        let read = |path: &str| match coverage.reader(path) {
+            _ if definition.says(path) => Some("it says how it is built".to_owned()),
+            Some(Reader::Definition) => Some("it says how it is built".to_owned()),
+            Some(Reader::Instruction(input)) => {
+                Some(format!("{}:{} `{}` reads it", service.dockerfile, input.line, input.instruction))
+            }
+            None => None,
+        };
+        let left_out = |path: &&str| {
+            let why = read(path)?;
+            Some(((*path).to_owned(), Cause::rule(format!("{why}, and its `paths` leave it out"))))
+        };
+        let counts = |path: &str| service.paths.includes(path) || coverage.reader(path).is_some();
+        paths
+            .iter()
+            .find_map(left_out)
+            .or_else(|| self.attributes(paths, counts))
+            .or_else(|| self.unlisted(ctx, definition, &inputs, counts))
+    }
+
+    fn linked(&self, ctx: &Ctx, definition: &Definition<'a>) -> Option<String> {
+        let Side::Commit(snapshot) = &self.side else { return definition.linked(ctx).map(ToString::to_string) };
+        let Service { dockerfile, context, .. } = definition.service;
+        let all = [Some(dockerfile), definition.ignore_file.as_ref(), Some(context)];
+        let path = all.into_iter().flatten().find(|path| snapshot.is_behind_link(path.as_str()))?;
+        Some(path.to_string())
+    }
+
+    /// A change of attributes may change what a checkout makes of any file
+    /// beside or below them.
+    fn attributes(&self, paths: &[&str], counts: impl Fn(&str) -> bool) -> Option<(String, Cause)> {
+        let mut changed = paths.iter().filter(|path| path.rsplit('/').next() == Some(".gitattributes"));
+        let any = |dir: &str| {
+            let is_meant = |path: &str| path.starts_with(dir) && counts(path);
+            match &self.side {
+                Side::Commit(snapshot) => snapshot.paths().any(is_meant),
+                Side::Tree(tree) => tree.0.listing.index.keys().any(|path| is_meant(path)),
+                Side::None | Side::List => true,
+            }
+        };
+        let path = changed.find(|path| any(path.strip_suffix(".gitattributes").unwrap_or_default()))?;
+        Some(((*path).to_owned(), Cause::rule("what a checkout makes of its files may be other bytes")))
+    }
+
+    /// What a build sees of the tree, and git does not list.
+    fn unlisted(
+        &self,
+        ctx: &Ctx,
+        definition: &Definition<'a>,
+        inputs: &Inputs,
+        counts: impl Fn(&str) -> bool,
+    ) -> Option<(String, Cause)> {
+        let Side::Tree(tree) = &self.side else { return None };
+        let (tree, drift) = &**tree;
+        if let Some(why) = git_that_goes_in(ctx, &definition.coverage(inputs), &tree.lying) {
+            return Some((".git".into(), Cause::rule(why)));
+        }
+        let is_seen = |path: &&String| match path.ends_with('/') {
+            true => is_folder_read(definition, inputs, path),
+            false => counts(path),
+        };
+        let path = drift.seen.iter().filter(|path| definition.holds(path)).find(is_seen)?;
+        let what = if path.ends_with('/') { "a folder that is not as git makes it" } else { "git does not list it" };
+        Some((path.clone(), Cause::rule(format!("a build finds it here: {what} ({})", shown(path)))))
+    }
+}

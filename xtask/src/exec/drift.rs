@@ -1,0 +1,228 @@
+//! What lies in the tree and is not what a fresh checkout of git's index gives.
+//!
+//! Git is asked what it has, and the tree what it holds; what git thinks of the
+//! difference (times, `assume-unchanged`, `core.fileMode`) is not asked. Nothing
+//! that the checkout configures is run: what a filter makes of a file can't be
+//! told, so such a file counts as changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+
+use crate::ctx::Ctx;
+use crate::exec::git::git;
+use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree, why};
+use crate::exec::{files, revision, run};
+use crate::model::fingerprint::File;
+
+/// Leaves only files that git converts on their way into the tree, whatever it
+/// is configured to do with line ends.
+const CONVERTED: &str = ":(exclude,attr:!eol !ident !filter !working-tree-encoding)";
+/// The same of those that a program converts.
+const FILTERED: &str = ":(exclude,attr:!filter)";
+
+/// What is not as git has it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Of what git tracks, and what is new.
+    pub listed: BTreeSet<String>,
+    /// What a build sees and git does not list: ignored files, repositories of
+    /// their own, folders (ending in `/`) that are empty or closed.
+    pub seen: BTreeSet<String>,
+}
+
+impl Drift {
+    /// Looks for all that has drifted.
+    pub fn of(ctx: &Ctx, tree: &Tree) -> Result<Self, String> {
+        let modules = tree.listing.modules();
+        let is_of_module = |path: &str| modules.iter().find(|module| is_below(path, module));
+        let mut drift = between(ctx, &tree.lying, &tree.listing, |path| is_of_module(path).is_none(), true)?;
+        for module in &modules {
+            if is_module_changed(ctx, tree, module)? {
+                drift.listed.insert(module.clone());
+            }
+        }
+        drift.listed.extend(tree.listing.new.iter().cloned());
+        Ok(drift)
+    }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a submodule is not the commit that the index has, or holds anything else.
+fn is_module_changed(ctx: &Ctx, tree: &Tree, module: &str) -> Result<bool, String> {
+    let head = worktree::head(ctx, module);
+    if tree.listing.index.get(module).is_none_or(|(_, id)| *id != head) {
+        return Ok(true);
+    }
+    let at = Ctx { root: ctx.root.join(module), ..ctx.clone() };
+    let staged =
+        git(&at).look(&["diff", "--cached", "--name-only", "--no-ext-diff", "-O/dev/null", "-z", "HEAD", "--"]);
+    let listing = worktree::listing(&at)?;
+    if !run::bytes(&at, &staged).map_err(why)?.is_empty() || !listing.new.is_empty() || !listing.modules().is_empty() {
+        return Ok(true);
+    }
+    let own = |file: &File| {
+        let path = file.path.strip_prefix(module)?.strip_prefix('/')?.to_owned();
+        (!path.is_empty()).then(|| File { path, ..file.clone() })
+    };
+    let lying: Vec<File> = tree.lying.iter().filter_map(own).collect();
+    let drift = between(&at, &lying, &listing, |path| path != ".git", false)?;
+    Ok(drift != Drift::default())
+}
+
+/// `counts` leaves paths out; `all`: what git tracks and nobody saw is gone.
+fn between(
+    ctx: &Ctx,
+    lying: &[File],
+    listing: &Listing,
+    counts: impl Fn(&str) -> bool,
+    all: bool,
+) -> Result<Drift, String> {
+    let mut drift = Drift::default();
+    let (plain, executable, folder) = modes(umask());
+    let converted = Converted::look(ctx, listing)?;
+    let made = converted.as_checked_out(ctx, listing)?;
+    let mut folders = BTreeSet::new();
+    for path in listing.index.keys() {
+        folders.extend(path.match_indices('/').map(|(at, _)| &path[..=at]));
+    }
+    let (mut links, mut here) = (Vec::new(), BTreeSet::new());
+    for File { path, mode, id } in lying.iter().filter(|file| counts(&file.path)) {
+        here.insert(path.as_str());
+        if path.ends_with('/') {
+            let is_git = path == ".git/" || path.ends_with("/.git/");
+            let is_as_made = folders.contains(path.as_str()) && *mode == folder;
+            drift.seen.extend((!is_as_made && !is_git).then(|| path.clone()));
+            continue;
+        }
+        let Some((wanted, blob)) = listing.index.get(path) else {
+            drift.seen.extend((!listing.new.contains(path)).then(|| path.clone()));
+            continue;
+        };
+        let same = match wanted.as_str() {
+            LINK if mode == LINK => {
+                links.push((path, blob, id));
+                true
+            }
+            "100644" => *mode == plain && !converted.is_unclear(path) && id == made.get(path).unwrap_or(blob),
+            "100755" => *mode == executable && !converted.is_unclear(path) && id == made.get(path).unwrap_or(blob),
+            _ => false,
+        };
+        drift.listed.extend((!same).then(|| path.clone()));
+    }
+    let is_gone = |path: &&String| !here.contains(path.as_str()) && (all || !is_there(ctx, path));
+    let tracked =
+        listing.index.iter().filter(|(path, (mode, _))| mode != SUBMODULE && counts(path)).map(|(path, _)| path);
+    drift.listed.extend(tracked.filter(is_gone).cloned());
+    drift.listed.extend(retargeted(ctx, &links)?);
+    Ok(drift)
+}
+
+fn is_there(ctx: &Ctx, path: &str) -> bool {
+    ctx.root.join(path).symlink_metadata().is_ok()
+}
+
+/// What git gives a file, an executable one and a folder when it makes them.
+fn modes(umask: u32) -> (String, String, String) {
+    let mode = |kind: u32, bits: u32| format!("{:o}", kind | bits & !umask);
+    (mode(0o100_000, 0o666), mode(0o100_000, 0o777), mode(0o040_000, 0o777))
+}
+
+fn umask() -> u32 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|bits| u32::from_str_radix(bits.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+/// The links among these that lead elsewhere than git has it.
+fn retargeted(ctx: &Ctx, links: &[(&String, &String, &String)]) -> Result<Vec<String>, String> {
+    if links.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: String = links.iter().map(|(_, blob, _)| format!("{blob}\n")).collect();
+    let answer = run::bytes(ctx, &git(ctx).look(&["cat-file", "--batch"]).stdin(asked)).map_err(why)?;
+    let (mut rest, mut changed) = (&answer[..], Vec::new());
+    for (path, _, lies) in links {
+        let target = revision::blob(&mut rest).ok_or("`git cat-file` did not answer for each link")?;
+        changed.extend((format!("-> {}", String::from_utf8_lossy(target)) != **lies).then(|| (*path).clone()));
+    }
+    Ok(changed)
+}
+
+/// What git converts on its way into the tree.
+#[derive(Default)]
+struct Converted {
+    files: BTreeSet<String>,
+    filtered: BTreeSet<String>,
+}
+
+impl Converted {
+    fn look(ctx: &Ctx, listing: &Listing) -> Result<Self, String> {
+        let git = git(ctx);
+        let list = |pathspec: &str| -> Result<BTreeSet<String>, String> {
+            let bytes = run::bytes(ctx, &git.look(&["ls-files", "-z", "--", ".", pathspec])).map_err(why)?;
+            let text = String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())?;
+            Ok(text.split_terminator('\0').map(str::to_owned).collect())
+        };
+        let settings = run::probe(ctx, &git.look(&["config", "--get-regexp", "^core\\.(autocrlf|eol)$"]));
+        let by_rule = settings.unwrap_or_default().lines().any(|line| {
+            let (key, value) = line.split_once(' ').unwrap_or((line, "true"));
+            let is_off = ["false", "no", "off", "0", "input"].contains(&value.to_lowercase().as_str());
+            if key == "core.eol" { value.to_lowercase() == "crlf" } else { !is_off }
+        });
+        let files = if by_rule { listing.index.keys().cloned().collect() } else { list(CONVERTED)? };
+        // Who converts nothing filters nothing.
+        let filtered = if files.is_empty() { BTreeSet::new() } else { list(FILTERED)? };
+        Ok(Self { files, filtered })
+    }
+
+    /// Whether nobody can tell what a checkout gives, short of a program of the
+    /// checkout's.
+    fn is_unclear(&self, path: &str) -> bool {
+        self.filtered.contains(path)
+    }
+
+    /// The ids of what a checkout makes of the others, in a folder of our own.
+    fn as_checked_out(&self, ctx: &Ctx, listing: &Listing) -> Result<BTreeMap<String, String>, String> {
+        let is_file = |path: &&String| listing.index.get(*path).is_some_and(|(mode, _)| mode.starts_with("100"));
+        let paths: Vec<&String> = self.files.difference(&self.filtered).filter(is_file).collect();
+        if paths.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let failed = |error: anyhow::Error| format!("{error:#}");
+        let folder = files::Temporary::new("checkout").map_err(failed)?;
+        let git = git(ctx);
+        let to = format!("--prefix={}/", folder.path());
+        let list: String = paths.iter().map(|path| format!("{path}\0")).collect();
+        let step = git.look(&["checkout-index", "--quiet", "--force", &to, "-z", "--stdin"]).stdin(list);
+        run::bytes(ctx, &step).map_err(why)?;
+        // Git names them from its own top.
+        let up = git.top().map_or(0, |top| top.split('/').filter(|part| *part == "..").count());
+        let below: Vec<&str> = ctx.root.components().rev().take(up).map(|part| part.as_str()).collect();
+        let root = below.iter().rev().fold(folder.path().to_owned(), |dir, part| dir.join(part));
+        let at = Ctx { root, ..ctx.clone() };
+        let is_made = |path: &&&String| Utf8Path::new(&at.root).join(path.as_str()).is_file();
+        let made: Vec<&str> = paths.iter().filter(is_made).map(|path| path.as_str()).collect();
+        let ids = worktree::hash(&at, &made)?;
+        Ok(ids.into_iter().map(|(path, id)| (path.to_owned(), id)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_makes_files_and_folders_as_the_mask_lets_it() {
+        let told = |umask| {
+            let (plain, executable, folder) = modes(umask);
+            format!("{plain} {executable} {folder}")
+        };
+        assert_eq!(told(0o022), "100644 100755 40755");
+        assert_eq!(told(0o002), "100664 100775 40775");
+        assert_eq!(told(0o077), "100600 100700 40700");
+    }
+}
