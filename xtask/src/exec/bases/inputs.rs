@@ -1,6 +1,7 @@
 //! What stand-ins are made from: our recipe, and what of the host goes in.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -127,10 +128,17 @@ impl Inputs {
         }
         let write = |name: &str, text: &[u8]| -> anyhow::Result<()> {
             let path = context.join(name);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::write(&path, text).with_context(|| format!("could not write {path}"))
+            let written = (|| {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::write(&path, text)?;
+                // Modes end in the image, and under `umask 077` its users could read nothing.
+                fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+                let folders = path.ancestors().skip(1).take_while(|folder| *folder != context);
+                folders.into_iter().try_for_each(|folder| fs::set_permissions(folder, Permissions::from_mode(0o755)))
+            })();
+            written.with_context(|| format!("could not write {path}"))
         };
         for (name, text) in FILES {
             write(name, text.as_bytes())?;
@@ -152,4 +160,47 @@ fn setting(file: &str, key: &str) -> Option<String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
     values.next().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Runs itself again with the umask: that is a process's, not a thread's.
+    #[test]
+    fn what_is_written_can_be_read_by_everybody_under_any_umask() {
+        const NAME: &str = "exec::bases::inputs::tests::what_is_written_can_be_read_by_everybody_under_any_umask";
+        let Some(dir) = std::env::var_os("XTASK_TEST_UMASK") else {
+            let dir = std::env::temp_dir().join(format!("xtask-umask-{}", std::process::id()));
+            let mut again = Command::new("sh");
+            again.args(["-c", "umask 077; exec \"$0\" --exact \"$1\""]).arg(std::env::current_exe().unwrap()).arg(NAME);
+            let output = again.env("XTASK_TEST_UMASK", &dir).output().unwrap();
+            fs::remove_dir_all(&dir).unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            return;
+        };
+        let folder = Folder { dir: Utf8PathBuf::from_path_buf(dir.into()).unwrap() };
+        let inputs = Inputs {
+            bundle: b"bundle".to_vec(),
+            local: vec![("a.crt".into(), b"a".to_vec())],
+            etc: vec![("pip.conf", "x".into())],
+            notes: Vec::new(),
+        };
+        fs::create_dir_all(&folder.dir).unwrap();
+        let context = inputs.write(&folder).unwrap();
+        let mut open = vec![context.join("host"), context.join("nginx"), context.join("install")];
+        let mut count = 0;
+        while let Some(path) = open.pop() {
+            let found = path.metadata().unwrap();
+            let expected = if found.is_dir() { 0o755 } else { 0o644 };
+            assert_eq!(found.permissions().mode() & 0o777, expected, "{path}");
+            if found.is_dir() {
+                open.extend(path.read_dir_utf8().unwrap().map(|entry| entry.unwrap().path().to_owned()));
+            }
+            count += 1;
+        }
+        assert!(count > 8, "{count} files");
+    }
 }
