@@ -134,18 +134,16 @@ pub fn ignore_file(dice: &mut Dice) -> String {
         "\\a",
         "a|b",
     ];
-    let mut text = String::new();
+    // What git keeps for itself changes with every command of git's.
+    let git = if dice.once_in(8) { "" } else { ".git\n" };
     if dice.once_in(3) {
-        return text;
+        return git.to_owned();
     }
+    let mut text = String::new();
     for _ in 0..=dice.below(4) {
         text.push_str(dice.pick(&LINES));
         text.push_str(dice.pick(&["\n", "\n", "\n", "\r\n", "\n\n"]));
     }
     // Without it no Dockerfile of ours builds.
-    text.push_str("!r1.txt\n");
-    if dice.once_in(2) {
-        text.push_str(".git\n");
-    }
-    text
+    text + "!r1.txt\n" + git
 }

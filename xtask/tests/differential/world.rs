@@ -258,6 +258,7 @@ impl World {
         let theirs = self.image("raw");
         if self.round == 0 {
             self.first.1.clone_from(&theirs);
+            self.docker(&["tag", &tag, &format!("{}:first", self.name)]);
         }
         match ours.status.code() {
             Some(0) => self.compare(&json(&ours), &plan, theirs.as_ref(), &mut seen),
@@ -273,8 +274,8 @@ impl World {
     fn compare(&self, built: &Value, plan: &Output, theirs: Option<&Image>, seen: &mut Seen) {
         seen.reused = built["outcome"] == "up-to-date";
         if self.image("local").as_ref() != theirs && self.contents("local") != self.contents("raw") {
-            let (ours, theirs) = (self.contents("local"), self.contents("raw"));
-            seen.wrong.push(format!("{}, and a build gives another image:\n{ours}\n{theirs}", built["outcome"]));
+            let apart = apart(&self.contents("local"), &self.contents("raw"));
+            seen.wrong.push(format!("{}, and a build gives another image:\n{apart}", built["outcome"]));
         }
         let planned = &service(plan)["fingerprint"];
         // With options it is another request.
@@ -294,9 +295,23 @@ impl World {
         let is_other =
             !self.narrow && self.args.is_empty() && self.first.1.is_some() && self.first.1.as_ref() != theirs;
         if seen.unaffected && is_other {
-            seen.wrong.push(format!("not affected ({}), and a build gives another image", service["reason"]));
+            let (first, now) = (self.contents("first"), self.contents("raw"));
+            if first != now {
+                let reason = &service["reason"];
+                let apart = apart(&first, &now);
+                seen.wrong.push(format!("not affected ({reason}), and a build gives another image:\n{apart}"));
+            }
         }
     }
+}
+
+/// The first lines that only one of two texts has.
+fn apart(one: &str, other: &str) -> String {
+    let only = |mark: &str, of: &str, not: &str| {
+        let has: std::collections::BTreeSet<&str> = not.lines().collect();
+        of.lines().filter(|line| !has.contains(line)).take(6).map(|line| format!("{mark} {line}\n")).collect::<String>()
+    };
+    format!("{}{}", only("-", one, other), only("+", other, one))
 }
 
 fn service(plan: &Output) -> Value {
@@ -317,7 +332,7 @@ fn walk(root: &Path, dir: &Path, found: &mut Vec<String>) {
 impl Drop for World {
     fn drop(&mut self) {
         self.env.clear();
-        for tag in ["local", "raw"] {
+        for tag in ["local", "raw", "first"] {
             self.docker(&["image", "rm", "--force", &format!("{}:{tag}", self.name)]);
         }
         self.command("xtask", &["docker", "clean", "--all"]).output().unwrap();
