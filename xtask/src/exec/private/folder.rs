@@ -117,7 +117,16 @@ impl Folder {
                 .help("name an empty folder, or one that is not there yet, by XTASK_ENGINE_DIR")
                 .into());
         }
-        for name in NAMES.iter().chain(&RUN) {
+        for name in NAMES {
+            // The way to here is known by now; where a link leads is not.
+            let path = folder.dir.join(name);
+            match trust::look(path.as_std_path())? {
+                Some(seen) if seen.kind != trust::Kind::Link => relied_upon(&[seen], ctx)?,
+                Some(_) => believe(ctx, &path)?,
+                None => {}
+            }
+        }
+        for name in RUN {
             believe(ctx, &folder.dir.join(name))?;
         }
         Ok(folder)
@@ -248,14 +257,17 @@ impl Folder {
 
 /// Refuses a path that anybody else could have put something at.
 fn believe(ctx: &Ctx, path: &Utf8Path) -> anyhow::Result<()> {
-    match trust::doubt(&trust::way(path.as_std_path())?, &trust::believed(ctx)) {
-        None => Ok(()),
-        Some(why) => Err(fault::usage(format!("the engine's folder can't be relied upon: {why}"))
-            .help(
-                "whoever can write there could run programs as you; take it back (chown, chmod go-w), or name a folder of your own by XTASK_ENGINE_DIR",
-            )
-            .into()),
-    }
+    relied_upon(&trust::way(path.as_std_path())?, ctx)
+}
+
+fn relied_upon(way: &[trust::Seen], ctx: &Ctx) -> anyhow::Result<()> {
+    let Some(why) = trust::doubt(way, &trust::believed(ctx)) else { return Ok(()) };
+    let fault = fault::usage(format!("the engine's folder can't be relied upon: {why}"));
+    Err(fault
+        .help(
+            "whoever can write there could run programs as you; take it back (chown, chmod go-w), or name a folder of your own by XTASK_ENGINE_DIR",
+        )
+        .into())
 }
 
 #[cfg(test)]
