@@ -319,6 +319,45 @@ fn a_folder_that_a_stage_reads_counts_where_paths_lists_files() {
     assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "built"]);
 }
 
+/// docs/environment.md: it counts, it is set aside, or it is a doubt.
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn what_the_environment_adds_is_counted_set_aside_or_a_doubt() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let demo = Demo::new("environment", DOCKERFILE, PATHS);
+    let outcome = |args: &[&str], name: &str, value: &str| {
+        demo.app_with(args, &[(name, value)])["outcome"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([demo.outcome(&[]), demo.outcome(&[])], ["built", "up-to-date"]);
+    let labels = demo.inspect("local", "{{json .Config.Labels}}");
+    for (name, value) in [("BUILDX_GIT_LABELS", "full"), ("BUILDX_GIT_INFO", "1"), ("BUILDX_NO_DEFAULT_LOAD", "1")] {
+        assert_eq!(outcome(&[], name, value), "up-to-date", "{name}");
+        assert_eq!(outcome(&["--force"], name, value), "built", "{name}");
+        assert_eq!(demo.inspect("local", "{{json .Config.Labels}}"), labels, "{name}");
+    }
+    // An argument that is empty is not one that is not there.
+    let who = ["--build-arg", "WHO"];
+    assert_eq!(demo.outcome(&who), "up-to-date");
+    assert_eq!(outcome(&who, "WHO", ""), "built");
+    assert_eq!(outcome(&who, "WHO", ""), "up-to-date");
+    assert_eq!(demo.outcome(&[]), "built", "the other took its name");
+    let platform = format!("{}", xtask::model::platform::Platform::of_this_machine());
+    assert_eq!(outcome(&[], "DOCKER_DEFAULT_PLATFORM", &platform), "up-to-date");
+    let mut foreign = demo.command(&["app"]);
+    exit(&foreign.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").output().unwrap(), 1);
+    demo.write("policy.json", "{\"rules\":[]}");
+    let policy = demo.dir.join("policy.json");
+    let name = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
+    assert_eq!([0, 1].map(|_| outcome(&[], name, policy.to_str().unwrap())), ["built", "built"]);
+    let mut odd = demo.command(&["app", "--build-arg", "WHO"]);
+    odd.env("WHO", std::ffi::OsStr::from_bytes(b"\xff"));
+    for _ in 0..2 {
+        let output = odd.output().unwrap();
+        assert!(stderr(&output).contains("WHO is not UTF-8"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("docker buildx build"), "{}", stderr(&output));
+    }
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn a_base_that_was_built_here_counts_as_what_it_is_now() {

@@ -15,6 +15,7 @@ use crate::model::coverage::{Coverage, in_context};
 use crate::model::dockerfile::inputs::Inputs;
 use crate::model::dockerfile::{self, Config, DockerfileError, Given};
 use crate::model::dockerignore::{self, Dockerignore};
+use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
 
@@ -271,14 +272,15 @@ fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {
     Broken { file: file.to_owned(), at: (line, 0), message, help: None }
 }
 
-/// Build arguments with their values, as Docker takes them: `K` alone has the
-/// environment's, or none.
+/// Build arguments with their values, as buildx takes them.
 pub fn build_args(ctx: &Ctx, args: &[String]) -> BTreeMap<String, String> {
-    let pair = |arg: &String| match arg.split_once('=') {
-        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
-        None => Some((arg.clone(), ctx.env.get(arg)?.to_owned())),
-    };
-    // buildx passes this one on by itself.
-    let dates = "SOURCE_DATE_EPOCH".to_owned();
-    [dates].iter().chain(args).filter_map(pair).collect()
+    environment::build_args(args, &|name| variable(ctx, name))
+}
+
+/// A variable as a build sees it: what reaches the engine is ours to say.
+pub fn variable(ctx: &Ctx, name: &str) -> Option<Option<String>> {
+    match ctx.exports.iter().find(|(key, _)| key == name) {
+        Some((_, value)) => Some(Some(value.clone())),
+        None => Some(ctx.env.set(name)?.map(str::to_owned)),
+    }
 }

@@ -14,6 +14,7 @@ pub mod config;
 pub mod coverage;
 pub mod dockerfile;
 pub mod dockerignore;
+pub mod environment;
 pub mod event;
 pub mod finding;
 pub mod fingerprint;

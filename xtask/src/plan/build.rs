@@ -75,6 +75,8 @@ pub struct Request {
     pub metadata_file: Option<Utf8PathBuf>,
     /// Where this run makes the archive and the cache; none: nobody runs it.
     pub beside: Beside,
+    /// Variables that buildx must not see: they would change what is built.
+    pub unset: Vec<String>,
 }
 
 /// Where something is made until it is whole.
@@ -157,10 +159,11 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         builder,
         progress,
         metadata_file,
+        unset,
         beside: _,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
-    let mut step = Step::new("docker")
+    let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
         .args(["buildx", "build"])
         // An attestation holds the times of the run: no two builds would have one digest.
         .arg("--provenance=false")

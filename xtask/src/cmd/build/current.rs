@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use crate::cmd::build::record;
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::definition::{Definition, Setting, variable};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::run;
@@ -18,6 +18,7 @@ use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::dockerfile;
+use crate::model::environment;
 use crate::model::fingerprint::{self, File, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -40,17 +41,30 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
     let Tree { files, moment, .. } = definition.tree(ctx)?;
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
     let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
+    let mut build_args = setting.build_args.clone();
+    build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
     let fingerprint = fingerprint::fingerprint(&Inputs {
         service,
         target,
-        build_args: &setting.build_args,
+        build_args: &build_args,
         platforms: &setting.platforms,
         bases: &request.bases,
         files: &files,
         folders: &folders(definition, &inputs, &files),
     });
-    let doubt = doubt(ctx, definition, &inputs, &files);
+    let of_environment = environment::doubt(&request.build_args, &|name| variable(ctx, name));
+    let doubt = of_environment.or_else(|| doubt(ctx, definition, &inputs, &files));
     Ok(Known { fingerprint, doubt, moment })
+}
+
+/// The proxies of the client's configuration: buildx makes build arguments of
+/// them.
+fn proxies(ctx: &Ctx) -> Option<String> {
+    let dir = variable(ctx, "DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty());
+    let dir = dir.or_else(|| Some(format!("{}/.docker", ctx.env.get("HOME")?)))?;
+    let text = std::fs::read_to_string(format!("{dir}/config.json")).ok()?;
+    let config: Value = serde_json::from_str(&text).ok()?;
+    config.get("proxies").map(Value::to_string)
 }
 
 /// The folders that a stage reads, of these files. No filter names a folder:

@@ -84,6 +84,7 @@ mod tests {
             builder: None,
             progress: None,
             metadata_file: None,
+            unset: Vec::new(),
             beside: Beside::default(),
         }
     }

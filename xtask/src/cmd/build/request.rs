@@ -13,6 +13,7 @@ use crate::exec::layers::Marker;
 use crate::exec::{checkout, files, run};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
+use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Tag, reference};
 use crate::plan;
@@ -21,7 +22,11 @@ use crate::plan::step::Step;
 
 /// All that can be known before the engine is asked.
 pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs) -> anyhow::Result<Request> {
-    let platforms = if args.multi_arch { service.platforms.clone() } else { args.platforms.clone() };
+    let platforms = match args.multi_arch {
+        true => service.platforms.clone(),
+        false if args.platforms.is_empty() => default_platform(ctx)?,
+        false => args.platforms.clone(),
+    };
     let output = match (&args.output, args.push) {
         (Some(file), _) => Output::Oci(file.clone()),
         (None, true) => Output::Push,
@@ -75,8 +80,18 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         builder: args.builder.clone(),
         progress,
         metadata_file: None,
+        unset: environment::set_aside(ctx.env.names()),
         beside: Beside::default(),
     })
+}
+
+/// What buildx would build for by itself, said out loud.
+fn default_platform(ctx: &Ctx) -> anyhow::Result<Vec<Platform>> {
+    let Some(names) = ctx.env.get(environment::DEFAULT_PLATFORM) else { return Ok(Vec::new()) };
+    let wrong = |why| {
+        fault::usage(format!("{}: {why}", environment::DEFAULT_PLATFORM)).help("such as `linux/amd64`, or unset it")
+    };
+    Ok(names.split(',').map(|name| name.parse().map_err(wrong)).collect::<Result<_, Fault>>()?)
 }
 
 /// `manifest,index:KEY=VALUE` as an annotation a level: an older buildx takes

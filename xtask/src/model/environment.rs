@@ -1,0 +1,124 @@
+//! What the environment does to a build, beside what somebody typed.
+//!
+//! docs/environment.md lists every variable that buildx, BuildKit's client and
+//! git read, and what becomes of each. Three things can: it counts, it is set
+//! aside, or it is a doubt. What nobody has thought of is set aside.
+
+use std::collections::BTreeMap;
+
+/// Variables of buildx and BuildKit that choose where to build and how to show
+/// it. All others may change what is built.
+const KEPT: [&str; 8] = [
+    "BUILDKIT_COLORS",
+    "BUILDKIT_HOST",
+    "BUILDKIT_PROGRESS",
+    "BUILDKIT_TTY_LOG_LINES",
+    "BUILDX_BUILDER",
+    "BUILDX_CONFIG",
+    "BUILDX_EXPERIMENTAL",
+    "BUILDX_INSTANCE",
+];
+
+/// The platform that buildx builds for where nobody names one.
+pub const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+/// The file that may put one source in another's place, or refuse it.
+pub const SOURCE_POLICY: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
+/// The date that buildx passes on by itself.
+pub const DATE: &str = "SOURCE_DATE_EPOCH";
+/// The build argument that puts another frontend in the place of the one that
+/// we know.
+const SYNTAX: &str = "BUILDKIT_SYNTAX";
+
+/// A variable as a child sees it: none where it is not set, `Some(None)` where
+/// it is not UTF-8.
+pub type Look<'a> = &'a dyn Fn(&str) -> Option<Option<String>>;
+
+/// The variables among these that our builds do not see.
+pub fn set_aside<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let is_of_builds = |name: &&str| name.starts_with("BUILDX_") || name.starts_with("BUILDKIT_");
+    let mut names: Vec<String> =
+        names.into_iter().filter(is_of_builds).filter(|name| !KEPT.contains(name)).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Build arguments with their values, as buildx takes them: `K` alone has the
+/// environment's, also where that is empty, or is none. Later ones win.
+pub fn build_args(args: &[String], look: Look<'_>) -> BTreeMap<String, String> {
+    let date = look(DATE).flatten().filter(|date| !date.is_empty()).map(|date| (DATE.to_owned(), date));
+    let pair = |arg: &String| match arg.split_once('=') {
+        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+        None => Some((arg.clone(), look(arg)??)),
+    };
+    date.into_iter().chain(args.iter().filter_map(pair)).collect()
+}
+
+/// Why nobody can tell what the environment makes of a build.
+pub fn doubt(args: &[String], look: Look<'_>) -> Option<String> {
+    let named = args.iter().filter(|arg| !arg.contains('=')).map(String::as_str);
+    let mut read = named.chain([DATE]);
+    if let Some(name) = read.find(|name| look(name) == Some(None)) {
+        return Some(format!("the environment's {name} is not UTF-8"));
+    }
+    if look(SOURCE_POLICY).is_some_and(|value| value.as_deref() != Some("")) {
+        return Some(format!("{SOURCE_POLICY} may put other sources in the place of those that are named"));
+    }
+    let syntax = build_args(args, look).contains_key(SYNTAX);
+    syntax.then(|| format!("`--build-arg {SYNTAX}` chooses another frontend"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(name: &str) -> Option<Option<String>> {
+        match name {
+            "SET" => Some(Some("1".into())),
+            "EMPTY" => Some(Some(String::new())),
+            "ODD" => Some(None),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_buildx_reads_is_set_aside_unless_it_chooses_the_builder_or_the_display() {
+        let names =
+            ["PATH", "BUILDX_GIT_LABELS", "BUILDX_BUILDER", "BUILDX_GIT_INFO", "BUILDKIT_PROGRESS", "XBUILDX_A"];
+        assert_eq!(set_aside(names), ["BUILDX_GIT_INFO", "BUILDX_GIT_LABELS"]);
+        let new =
+            ["BUILDX_NO_DEFAULT_ATTESTATIONS", "BUILDX_WHATEVER", "BUILDKIT_SYNTAX", "BUILDX_METADATA_PROVENANCE"];
+        assert_eq!(set_aside(new).len(), 4);
+        assert_eq!(set_aside(KEPT), [""; 0]);
+    }
+
+    #[test]
+    fn an_argument_without_a_value_has_the_environments() {
+        let args = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            let pairs = build_args(&args, &look);
+            pairs.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(args(&["SET", "EMPTY", "UNSET", "ODD", "K=v=w", "K2="]), ["EMPTY=", "K=v=w", "K2=", "SET=1"]);
+        assert_eq!(args(&["A=1", "A=2"]), ["A=2"]);
+        let dated = |value: &'static str| build_args(&[], &move |name| (name == DATE).then(|| Some(value.to_owned())));
+        assert_eq!(dated("5").get(DATE).map(String::as_str), Some("5"));
+        assert!(dated("").is_empty());
+    }
+
+    #[test]
+    fn what_can_not_be_told_is_a_doubt() {
+        let why = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            doubt(&args, &look)
+        };
+        assert_eq!(why(&["SET", "EMPTY", "UNSET", "ODD=1"]), None);
+        assert_eq!(why(&["SET", "ODD"]).unwrap(), "the environment's ODD is not UTF-8");
+        assert!(why(&["BUILDKIT_SYNTAX=x/y"]).unwrap().contains("another frontend"));
+        let policy = |value: Option<&'static str>| {
+            doubt(&[], &move |name| (name == SOURCE_POLICY).then(|| value.map(str::to_owned)))
+        };
+        assert!(policy(Some("/p")).is_some() && policy(None).is_some() && policy(Some("")).is_none());
+        assert!(doubt(&[], &|name| (name == DATE).then_some(None)).is_some());
+    }
+}
