@@ -2,18 +2,53 @@
 //! folder's match covers what is below, `!` takes something back in. The paths
 //! are those of the build context.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::model::glob::{Glob, clean, prefixes};
+use crate::model::glob::automaton::Automaton;
+use crate::model::glob::{self, Rule, clean};
+
+/// More than any person writes.
+const MOST_RULES: usize = 5_000;
+/// BuildKit reads no line that is longer.
+const LONGEST: usize = 65_535;
 
 /// The rules of one file, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dockerignore(Vec<Rule>);
+#[derive(Clone, Default)]
+pub struct Dockerignore {
+    rules: Vec<Line>,
+    automaton: Automaton,
+    verdicts: Verdicts,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
+struct Line {
     negated: bool,
-    glob: Glob,
+    pattern: String,
+}
+
+/// What is known of a folder or a file: which rules cover it, numbered as they
+/// come up. Few different ones do in a whole tree.
+#[derive(Default)]
+struct Verdicts(Mutex<Covers>);
+
+#[derive(Default)]
+struct Covers {
+    numbers: HashMap<Vec<u32>, u32>,
+    covers: Vec<Cover>,
+    /// From a folder's cover and the set of rules that hit what is in it.
+    next: HashMap<(u32, Arc<[u32]>), u32>,
+    size: usize,
+}
+
+#[derive(Clone, Default)]
+struct Cover {
+    /// The rules that cover it, in their order.
+    rules: Vec<u32>,
+    excluded: bool,
 }
 
 /// Where the rules of a Dockerfile stand: the first of these files that exists
@@ -27,75 +62,154 @@ impl Dockerignore {
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, (usize, String)> {
         let text = String::from_utf8_lossy(text.as_ref());
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let mut rules = Vec::new();
-        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
-            let line = line.trim();
-            let (negated, pattern) = match line.strip_prefix('!') {
-                Some(pattern) => (true, pattern.trim()),
-                None => (false, line),
-            };
-            if pattern.is_empty() && !negated {
+        let (mut lines, mut rules) = (Vec::new(), Vec::new());
+        for (line, number) in text.lines().zip(1..) {
+            let fault = |message: String| (number, message);
+            if line.len() > LONGEST {
+                return Err(fault(format!("the line is longer than {LONGEST} bytes, which Docker does not read")));
+            }
+            if line.starts_with('#') {
                 continue;
             }
-            let rule = Rule::new(negated, pattern).map_err(|error| (at + 1, format!("`{line}`: {error}")))?;
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            if rules.len() == MOST_RULES {
+                return Err(fault(format!("more than {MOST_RULES} rules, which is the most that is compared")));
+            }
+            let (line, rule) = read(line).map_err(|error| fault(format!("`{line}`: {error}")))?;
+            lines.push(line);
             rules.push(rule);
         }
-        Ok(Self(rules))
+        Self::new(lines, &rules).map_err(|error| (1, error))
     }
 
     /// The patterns of `COPY --exclude` or `--parents`, which speak the same.
     pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let rules = patterns.into_iter().map(|pattern| match pattern.strip_prefix('!') {
-            Some(pattern) => Rule::new(true, pattern),
-            None => Rule::new(false, pattern),
-        });
-        rules.collect::<Result<_, _>>().map(Self)
+        let (lines, rules): (Vec<_>, Vec<_>) =
+            patterns.into_iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Self::new(lines, &rules)
+    }
+
+    fn new(rules: Vec<Line>, compiled: &[Rule]) -> Result<Self, String> {
+        Ok(Self { rules, automaton: glob::compiled(compiled)?, verdicts: Verdicts::default() })
     }
 
     /// Whether the context lacks the file at `path`.
     pub fn excludes(&self, path: &str) -> bool {
-        self.verdict(path).0
+        !self.rules.is_empty() && self.verdict(path).excluded
     }
 
     /// Whether the context lacks whatever is below the folder at `path`. May
     /// say no where it does, never yes where it does not.
     pub fn excludes_below(&self, path: &str) -> bool {
-        let (excluded, last) = self.verdict(path);
-        excluded && self.0[last..].iter().all(|rule| !rule.negated || !rule.glob.may_hit_below(path))
+        if self.rules.is_empty() {
+            return false;
+        }
+        let Cover { rules, excluded } = self.verdict(path);
+        let last = rules.last().map_or(0, |last| *last as usize);
+        let dir = format!("{path}/");
+        let may_hit_below = |rule: &Line| {
+            let head = glob::head(&rule.pattern);
+            // What holds one of these may begin with anything.
+            rule.pattern.contains(['|', '{']) || dir.starts_with(&head) || head.starts_with(&dir)
+        };
+        excluded && self.rules[last..].iter().all(|rule| !rule.negated || !may_hit_below(rule))
     }
 
-    /// The verdict, and the place of the last rule that covers the path.
-    fn verdict(&self, path: &str) -> (bool, usize) {
-        let mut excluded = false;
-        let mut above = vec![false; self.0.len()];
-        // From the top down, because a rule that was not asked about a folder
-        // (its verdict stood already) does not cover what is below it.
-        for path in prefixes(path) {
-            excluded = false;
-            for (rule, covered) in self.0.iter().zip(&mut above) {
-                *covered = *covered || (rule.negated == excluded && rule.glob.hits(path));
-                if *covered {
-                    excluded = !rule.negated;
-                }
-            }
+    /// What covers the path. From the top down, because a rule that was not
+    /// asked about a folder (its verdict stood already) does not cover what is
+    /// below it.
+    fn verdict(&self, path: &str) -> Cover {
+        let mut covers = self.verdicts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if covers.size > 1_000_000 {
+            *covers = Covers::default();
         }
-        (excluded, above.iter().rposition(|covered| *covered).unwrap_or(0))
+        if covers.covers.is_empty() {
+            covers.number(Cover::default());
+        }
+        let mut cover = 0;
+        self.automaton.run(path, |_, hits| {
+            cover = covers.next(&self.rules, cover, hits);
+            true
+        });
+        covers.covers[cover as usize].clone()
     }
 }
 
-impl Rule {
-    fn new(negated: bool, given: &str) -> Result<Self, String> {
-        let cleaned = clean(given);
-        let pattern = match cleaned.strip_prefix('/') {
-            Some("") if !negated => "/",
-            Some(rest) => rest,
-            None => &cleaned,
-        };
-        if negated && (given.is_empty() || pattern.is_empty()) {
-            return Err("`!` alone takes nothing back; write a path behind it".into());
+impl Covers {
+    fn number(&mut self, cover: Cover) -> u32 {
+        if let Some(number) = self.numbers.get(&cover.rules) {
+            return *number;
         }
-        Ok(Self { negated, glob: Glob::docker(pattern)? })
+        let number = self.covers.len() as u32;
+        self.size += cover.rules.len() + 1;
+        self.numbers.insert(cover.rules.clone(), number);
+        self.covers.push(cover);
+        number
     }
+
+    /// What covers something in a folder that is hit by these rules.
+    fn next(&mut self, rules: &[Line], folder: u32, hits: &Arc<[u32]>) -> u32 {
+        if let Some(next) = self.next.get(&(folder, Arc::clone(hits))) {
+            return *next;
+        }
+        let above = &self.covers[folder as usize].rules;
+        let mut below = Cover::default();
+        let (mut above, mut hits_left) = (above.iter().peekable(), hits.iter().peekable());
+        while let Some(rule) = [above.peek(), hits_left.peek()].into_iter().flatten().min().map(|rule| **rule) {
+            let covered = above.next_if_eq(&&rule).is_some();
+            let hit = hits_left.next_if_eq(&&rule).is_some();
+            let Line { negated, .. } = rules[rule as usize];
+            if covered || (hit && negated == below.excluded) {
+                below.rules.push(rule);
+                below.excluded = !negated;
+            }
+        }
+        let next = self.number(below);
+        self.size += hits.len() + 1;
+        self.next.insert((folder, Arc::clone(hits)), next);
+        next
+    }
+}
+
+impl Clone for Verdicts {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Dockerignore {
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for Dockerignore {}
+
+impl fmt::Debug for Dockerignore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Dockerignore").field(&self.rules).finish()
+    }
+}
+
+/// One rule, as Docker cleans it: twice. A `!` may come to the front between.
+fn read(given: &str) -> Result<(Line, Rule), String> {
+    let trimmed = given.strip_prefix('!').map(str::trim);
+    let cleaned = match trimmed.unwrap_or(given) {
+        "" => String::new(),
+        pattern => clean(pattern),
+    };
+    let rooted = cleaned.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&cleaned);
+    let once = if trimmed.is_some() { format!("!{rooted}") } else { rooted.to_owned() };
+    let twice = clean(once.trim());
+    let (negated, pattern) = match twice.strip_prefix('!') {
+        Some("") => return Err("`!` alone takes nothing back; write a path behind it".into()),
+        Some(pattern) => (true, pattern),
+        None => (false, twice.as_str()),
+    };
+    Ok((Line { negated, pattern: pattern.to_owned() }, Rule::docker(pattern)?))
 }
 
 #[cfg(test)]
@@ -123,6 +237,9 @@ mod tests {
         assert_eq!(excluded("\u{feff}# a\n\n  \n a \r\n", &["a", "# a"]), ["a"]);
         assert_eq!(excluded(".\n/\n..\n../a", &["a", "b/a"]), Vec::<&str>::new());
         assert_eq!(excluded(" # a", &["a", "# a"]), ["# a"]);
+        // Cleaned once, these begin with `!`.
+        assert_eq!(excluded("*\n/!b\n./!c", &["a", "b", "c"]), ["a"]);
+        assert_eq!(excluded("/ a", &["a", " a"]), ["a"]);
     }
 
     #[test]
@@ -174,9 +291,11 @@ mod tests {
         for (text, line, words) in [
             ("a\n[b\n", 2, "close it"),
             ("!", 1, "write a path behind it"),
+            ("a\n/!", 2, "write a path behind it"),
             ("a\n\n!/\n", 3, "write a path behind it"),
-            ("\\d*", 1, "write `d`"),
-            ("x[*]", 1, "write them outside"),
+            ("a\n\\e*", 2, "write `e`"),
+            ("x[z-a]", 1, "write the lower end first"),
+            ("a{3}{4}*", 1, "a repetition of a repetition"),
         ] {
             let (at, message) = Dockerignore::parse(text).unwrap_err();
             assert_eq!(at, line, "{text}");

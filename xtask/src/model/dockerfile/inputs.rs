@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::dockerignore::Dockerignore;
-use crate::model::glob::{Glob, clean, has_wildcards, prefixes};
+use crate::model::glob::{Glob, clean, has_wildcards};
 
 /// Something that could not be told from the Dockerfile alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Source {
     /// `--exclude`: what is left out of it.
     without: Option<Dockerignore>,
     /// Where symbolic links lead.
-    linked: Vec<String>,
+    linked: Vec<Place>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ enum Place {
     /// A file, or a folder with all that is in it.
     Below(String),
     /// Every file or folder that the pattern describes.
-    Matching(String, Glob),
+    Matching(String, Box<Glob>),
 }
 
 impl Inputs {
@@ -121,14 +121,9 @@ impl Inputs {
     /// source names one or goes through one. Links inside of a folder are copied
     /// as links.
     pub fn follow(&mut self, links: &[(&str, &str)]) {
+        let links: HashMap<&str, &str> = links.iter().copied().collect();
         for source in self.inputs.iter_mut().flat_map(|input| &mut input.sources) {
-            // A link may lead to a link; each place is added once, so it ends.
-            let mut at = 0;
-            source.add_links(links, |path, source| source.names(path));
-            while let Some(place) = source.linked.get(at).cloned() {
-                source.add_links(links, |path, _| place == path || is_below(&place, path));
-                at += 1;
-            }
+            source.follow(&links);
         }
     }
 }
@@ -182,7 +177,7 @@ impl Source {
 
     /// Whether it covers the file at `path`.
     pub fn reads(&self, path: &str) -> bool {
-        if self.linked.iter().any(|place| place.is_empty() || is_below(path, place)) {
+        if self.linked.iter().any(|place| place.rest(path).is_some()) {
             return true;
         }
         let Some(rest) = self.place.rest(path) else { return false };
@@ -198,28 +193,38 @@ impl Source {
         }
     }
 
-    /// Whether it is the link at `path`, or lies behind it.
-    fn names(&self, path: &str) -> bool {
+    fn follow(&mut self, links: &HashMap<&str, &str>) {
         match &self.place {
-            Place::Everything => self.only.is_some(),
-            Place::Below(place) => is_below(place, path) || (self.only.is_some() && is_below(path, place)),
-            Place::Matching(text, glob) => {
-                glob.hits(path) || is_below(text, path) || (self.only.is_some() && self.place.rest(path).is_some())
-            }
-        }
-    }
-
-    fn add_links(&mut self, links: &[(&str, &str)], named: impl Fn(&str, &Self) -> bool) {
-        for (path, target) in links {
-            if named(path, self) {
-                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                let target = match target.strip_prefix('/') {
-                    Some(target) => rooted(target),
-                    None => rooted(&format!("{folder}/{target}")),
+            // `--parents` copies the folders on the way; what of them is a link is not looked into.
+            place if self.only.is_some() => {
+                let through = |path: &&&str| {
+                    place.rest(path).is_some() || matches!(place, Place::Below(place) if is_below(place, path))
                 };
-                if !self.linked.contains(&target) {
-                    self.linked.push(target);
-                }
+                let places: Vec<_> = links.keys().filter(through).flat_map(|path| resolved(path, links).0).collect();
+                self.linked.extend(places.into_iter().map(|path| Place::below(&path)));
+            }
+            Place::Everything => {}
+            Place::Below(path) => {
+                let (places, _) = resolved(path, links);
+                self.linked.extend(places.iter().filter(|place| *place != path).map(|place| Place::below(place)));
+            }
+            Place::Matching(text, glob) => {
+                // The folders before the first wildcard are gone through; what is described from
+                // there on is looked for where they lead, through no other link.
+                let plain =
+                    text.split('/').take_while(|part| !has_wildcards(part)).map(|part| part.len() + 1).sum::<usize>();
+                let (above, described) = (text[..plain].trim_end_matches('/'), &text[plain..]);
+                let (mut places, end) = resolved(above, links);
+                let moved = (!places.iter().all(|place| place == above)).then(|| {
+                    places.pop();
+                    Place::of(&format!("{}/{described}", escaped(&end)))
+                });
+                let moved = moved.and_then(Result::ok);
+                let glob = if let Some(Place::Matching(_, glob)) = &moved { glob } else { glob };
+                places.retain(|place| place != above);
+                places.extend(links.keys().filter(|link| glob.hits(link)).flat_map(|link| resolved(link, links).0));
+                self.linked.extend(places.iter().map(|place| Place::below(place)));
+                self.linked.extend(moved);
             }
         }
     }
@@ -230,7 +235,7 @@ impl Place {
         if has_wildcards(text) {
             let text = rooted(text);
             let glob = Glob::go(&text)?;
-            return Ok(Self::Matching(text, glob));
+            return Ok(Self::Matching(text, Box::new(glob)));
         }
         if text.contains('\\') {
             return Err("a `\\` outside of a pattern is not understood here".into());
@@ -251,7 +256,7 @@ impl Place {
         match self {
             Self::Everything => Some(path),
             Self::Below(place) => is_below(path, place).then(|| cut(place.len())),
-            Self::Matching(_, glob) => prefixes(path).find(|prefix| glob.hits(prefix)).map(|prefix| cut(prefix.len())),
+            Self::Matching(_, glob) => glob.hits_prefix(path).map(cut),
         }
     }
 }
@@ -259,6 +264,45 @@ impl Place {
 /// From the context's root, which nothing leaves.
 fn rooted(path: &str) -> String {
     clean(&format!("/{path}")).trim_start_matches('/').to_owned()
+}
+
+/// Where a path leads: the links on the way, and the place at the end, which
+/// also stands alone.
+fn resolved(path: &str, links: &HashMap<&str, &str>) -> (Vec<String>, String) {
+    let (mut places, mut here) = (Vec::new(), String::new());
+    let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+    while let Some(part) = ahead.pop() {
+        match part.as_str() {
+            "" | "." => {}
+            ".." => here.truncate(here.rfind('/').unwrap_or(0)),
+            part => {
+                let next = if here.is_empty() { part.to_owned() } else { format!("{here}/{part}") };
+                match links.get(next.as_str()) {
+                    // One that leads to itself leads nowhere.
+                    Some(target) if places.len() < 64 => {
+                        if target.starts_with('/') {
+                            here.clear();
+                        }
+                        ahead.extend(target.split('/').rev().map(str::to_owned));
+                        places.push(next);
+                    }
+                    _ => here = next,
+                }
+            }
+        }
+    }
+    places.push(here.clone());
+    (places, here)
+}
+
+/// A path as a pattern that describes it alone.
+fn escaped(path: &str) -> String {
+    let mut text = String::new();
+    for c in path.chars() {
+        text.extend("*?[\\".contains(c).then_some('\\'));
+        text.push(c);
+    }
+    text
 }
 
 fn is_below(path: &str, place: &str) -> bool {

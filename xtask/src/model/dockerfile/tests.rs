@@ -338,7 +338,26 @@ fn links_are_followed_where_a_source_names_them() {
         ("q", "no"),
     ]);
     let read = |path: &str| inputs.reads(path).is_some();
-    assert!(read("real/a") && read("other/b") && read("third/c") && !read("no/d") && !read("dir2"));
+    assert!(read("link") && read("real/a") && !read("real/b") && !read("link2"));
+    assert!(read("globbed") && read("other") && read("third/c") && !read("no/d") && !read("dir2"));
+    let mut inputs =
+        inputs_of("FROM scratch\nCOPY up/x/*.md loop sub/to*/b /\nRUN --mount=source=file,target=/f true\n");
+    inputs.follow(&[
+        ("up", "./a*/../a*"),
+        ("a*/x", "/deep"),
+        ("loop", "loop"),
+        ("sub/tool", "../a"),
+        ("deep/l.md", "l"),
+        ("file", "sub/../../real"),
+        ("sub", "s/t"),
+    ]);
+    let read = |path: &str| inputs.reads(path).is_some();
+    for path in ["up", "a*/x", "deep/a.md", "deep/l.md", "deep/l", "file", "real/x", "sub", "s/t/tom/b"] {
+        assert!(read(path), "{path}");
+    }
+    for path in ["deep/a.txt", "deep", "a*/y.md", "ab/x/a.md", "a/b", "s/t/tom/c"] {
+        assert!(!read(path), "{path}");
+    }
 }
 
 #[test]

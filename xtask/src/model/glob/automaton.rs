@@ -1,0 +1,222 @@
+//! Many patterns run over a path at once. Each is compiled into steps; the sets
+//! of steps that a path can be at are numbered as they come up, and where a
+//! character leads from one is remembered: a path then costs a look into a table
+//! for each of its characters, however many patterns there are.
+//!
+//! The path filter's automaton (`pattern/automaton.rs`) is another: its patterns
+//! are few, each is asked about alone, and it has no choices and no counting.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::regexp::{Class, Node};
+
+/// What is remembered, in steps of all sets, before it is forgotten.
+const MOST_REMEMBERED: usize = 2_000_000;
+/// The steps that all patterns together may have.
+const MOST_STEPS: usize = 200_000;
+const UNKNOWN: u32 = u32::MAX;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Reads one character.
+    Read(Class),
+    /// Goes on there too.
+    Fork(u32),
+    /// Goes on there.
+    Jump(u32),
+    Start,
+    End,
+    /// The whole of the pattern is read.
+    Hit(u32),
+}
+
+/// Some patterns, by their numbers.
+#[derive(Default)]
+pub struct Automaton {
+    steps: Arc<[Step]>,
+    starts: Arc<[u32]>,
+    memo: Mutex<Memo>,
+}
+
+/// Sets of steps, numbered.
+#[derive(Default)]
+struct Memo {
+    numbers: HashMap<Vec<u32>, u32>,
+    sets: Vec<Vec<u32>>,
+    ascii: Vec<[u32; 128]>,
+    other: HashMap<(u32, char), u32>,
+    hits: Vec<Option<Arc<[u32]>>>,
+    size: usize,
+}
+
+impl Clone for Automaton {
+    fn clone(&self) -> Self {
+        Self { steps: Arc::clone(&self.steps), starts: Arc::clone(&self.starts), memo: Mutex::default() }
+    }
+}
+
+impl Automaton {
+    /// Compiles patterns; the first has the number 0.
+    pub fn new<'n>(patterns: impl IntoIterator<Item = &'n Node>) -> Result<Self, String> {
+        let mut steps = Vec::new();
+        let mut starts = Vec::new();
+        for (number, pattern) in (0..).zip(patterns) {
+            starts.push(place(&steps));
+            compile(&mut steps, pattern)?;
+            steps.push(Step::Hit(number));
+        }
+        Ok(Self { steps: steps.into(), starts: starts.into(), memo: Mutex::default() })
+    }
+
+    /// Runs over a path. `at_folder` is told of each folder above it and of the
+    /// path itself, the uppermost first: where it ends, and the patterns that it
+    /// is hit by. It says whether to go on.
+    pub fn run(&self, path: &str, mut at_folder: impl FnMut(usize, &Arc<[u32]>) -> bool) {
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if memo.size > MOST_REMEMBERED {
+            *memo = Memo::default();
+        }
+        let mut state = 0;
+        if memo.sets.is_empty() {
+            let set = self.close(self.starts.to_vec(), true, false);
+            memo.number(set);
+        }
+        let mut told = |memo: &mut Memo, end: usize, state: u32| at_folder(end, &memo.hits(self, state));
+        for (at, c) in path.char_indices() {
+            if c == '/' && !told(&mut memo, at, state) {
+                return;
+            }
+            state = memo.next(self, state, c);
+        }
+        told(&mut memo, path.len(), state);
+    }
+
+    /// The steps that are reached from these by reading nothing, in order.
+    fn close(&self, mut queue: Vec<u32>, start: bool, end: bool) -> Vec<u32> {
+        let (mut seen, mut set) = (vec![false; self.steps.len()], Vec::new());
+        while let Some(at) = queue.pop() {
+            if std::mem::replace(&mut seen[at as usize], true) {
+                continue;
+            }
+            match &self.steps[at as usize] {
+                Step::Read(_) | Step::Hit(_) => set.push(at),
+                Step::Fork(to) => queue.extend([at + 1, *to]),
+                Step::Jump(to) => queue.push(*to),
+                Step::Start => queue.extend(start.then_some(at + 1)),
+                Step::End => {
+                    set.push(at);
+                    queue.extend(end.then_some(at + 1));
+                }
+            }
+        }
+        set.sort_unstable();
+        set
+    }
+}
+
+impl Memo {
+    fn number(&mut self, set: Vec<u32>) -> u32 {
+        if let Some(number) = self.numbers.get(&set) {
+            return *number;
+        }
+        let number = self.sets.len() as u32;
+        self.size += 2 * set.len() + 128;
+        self.sets.push(set.clone());
+        self.numbers.insert(set, number);
+        self.ascii.push([UNKNOWN; 128]);
+        self.hits.push(None);
+        number
+    }
+
+    fn next(&mut self, automaton: &Automaton, state: u32, c: char) -> u32 {
+        let known = match self.ascii[state as usize].get(c as usize) {
+            Some(next) => *next,
+            None => self.other.get(&(state, c)).copied().unwrap_or(UNKNOWN),
+        };
+        if known != UNKNOWN {
+            return known;
+        }
+        let reads = |at: &u32| matches!(&automaton.steps[*at as usize], Step::Read(class) if class.has(c));
+        let moved: Vec<u32> = self.sets[state as usize].iter().filter(|at| reads(at)).map(|at| at + 1).collect();
+        let next = self.number(automaton.close(moved, false, false));
+        match self.ascii[state as usize].get_mut(c as usize) {
+            Some(known) => *known = next,
+            None => _ = self.other.insert((state, c), next),
+        }
+        self.size += 1;
+        next
+    }
+
+    /// The patterns that hit what ends here.
+    fn hits(&mut self, automaton: &Automaton, state: u32) -> Arc<[u32]> {
+        if let Some(hits) = &self.hits[state as usize] {
+            return Arc::clone(hits);
+        }
+        let set = &self.sets[state as usize];
+        let ends = set.iter().any(|at| matches!(automaton.steps[*at as usize], Step::End));
+        let closed = if ends { automaton.close(set.clone(), false, true) } else { set.clone() };
+        let number = |at: &u32| if let Step::Hit(number) = automaton.steps[*at as usize] { Some(number) } else { None };
+        let mut hits: Vec<u32> = closed.iter().filter_map(number).collect();
+        hits.sort_unstable();
+        hits.dedup();
+        let hits: Arc<[u32]> = hits.into();
+        self.hits[state as usize] = Some(Arc::clone(&hits));
+        hits
+    }
+}
+
+fn place(steps: &[Step]) -> u32 {
+    steps.len() as u32
+}
+
+fn compile(steps: &mut Vec<Step>, node: &Node) -> Result<(), String> {
+    if steps.len() > MOST_STEPS {
+        return Err(format!("the patterns have more than {MOST_STEPS} steps, which is the most that is compared"));
+    }
+    match node {
+        Node::Class(class) => steps.push(Step::Read(class.clone())),
+        Node::Start => steps.push(Step::Start),
+        Node::End => steps.push(Step::End),
+        Node::All(nodes) => return nodes.iter().try_for_each(|node| compile(steps, node)),
+        Node::Any(nodes) => {
+            let mut ends = Vec::new();
+            for (at, node) in nodes.iter().enumerate() {
+                let fork = steps.len();
+                if at + 1 < nodes.len() {
+                    steps.push(Step::Fork(0));
+                }
+                compile(steps, node)?;
+                if at + 1 < nodes.len() {
+                    ends.push(steps.len());
+                    steps.push(Step::Jump(0));
+                    steps[fork] = Step::Fork(place(steps));
+                }
+            }
+            let end = place(steps);
+            ends.into_iter().for_each(|at| steps[at] = Step::Jump(end));
+        }
+        Node::Times(node, least, most) => {
+            for _ in 0..*least {
+                compile(steps, node)?;
+            }
+            let Some(most) = most else {
+                let fork = steps.len();
+                steps.push(Step::Fork(0));
+                compile(steps, node)?;
+                steps.push(Step::Jump(fork as u32));
+                steps[fork] = Step::Fork(place(steps));
+                return Ok(());
+            };
+            let mut forks = Vec::new();
+            for _ in *least..*most {
+                forks.push(steps.len());
+                steps.push(Step::Fork(0));
+                compile(steps, node)?;
+            }
+            let end = place(steps);
+            forks.into_iter().for_each(|at| steps[at] = Step::Fork(end));
+        }
+    }
+    Ok(())
+}

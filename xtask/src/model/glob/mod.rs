@@ -1,0 +1,403 @@
+//! The two path languages of Docker: Go's `filepath.Match`, which COPY speaks,
+//! and the one of `.dockerignore`, which becomes a regular expression there.
+//! Neither is git's, GitHub's or a shell's.
+
+pub mod automaton;
+mod regexp;
+
+use std::fmt;
+
+use automaton::Automaton;
+use regexp::{Class, Node};
+
+/// A line of `.dockerignore`, not yet compiled: that is done for all at once.
+#[derive(Debug)]
+pub struct Rule(Node);
+
+/// One compiled pattern of COPY.
+#[derive(Clone)]
+pub struct Glob {
+    text: String,
+    /// The plain text that it begins with: most paths fail there.
+    head: String,
+    automaton: Automaton,
+}
+
+/// Whether Go would look for more than this one path.
+pub fn has_wildcards(text: &str) -> bool {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' | '?' | '[' => return true,
+            '\\' => _ = chars.next(),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Go's `filepath.Clean`: no `.`, no `//`, `..` as far up as it goes.
+pub fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => _ = parts.pop(),
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".into(),
+        (false, false) => parts.join("/"),
+    }
+}
+
+/// The folders above a path and the path itself, the uppermost first.
+pub fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at]).chain([path])
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Glob {}
+
+impl fmt::Debug for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Glob").field(&self.text).finish()
+    }
+}
+
+impl Glob {
+    /// Go's `filepath.Match`.
+    pub fn go(text: &str) -> Result<Self, String> {
+        let automaton = Automaton::new([&go(text)?])?;
+        Ok(Self { text: text.to_owned(), head: head(text), automaton })
+    }
+
+    /// Whether the whole of `path` is described.
+    pub fn hits(&self, path: &str) -> bool {
+        let mut is_hit = false;
+        self.run(path, |end, hit| {
+            is_hit = hit && end == path.len();
+            true
+        });
+        is_hit
+    }
+
+    /// How long the uppermost folder of the path is that is described, or the
+    /// path itself.
+    pub fn hits_prefix(&self, path: &str) -> Option<usize> {
+        let mut found = None;
+        self.run(path, |end, hit| {
+            found = hit.then_some(end);
+            !hit
+        });
+        found
+    }
+
+    fn run(&self, path: &str, mut told: impl FnMut(usize, bool) -> bool) {
+        if path.starts_with(&self.head) {
+            self.automaton.run(path, |end, hits| told(end, !hits.is_empty()));
+        }
+    }
+}
+
+impl Rule {
+    /// A line, cleaned and without its `!`.
+    pub fn docker(text: &str) -> Result<Self, String> {
+        go(text)?;
+        let translated = translated(text);
+        let node = match translated.kind {
+            Kind::Exact => Node::text(text),
+            Kind::Prefix => Node::All(vec![Node::text(&text[..text.len() - 2]), Node::anything()]),
+            Kind::Suffix => {
+                let suffix = &text[2..];
+                let ends = Node::All(vec![Node::anything(), Node::text(suffix)]);
+                match suffix.strip_prefix('/') {
+                    Some(name) => Node::Any(vec![ends, Node::text(name)]),
+                    None => ends,
+                }
+            }
+            Kind::Regexp => regexp::parse(&translated.regexp)?,
+        };
+        Ok(Self(node))
+    }
+}
+
+/// Compiles rules; each goes by its place.
+pub fn compiled(rules: &[Rule]) -> Result<Automaton, String> {
+    Automaton::new(rules.iter().map(|rule| &rule.0))
+}
+
+/// The plain text that a pattern begins with, in both languages.
+pub fn head(text: &str) -> String {
+    text.chars().take_while(|c| !"*?[]\\|{}^".contains(*c)).collect()
+}
+
+/// What Go's `filepath.Match` makes of a pattern.
+fn go(text: &str) -> Result<Node, String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut nodes = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        at += 1;
+        nodes.push(match c {
+            '*' => Node::Times(Box::new(Node::Class(Class::but(&['/']))), 0, None),
+            '?' => Node::Class(Class::but(&['/'])),
+            '\\' => Node::Class(Class::of(escaped(&chars, &mut at)?)),
+            '[' => Node::Class(class(&chars, &mut at)?),
+            c => Node::Class(Class::of(c)),
+        });
+    }
+    Ok(Node::All(nodes))
+}
+
+/// How Docker compares a line.
+enum Kind {
+    Exact,
+    Prefix,
+    Suffix,
+    Regexp,
+}
+
+struct Translated {
+    kind: Kind,
+    regexp: String,
+}
+
+/// A line as the regular expression that Docker makes of it. Of what means
+/// something there it escapes `.`, `+`, `(`, `)` and `$`, and no more.
+fn translated(text: &str) -> Translated {
+    let mut regexp = String::from("^");
+    let mut kind = Kind::Exact;
+    let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
+    let mut first = true;
+    while let Some(c) = chars.next() {
+        match c {
+            '*' if chars.next_if_eq(&'*').is_some() => {
+                // `**/` is `**`.
+                chars.next_if_eq(&'/');
+                if chars.peek().is_some() {
+                    regexp.push_str("(.*/)?");
+                    kind = Kind::Regexp;
+                } else if matches!(kind, Kind::Exact) {
+                    kind = Kind::Prefix;
+                } else {
+                    regexp.push_str(".*");
+                    kind = Kind::Regexp;
+                }
+                if first {
+                    kind = Kind::Suffix;
+                }
+            }
+            '*' => {
+                regexp.push_str("[^/]*");
+                kind = Kind::Regexp;
+            }
+            '?' => {
+                regexp.push_str("[^/]");
+                kind = Kind::Regexp;
+            }
+            '.' | '+' | '(' | ')' | '$' => regexp.extend(['\\', c]),
+            '\\' => {
+                regexp.push('\\');
+                if let Some(next) = chars.next() {
+                    regexp.push(next);
+                    kind = Kind::Regexp;
+                }
+            }
+            '[' | ']' => {
+                regexp.push(c);
+                kind = Kind::Regexp;
+            }
+            c => regexp.push(c),
+        }
+        first = false;
+    }
+    regexp.push('$');
+    Translated { kind, regexp }
+}
+
+fn escaped(chars: &[char], at: &mut usize) -> Result<char, String> {
+    let c = chars.get(*at).copied().ok_or("`\\` at the end; write what it escapes, or leave it out")?;
+    *at += 1;
+    Ok(c)
+}
+
+/// Reads on behind `[`, as Go's `filepath.Match` does.
+fn class(chars: &[char], at: &mut usize) -> Result<Class, String> {
+    let bound = |at: &mut usize| match chars.get(*at).copied() {
+        None => Err("`[` without `]`; close it, as in `[0-9]`".to_owned()),
+        Some(c @ ('-' | ']')) => Err(format!("`{c}` where a character should be; write `\\{c}`")),
+        Some(c) => {
+            *at += 1;
+            if c == '\\' { escaped(chars, at) } else { Ok(c) }
+        }
+    };
+    let negated = chars.get(*at) == Some(&'^');
+    *at += usize::from(negated);
+    let mut ranges = Vec::new();
+    loop {
+        if chars.get(*at) == Some(&']') && !ranges.is_empty() {
+            *at += 1;
+            return Ok(Class { negated, ranges });
+        }
+        let low = bound(at)?;
+        let mut high = low;
+        if chars.get(*at) == Some(&'-') {
+            *at += 1;
+            high = bound(at)?;
+        }
+        ranges.push((low, high));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_match_stays_within_a_name() {
+        let rows = [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "a.b", true),
+            ("*", "a/b", false),
+            ("**", "a/b", false),
+            ("a/*", "a/b", true),
+            ("a*/b", "a/b", true),
+            ("?", "/", false),
+            ("a?c", "abc", true),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a]", "/", true),
+            ("[!a]", "!", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("[\\]]", "]", true),
+            ("arr[[]0].txt", "arr[0].txt", true),
+            ("ü?", "üé", true),
+            ("]", "]", true),
+            ("", "", true),
+        ];
+        for (pattern, path, hit) in rows {
+            assert_eq!(Glob::go(pattern).unwrap().hits(path), hit, "{pattern} {path}");
+        }
+        for pattern in ["[", "[]", "[]a]", "[a-]", "[-a]", "[^]", "a\\", "[a\\"] {
+            assert!(Glob::go(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    /// Whether a line hits the whole of a path.
+    fn docker(pattern: &str) -> Result<impl Fn(&str) -> bool, String> {
+        let automaton = compiled(&[Rule::docker(pattern)?])?;
+        Ok(move |path: &str| {
+            let mut is_hit = false;
+            automaton.run(path, |end, hits| {
+                is_hit = end == path.len() && !hits.is_empty();
+                true
+            });
+            is_hit
+        })
+    }
+
+    #[test]
+    fn docker_adds_two_stars() {
+        let rows = [
+            ("**", "a/b", true),
+            ("**/a", "a", true),
+            ("**/a", "x/y/a", true),
+            ("**/a", "xa", false),
+            ("**a", "xa", true),
+            ("**a*", "xab", false),
+            ("**a*", "x/ab", true),
+            ("a/**", "a/b/c", true),
+            ("a/**", "a", false),
+            ("a**", "ab/c", true),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/y/b", true),
+            ("a**b", "axb", false),
+            ("a**b", "ax/b", true),
+            ("**/*.go", "x.go", true),
+            ("**/*.go", "a/x.go", true),
+            ("**/a/**", "x/a/b", true),
+            ("a.b", "axb", false),
+            ("a^", "a^", true),
+            ("a^*", "a^", false),
+            ("^*", "a", true),
+            ("(a|b)$+", "(a|b)$+", true),
+            ("***", "a", true),
+            // Beside a wildcard these mean what they mean to Go's regular expressions.
+            ("a|b*", "axy", true),
+            ("a|b*", "x/y/bz", true),
+            ("a|b*", "x", false),
+            ("a|b", "a|b", true),
+            ("*.{js,ts}", "a.js", false),
+            ("*.{js,ts}", "a.{js,ts}", true),
+            ("a{2}*", "aax", true),
+            ("a{2}*", "ax", false),
+            ("a{1,}?", "aab", true),
+            ("(a)+*", "(a)+x", true),
+            ("\\a", "a", false),
+            ("\\a", "\u{7}", true),
+            ("\\d*", "1x", true),
+            ("\\d*", "x", false),
+            ("\\.x*", ".xy", true),
+            ("[*]", "^]", true),
+            ("[*]", "*", false),
+            ("[?]a", "/]a", true),
+            ("[[:alpha:]]", "b]", false),
+            ("[\\w]x", "bx", true),
+            ("a\\z*", "a", true),
+            ("\\Qa\\E*", "ab", true),
+            ("**/a", "x\n/a", true),
+            ("b/**/a", "b/x\n/a", false),
+            ("*", "x\ny", true),
+        ];
+        for (pattern, path, hit) in rows {
+            assert_eq!(docker(pattern).unwrap()(path), hit, "{pattern} {path}");
+        }
+        for pattern in ["[", "[z-a]", "a\\", "\\pL", "\\b", "a{2,1}*"] {
+            assert!(docker(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean_path) in [
+            ("", "."),
+            ("./a//b/", "a/b"),
+            ("/", "/"),
+            ("/../a", "/a"),
+            ("../a", "../a"),
+            ("a/../..", ".."),
+            ("a/./b/../c", "a/c"),
+        ] {
+            assert_eq!(clean(path), clean_path, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_text_panics_and_a_literal_hits_itself_only() {
+        arbtest::arbtest(|u| {
+            let (text, path): (String, String) = u.arbitrary()?;
+            let plain = !text.contains(['*', '?', '[', '\\', '^', ']']);
+            if let Ok(glob) = Glob::go(&text) {
+                assert!(!plain || glob.hits(&path) == (text == path) && glob.hits(&text));
+                let _ = (glob.hits(&path), glob.hits_prefix(&path));
+            }
+            if let Ok(hits) = docker(&text) {
+                assert!(!plain || hits(&path) == (text == path) && hits(&text));
+                let _ = hits(&path);
+            }
+            Ok(())
+        });
+    }
+}

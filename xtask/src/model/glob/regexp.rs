@@ -1,0 +1,420 @@
+//! Go's regular expressions, as far as a line of `.dockerignore` can become one:
+//! Docker translates those and leaves `|`, `{`, `}`, `^`, `\` and brackets as
+//! they are, so that they mean what they mean there.
+
+/// What one character may be: in these ranges, or in none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// In none of them.
+    pub negated: bool,
+    /// From, to and with.
+    pub ranges: Vec<(char, char)>,
+}
+
+/// A pattern's meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// One character.
+    Class(Class),
+    /// Nothing, at the start of the path.
+    Start,
+    /// Nothing, at its end.
+    End,
+    /// One after the other.
+    All(Vec<Node>),
+    /// One of them.
+    Any(Vec<Node>),
+    /// So many times, and up to so many, or without an end.
+    Times(Box<Node>, usize, Option<usize>),
+}
+
+/// Go repeats nothing more often.
+const MOST_TIMES: usize = 1000;
+
+impl Class {
+    /// This character alone.
+    pub fn of(c: char) -> Self {
+        Self { negated: false, ranges: vec![(c, c)] }
+    }
+
+    /// All but these.
+    pub fn but(chars: &[char]) -> Self {
+        Self { negated: true, ranges: chars.iter().map(|c| (*c, *c)).collect() }
+    }
+
+    /// Whether it is one of them.
+    pub fn has(&self, c: char) -> bool {
+        self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != self.negated
+    }
+
+    /// The same without `negated`, for what is put together of several.
+    fn positive(self) -> Vec<(char, char)> {
+        if !self.negated {
+            return self.ranges;
+        }
+        let mut ranges = self.ranges;
+        ranges.sort_unstable();
+        let (mut result, mut next) = (Vec::new(), '\0');
+        for (low, high) in ranges {
+            if next < low {
+                let before = char::from_u32(low as u32 - 1).unwrap_or('\u{D7FF}');
+                result.push((next, before));
+            }
+            match high {
+                char::MAX => return result,
+                high if high >= next => next = char::from_u32(high as u32 + 1).unwrap_or('\u{E000}'),
+                _ => {}
+            }
+        }
+        result.push((next, char::MAX));
+        result
+    }
+}
+
+impl Node {
+    /// A text as it stands.
+    pub fn text(text: &str) -> Self {
+        Self::All(text.chars().map(|c| Self::Class(Class::of(c))).collect())
+    }
+
+    /// Any run of any characters.
+    pub fn anything() -> Self {
+        Self::Times(Box::new(Self::Class(Class::but(&[]))), 0, None)
+    }
+}
+
+/// Reads one. It may hit anywhere in a path, unless it says `^` and `$`.
+pub fn parse(text: &str) -> Result<Node, String> {
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, quoted: false };
+    let node = parser.alternatives()?;
+    if let Some(c) = parser.next() {
+        return Err(format!("`{c}` without its other half"));
+    }
+    Ok(match node {
+        // Most do, and need no look at what is around them.
+        Node::All(mut nodes) if nodes.first() == Some(&Node::Start) && nodes.last() == Some(&Node::End) => {
+            nodes.pop();
+            Node::All(nodes.split_off(1))
+        }
+        node => Node::All(vec![Node::anything(), node, Node::anything()]),
+    })
+}
+
+struct Parser {
+    chars: Vec<char>,
+    at: usize,
+    /// Behind `\Q`.
+    quoted: bool,
+}
+
+impl Parser {
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek();
+        self.at += usize::from(c.is_some());
+        c
+    }
+
+    fn take(&mut self, text: &str) -> bool {
+        let length = text.chars().count();
+        let is = self.chars[self.at..].iter().copied().take(length).eq(text.chars());
+        self.at += if is { length } else { 0 };
+        is
+    }
+
+    fn alternatives(&mut self) -> Result<Node, String> {
+        let mut all = vec![self.sequence()?];
+        while self.peek() == Some('|') {
+            self.at += 1;
+            all.push(self.sequence()?);
+        }
+        Ok(if all.len() == 1 { all.swap_remove(0) } else { Node::Any(all) })
+    }
+
+    fn sequence(&mut self) -> Result<Node, String> {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut repeated = false;
+        while let Some(c) = self.peek() {
+            if self.quoted && self.take("\\E") {
+                self.quoted = false;
+                continue;
+            }
+            if !self.quoted && (c == '|' || c == ')') {
+                break;
+            }
+            let times = match c {
+                _ if self.quoted => None,
+                '*' => Some((0, None, 1)),
+                '?' => Some((0, Some(1), 1)),
+                '{' => self.times()?,
+                _ => None,
+            };
+            if let Some((least, most, length)) = times {
+                self.at += length;
+                if repeated {
+                    return Err("a repetition of a repetition".into());
+                }
+                let last = nodes.pop().ok_or("a repetition of nothing")?;
+                nodes.push(Node::Times(Box::new(last), least, most));
+                repeated = true;
+                continue;
+            }
+            self.at += 1;
+            let before = nodes.len();
+            nodes.extend(if self.quoted { Some(Node::Class(Class::of(c))) } else { self.one(c)? });
+            // `\Q` and `\E` are nothing.
+            repeated = repeated && nodes.len() == before;
+        }
+        Ok(Node::All(nodes))
+    }
+
+    fn one(&mut self, c: char) -> Result<Option<Node>, String> {
+        Ok(Some(match c {
+            '^' => Node::Start,
+            '$' => Node::End,
+            '.' => Node::Class(Class::but(&['\n'])),
+            '[' => Node::Class(self.class()?),
+            '(' => {
+                let inner = self.alternatives()?;
+                if self.next() != Some(')') {
+                    return Err("`(` without `)`".into());
+                }
+                inner
+            }
+            '\\' => match self.peek() {
+                Some('A') => {
+                    self.at += 1;
+                    Node::Start
+                }
+                Some('z') => {
+                    self.at += 1;
+                    Node::End
+                }
+                Some('Q') => {
+                    self.at += 1;
+                    self.quoted = true;
+                    return Ok(None);
+                }
+                _ => Node::Class(match self.group()? {
+                    Some(class) => class,
+                    None => Class::of(self.escape()?),
+                }),
+            },
+            c => Node::Class(Class::of(c)),
+        }))
+    }
+
+    /// `{2}`, `{2,}`, `{2,5}`: how often, and its length; else it is a `{`.
+    fn times(&self) -> Result<Option<(usize, Option<usize>, usize)>, String> {
+        let rest: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
+        if self.chars.get(self.at + 1 + rest.chars().count()) != Some(&'}') {
+            return Ok(None);
+        }
+        let number = |text: &str| {
+            let plain =
+                text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+            plain.then(|| text.parse::<usize>().unwrap_or(usize::MAX))
+        };
+        let (least, most) = match rest.split_once(',') {
+            None => (number(&rest), Some(number(&rest))),
+            Some((least, "")) => (number(least), None),
+            Some((least, most)) => (number(least), Some(number(most))),
+        };
+        let (Some(least), false) = (least, most == Some(None)) else { return Ok(None) };
+        let most = most.flatten();
+        if least > MOST_TIMES || most.is_some_and(|most| most > MOST_TIMES || most < least) {
+            return Err(format!("`{{{rest}}}` repeats more than {MOST_TIMES} times, or less than nothing"));
+        }
+        Ok(Some((least, most, rest.chars().count() + 2)))
+    }
+
+    /// Behind `[`.
+    fn class(&mut self) -> Result<Class, String> {
+        let negated = self.take("^");
+        let mut ranges = Vec::new();
+        let mut first = true;
+        while first || self.peek() != Some(']') {
+            first = false;
+            if let Some(named) = self.named()? {
+                ranges.extend(named.positive());
+                continue;
+            }
+            if self.take("\\") {
+                if let Some(group) = self.group()? {
+                    ranges.extend(group.positive());
+                    continue;
+                }
+                self.at -= 1;
+            }
+            let low = self.bound()?;
+            let mut high = low;
+            if self.peek() == Some('-') && self.chars.get(self.at + 1).is_some_and(|c| *c != ']') {
+                self.at += 1;
+                high = self.bound()?;
+            }
+            if high < low {
+                return Err("a range that runs backwards; write the lower end first, as in `[a-z]`".into());
+            }
+            ranges.push((low, high));
+        }
+        self.at += 1;
+        Ok(Class { negated, ranges })
+    }
+
+    fn bound(&mut self) -> Result<char, String> {
+        match self.next() {
+            None => Err("`[` without `]`; close it, as in `[0-9]`".into()),
+            Some('\\') => self.escape(),
+            Some(c) => Ok(c),
+        }
+    }
+
+    /// `[:alpha:]`.
+    fn named(&mut self) -> Result<Option<Class>, String> {
+        let rest: String = self.chars[self.at..].iter().collect();
+        let Some((name, _)) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else { return Ok(None) };
+        self.at += name.chars().count() + 4;
+        let (negated, name) = name.strip_prefix('^').map_or((false, name), |name| (true, name));
+        let ranges: &[(char, char)] = match name {
+            "alnum" => &[('0', '9'), ('A', 'Z'), ('a', 'z')],
+            "alpha" => &[('A', 'Z'), ('a', 'z')],
+            "ascii" => &[('\0', '\x7F')],
+            "blank" => &[('\t', '\t'), (' ', ' ')],
+            "cntrl" => &[('\0', '\x1F'), ('\x7F', '\x7F')],
+            "digit" => &[('0', '9')],
+            "graph" => &[('!', '~')],
+            "lower" => &[('a', 'z')],
+            "print" => &[(' ', '~')],
+            "punct" => &[('!', '/'), (':', '@'), ('[', '`'), ('{', '~')],
+            "space" => &[('\t', '\r'), (' ', ' ')],
+            "upper" => &[('A', 'Z')],
+            "word" => &[('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')],
+            "xdigit" => &[('0', '9'), ('A', 'F'), ('a', 'f')],
+            name => return Err(format!("`[:{name}:]` is no class of Go's")),
+        };
+        Ok(Some(Class { negated, ranges: ranges.to_vec() }))
+    }
+
+    /// `\d` and the like, behind `\`.
+    fn group(&mut self) -> Result<Option<Class>, String> {
+        let Some(c) = self.peek() else { return Ok(None) };
+        let ranges: &[(char, char)] = match c.to_ascii_lowercase() {
+            'd' => &[('0', '9')],
+            's' => &[('\t', '\n'), ('\x0C', '\r'), (' ', ' ')],
+            'w' => &[('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')],
+            'p' => return Err(format!("`\\{c}` is a class of Unicode's to Docker; list what is meant: `[a-zé]`")),
+            'b' => return Err(format!("`\\{c}` is the end of a word to Docker; write `{c}`")),
+            _ => return Ok(None),
+        };
+        self.at += 1;
+        Ok(Some(Class { negated: c.is_ascii_uppercase(), ranges: ranges.to_vec() }))
+    }
+
+    /// The one character behind `\`.
+    fn escape(&mut self) -> Result<char, String> {
+        let c = self.next().ok_or("`\\` at the end; write what it escapes, or leave it out")?;
+        Ok(match c {
+            'a' => '\x07',
+            'f' => '\x0C',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\x0B',
+            'x' => return self.hexadecimal(),
+            '0'..='7' => {
+                let octal = |c: Option<char>| c.and_then(|c| c.to_digit(8));
+                let mut code = octal(Some(c)).unwrap_or_default();
+                if c != '0' && octal(self.peek()).is_none() {
+                    return Err(format!("`\\{c}` is no character to Docker; write `{c}`"));
+                }
+                for _ in 0..2 {
+                    let Some(digit) = octal(self.peek()) else { break };
+                    code = code * 8 + digit;
+                    self.at += 1;
+                }
+                char::from_u32(code).ok_or("no character has this number")?
+            }
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => c,
+            c => return Err(format!("`\\{c}` is no character to Docker; write `{c}`")),
+        })
+    }
+
+    fn hexadecimal(&mut self) -> Result<char, String> {
+        let digits: String = if self.take("{") {
+            let digits: String = self.chars[self.at..].iter().take_while(|c| **c != '}').collect();
+            self.at += digits.chars().count();
+            if !self.take("}") {
+                return Err("`\\x{` without `}`".into());
+            }
+            digits
+        } else {
+            let digits: String = self.chars[self.at..].iter().take(2).collect();
+            self.at += digits.chars().count();
+            if digits.len() < 2 {
+                return Err("`\\x` without two digits".into());
+            }
+            digits
+        };
+        let code = if digits.starts_with('+') { None } else { u32::from_str_radix(&digits, 16).ok() };
+        code.and_then(char::from_u32).ok_or_else(|| format!("`\\x{digits}` is no character; write it itself"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negated_class_has_all_others() {
+        for class in
+            [Class::but(&[]), Class::but(&['a', 'z', 'b']), Class::but(&['\0', '\u{D7FF}', '\u{E000}', char::MAX])]
+        {
+            let ranges = class.clone().positive();
+            let positive = Class { negated: false, ranges };
+            for c in ['\0', '\x01', 'a', 'b', 'c', 'y', 'z', '\u{D7FE}', '\u{D7FF}', '\u{E000}', '\u{E001}', char::MAX]
+            {
+                assert_eq!(class.has(c), positive.has(c), "{class:?} {c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for text in [
+            "a{1001}",
+            "a{2,1}",
+            "a{2}{3}",
+            "a*{2}",
+            "{2}",
+            "a|{2}",
+            "[a",
+            "[z-a]",
+            "[[:no:]]",
+            "\\8",
+            "\\1",
+            "\\é",
+            "\\e",
+            "\\C",
+            "\\xg0",
+            "\\x{",
+            "\\x{110000}",
+            "\\p",
+            "\\PL",
+            "\\b",
+            "[\\b]",
+            "[\\Q]",
+            "a\\",
+            "(a",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        for text in
+            ["a{", "a{,2}", "a{02}", "a{x}", "{", "a}", "]", "\\_", "\\-", "[]a]", "[a-]", "\\Qa*\\E{2}", "^{2}"]
+        {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+}
