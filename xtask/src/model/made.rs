@@ -414,6 +414,10 @@ workflow = "site"
         let expected = "api? .github/actions/one/x: .github/workflows/api-docker-build.yml may be made of it, and can't be \
                         followed: it calls `./src/.github/actions/one`, and no action is there";
         assert_eq!(told(None, gone, &[".github/actions/one/x"]), [expected]);
+        for call in ["./../x.yml", "./a${{ x }}", "./"] {
+            let tree = &[(API, &*format!("a: {{uses: '{call}'}}"))];
+            assert!(told(None, tree, &[".github/x"])[0].ends_with(&format!("followed: it calls `{call}`")), "{call}");
+        }
         let circle: Tree<'_> = &[(API, "a: {uses: ./.github/workflows/api-docker-build.yml}")];
         assert_eq!(whose(circle, CALLED), [""; 0]);
     }

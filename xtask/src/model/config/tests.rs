@@ -145,6 +145,7 @@ const WRONG: &[(&str, &str)] = &[
     ("port = 6379", "port = 0"),
     ("ready = [\"redis-cli\", \"ping\"]", "ready = []"),
     ("ready = [\"redis-cli\", \"ping\"]", "ready = [\"\"]"),
+    ("ready = [\"redis-cli\", \"ping\"]", "ready = [\"-c\"]"),
     ("ready = [\"redis-cli\", \"ping\"]", "ready = [\"a\\u0007\"]"),
     ("REDIS_URL =", "\"REDIS URL\" ="),
     // Between tables.
@@ -154,6 +155,10 @@ const WRONG: &[(&str, &str)] = &[
     (
         "port = 80\n",
         "port = 80\nroles = [\"a\"]\nhealth = \"/\"\n[services.b]\nimage = \"b\"\npaths = [\"b\"]\n[services.b.run]\nroles = [\"a\", \"api\"]\nport = 8\n",
+    ),
+    (
+        "",
+        "[services.b]\nimage = \"b\"\npaths = [\"b\"]\n[services.b.run]\nroles = [\"api\"]\nport = 8\nhealth = \"/\"\n",
     ),
     (
         "needs = [\"redis\"]",

@@ -99,7 +99,7 @@ pub fn lint_stage(text: &str) -> Ruling {
 
 /// A file below the root.
 pub fn file(text: &str) -> Ruling {
-    if text.ends_with('/') || glob::clean(text) == "." {
+    if matches!(text.rsplit('/').next(), Some("" | ".")) && !text.is_empty() {
         return Err(format!("`{text}` is a folder; expected a file below the root"));
     }
     path(text)
@@ -206,4 +206,42 @@ pub fn part(text: &str) -> Ruling {
         return Err(format!("`cargo xtask test {text}` is a part already; choose another name"));
     }
     word(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where each rule ends: the last that is right, and the first that is not.
+    #[test]
+    fn rules_end_where_they_say() {
+        let (most, more) = (&*"a".repeat(63), &*"a".repeat(64));
+        for (rule, right, wrong) in [
+            (host as fn(&str) -> Ruling, &[most, "a-1"][..], &[more, "1a", "a_", "-a"][..]),
+            (word, &[most, "1.a_B-"], &[more, ".a", "_a", "a/b"]),
+            (component, &[most, "a.b_c--d"], &[more, "a/b", "a..b"]),
+            (stage, &["1234", "a.B_c-"], &["12345", "1a", "_a", "-a"]),
+            (
+                branch,
+                &["a", "a/b.c", "x.locks", "a@b", "ü"],
+                &[
+                    "a.lock", "a.lock/b", ".a", "a/.b", "a//b", "/a", "a/", "a.", "@", "HEAD", "a@{b", "a~1", "a^",
+                    "a:b", "a?b", "a*", "a[b", "a\\b", "a b",
+                ],
+            ),
+            (branches, &["main", "!x", "release/**"], &["-x", "!-x", "!", "a\u{a0}b"]),
+            (variable, &["_", "A1.b-c"], &["1A", "-A", ".A", "A=", "Ä"]),
+            (url_path, &["/", "/a?b=%20"], &["", "a", "/ä", "/a\"b", "/a|b"]),
+            (
+                path,
+                &["a", ".", "a/b:c", "a..b", "git", "github.com.d/x"],
+                &["a/../b", "..", "a:b", "GitHub.com/a", "a/./../../b"],
+            ),
+            (file, &["Dockerfile", "a/b"], &["a/.", "./", ""]),
+            (command, &["cargo xtask"], &["", " a", "a "]),
+        ] {
+            right.iter().for_each(|text| assert_eq!(rule(text), Ok(()), "{text}"));
+            wrong.iter().for_each(|text| assert!(rule(text).is_err(), "{text}"));
+        }
+    }
 }
