@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::exec::signal;
+use crate::exec::signal::{self, Tree};
 
 /// How often we look at the clock and at the interrupt while nothing comes.
 pub const TICK: Duration = Duration::from_millis(20);
@@ -106,9 +106,13 @@ pub fn collect(
         }
         match ended {
             Some((status, since)) if !open || (quiet && since.elapsed() > LINGER) => {
-                return match told {
-                    Some(Told { reason, .. }) if reason != Reason::Interrupt => Err(reason.error(bounds)),
-                    _ => Ok(Output { status, stdout, stderr }),
+                let Some(mut told) = told else { return Ok(Output { status, stdout, stderr }) };
+                if told.sent > 0 {
+                    told.tree.send("KILL", None);
+                }
+                return match told.reason {
+                    Reason::Interrupt => Ok(Output { status, stdout, stderr }),
+                    reason => Err(reason.error(bounds)),
                 };
             }
             None if !open => thread::sleep(Duration::from_millis(1)),
@@ -122,10 +126,10 @@ pub fn collect(
             stop().then_some(Reason::Interrupt)
         };
         if told.is_none() {
-            told = reason.map(|reason| Told { reason, since: Instant::now(), sent: 0 });
+            told = reason.map(|reason| Told { reason, since: Instant::now(), sent: 0, tree: Tree::default() });
         }
         if let Some(told) = &mut told
-            && !told.tell(&child, bounds.apart)
+            && !told.tell(&child, bounds.apart, ended.is_some())
         {
             return Err(told.reason.error(bounds));
         }
@@ -137,16 +141,21 @@ struct Told {
     reason: Reason,
     since: Instant,
     sent: usize,
+    tree: Tree,
 }
 
 impl Told {
-    /// Sends what is due; whether there is anything left to wait for.
-    fn tell(&mut self, child: &Child, apart: bool) -> bool {
+    /// Sends what is due; whether there is anything left to wait for. A child that
+    /// has ended may have left others, but its number is anybody's.
+    fn tell(&mut self, child: &Child, apart: bool, gone: bool) -> bool {
         let ladder = self.reason.ladder();
         match ladder.get(self.sent) {
             Some((after, signal)) if self.since.elapsed() >= *after => {
                 self.sent += 1;
-                if apart { signal::send_group(signal, child.id()) } else { signal::send(signal, [child.id()]) }
+                self.tree.send(signal, (!gone).then(|| child.id()));
+                if apart && !gone {
+                    signal::send_group(signal, child.id());
+                }
             }
             _ => {}
         }
@@ -237,6 +246,27 @@ mod tests {
         assert_eq!(sh("sleep 0.1; echo done", None, BOUNDS, true), Ok((Some(0), "done".into())));
         // What ends of the signal has a status that the caller judges.
         assert_eq!(sh("exec sleep 1000", None, BOUNDS, true), Ok((None, String::new())));
+    }
+
+    #[test]
+    fn what_a_child_has_started_ends_with_it() {
+        let dir = crate::exec::files::Temporary::new("pid").unwrap();
+        let script = format!("sh -c 'sleep 1000 & echo $! > {}; wait'; true", dir.path());
+        let short = Bounds { time: Duration::from_millis(300), ..BOUNDS };
+        for apart in [false, true] {
+            assert_eq!(sh(&script, None, Bounds { apart, ..short }, false), Err(io::ErrorKind::TimedOut));
+            let pid = std::fs::read_to_string(dir.path()).unwrap();
+            let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok();
+            // Gone, or a zombie of whoever reaps here.
+            let lives = || state().is_some_and(|stat| !stat.rsplit_once(')').unwrap().1.starts_with(" Z"));
+            for _ in 0..1000 {
+                if !lives() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            assert!(!lives(), "apart: {apart}");
+        }
     }
 
     #[test]

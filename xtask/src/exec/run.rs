@@ -22,7 +22,8 @@ use anyhow::Context as _;
 
 use crate::ctx::Ctx;
 use crate::exec::child::{self, Bounds};
-use crate::exec::{interrupt, signal};
+use crate::exec::interrupt;
+use crate::exec::signal::Tree;
 use crate::fault;
 use crate::plan::step::{Plan, Step};
 
@@ -233,6 +234,7 @@ fn ended(step: &Step, status: ExitStatus, words: &str) -> fault::Fault {
 struct Stop {
     since: Option<Instant>,
     sent: usize,
+    tree: Tree,
 }
 
 impl Stop {
@@ -248,7 +250,7 @@ impl Stop {
             && since.elapsed() >= *after
         {
             self.sent += 1;
-            signal::send(signal, pids());
+            self.tree.send(signal, pids());
         }
     }
 
