@@ -317,6 +317,39 @@ fn an_engine_that_died_is_started_again_by_the_next_command_which_says_so() {
 
 #[test]
 #[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn an_engine_that_runs_where_it_can_not_be_seen_is_used_and_not_taken_for_dead() {
+    if !inside("an_engine_that_runs_where_it_can_not_be_seen_is_used_and_not_taken_for_dead") {
+        return;
+    }
+    let own = Own::new();
+    exit(&own.run(&["engine", "up"]), 0);
+    // As from a container that has the folder: other processes, the same socket.
+    let elsewhere = |args: &[&str]| {
+        let there = own.command(args);
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]).arg(there.get_program()).args(there.get_args());
+        command.current_dir(there.get_current_dir().unwrap());
+        for (name, value) in there.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.output().unwrap()
+    };
+    let before = std::fs::read_to_string(own.folder.pid_file("dockerd")).unwrap();
+    let used = elsewhere(&["docker", "down"]);
+    exit(&used, 0);
+    assert!(!stderr(&used).contains("died"), "{}", stderr(&used));
+    let output = elsewhere(&["engine", "down"]);
+    exit(&output, 1);
+    assert!(stderr(&output).contains("can't be seen from here"), "{}", stderr(&output));
+    exit(&own.run(&["docker", "down"]), 0);
+    assert_eq!(std::fs::read_to_string(own.folder.pid_file("dockerd")).unwrap(), before, "it was started anew");
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
 fn purge_takes_nothing_that_somebody_mounted_below() {
     if !inside("purge_takes_nothing_that_somebody_mounted_below") {
         return;

@@ -2,7 +2,9 @@
 //! they run, stopped by steps.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -176,12 +178,19 @@ pub fn running(folder: &Folder, name: &str) -> Option<u32> {
     pid(folder, name).filter(|pid| is(*pid, folder, name))
 }
 
-/// Whether the daemon was started and has ended. Not the opposite of running:
-/// another user can't tell whose program a process is.
+/// Whether nobody listens at the daemon's socket. By its pid that can't be told
+/// from another user, nor from another container with the same folder.
 pub fn dead(folder: &Folder, name: &str) -> bool {
-    let Some(pid) = pid(folder, name) else { return true };
-    let is_another = fs::read_link(format!("/proc/{pid}/exe")).is_ok() && !is(pid, folder, name);
-    !alive(pid) || is_another
+    let socket = match name {
+        "dockerd" => folder.socket(),
+        _ => folder.dir.join("ctd.sock"),
+    };
+    is_silent(UnixStream::connect(socket).err().map(|error| error.kind()))
+}
+
+/// Nobody is there only where the kernel says so: who may not ask does not know.
+fn is_silent(refused: Option<ErrorKind>) -> bool {
+    matches!(refused, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
 
 fn pid(folder: &Folder, name: &str) -> Option<u32> {
@@ -211,8 +220,13 @@ pub fn stop(folder: &Folder) -> Vec<String> {
             end(&[pid], "KILL", Duration::from_secs(5));
         }
     }
-    let left = ["dockerd", "containerd"].iter().filter_map(|name| Some((name, running(folder, name)?)));
-    left.map(|(name, pid)| format!("{name} (process {pid})")).collect()
+    let names = ["dockerd", "containerd"].iter();
+    let left = names.filter(|name| running(folder, name).is_some() || !dead(folder, name));
+    left.map(|name| match running(folder, name) {
+        Some(pid) => format!("{name} (process {pid})"),
+        None => format!("{name}, which answers and can't be seen from here: is it in another container?"),
+    })
+    .collect()
 }
 
 /// Clears what an engine left that did not end by itself: shims, containers,
@@ -271,4 +285,22 @@ pub fn disk(ctx: &Ctx, dir: &Utf8Path) -> u64 {
     let step = Step::new("sh").args(["-c", script, dir.as_str()]);
     let text = run::probe(ctx, &step).unwrap_or_default();
     text.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_dead_only_if_the_kernel_says_so() {
+        for (refused, expected) in [
+            (None, false),
+            (Some(ErrorKind::ConnectionRefused), true),
+            (Some(ErrorKind::NotFound), true),
+            (Some(ErrorKind::PermissionDenied), false),
+            (Some(ErrorKind::WouldBlock), false),
+        ] {
+            assert_eq!(is_silent(refused), expected, "{refused:?}");
+        }
+    }
 }

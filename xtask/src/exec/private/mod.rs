@@ -110,7 +110,9 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     packages::install(ctx, &folder)?;
     // What the last one left, however it ended.
     let mut left = daemon::stop(&folder);
-    left.extend(daemon::sweep(&folder));
+    if left.is_empty() {
+        left = daemon::sweep(&folder);
+    }
     if !left.is_empty() {
         return Err(fault::failed(format!("what an earlier engine left can't be cleared: {}", left.join("; "))).into());
     }
@@ -166,8 +168,12 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
 /// Everything stops; the machine is as it was. What is left. Nothing in here
 /// asks for the interrupt.
 fn quiet(ctx: &Ctx, folder: &Folder) -> Vec<String> {
-    let mut left = daemon::stop(folder);
-    left.extend(daemon::sweep(folder));
+    let left = daemon::stop(folder);
+    if !left.is_empty() {
+        // What still works needs all of it.
+        return left;
+    }
+    let mut left = daemon::sweep(folder);
     left.extend(network::down(ctx, folder));
     left
 }

@@ -233,10 +233,11 @@ fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Ve
             left.extend(rules.iter().map(|rule| format!("a rule of iptables (`{program} {}`)", rule.join(" "))));
         }
     }
-    // The one that this folder gets first, if nobody lives there.
-    let first = octet(folder.dir.as_str(), &routes());
     octets.extend(OCTETS.filter(|octet| routes().lines().any(|line| line.starts_with(name) && has(line, *octet))));
-    octets.push(first);
+    if octets.is_empty() {
+        // Nothing tells; what this folder gets where nobody lives is the likely one.
+        octets.push(octet(folder.dir.as_str(), &routes()));
+    }
     octets.sort_unstable();
     octets.dedup();
     let ip = |words: &[&str]| undo::run(ctx, &tool(ctx, folder, "ip").args(words.iter().copied()));

@@ -32,7 +32,8 @@ pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
         tree(&path)?;
     }
     let left: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect();
-    let others: Vec<_> = left.iter().filter(|name| !names.iter().any(|own| *name == OsStr::new(own))).collect();
+    let is_known = |name: &OsStr| name == "lost+found" || names.iter().any(|own| name == OsStr::new(own));
+    let others: Vec<_> = left.iter().filter(|name| !is_known(name)).collect();
     if let Some(first) = others.first() {
         return Err(fault::failed(format!(
             "{dir} stays: it holds what the engine did not make, {}",
@@ -41,8 +42,9 @@ pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
         .into());
     }
     match fs::remove_dir(dir) {
-        // Somebody who waited for the lock has begun anew.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        // Somebody who waited for the lock has begun anew; or the folder is
+        // where a disk is mounted, which is empty now.
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => Ok(()),
         other => other.with_context(|| format!("could not remove {dir}")),
     }
 }
