@@ -18,7 +18,7 @@ use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, files, interrupt, run, scene};
+use crate::exec::{bases, checkout, files, interrupt, run, scene};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
@@ -217,7 +217,7 @@ fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<V
 fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<Image>> {
     let list = || Route::new(&["images", "json"]).query("shared-size", "1");
     let mut found = engine.labelled(list(), &project.label("service"))?;
-    found.extend(engine.labelled(list(), "xtask.stand-in")?);
+    found.extend(engine.labelled(list(), bases::STAND_IN)?);
     let users = users(engine, going)?;
     let known = record::ids(&engine.ctx, project);
     let mut images = BTreeMap::new();
@@ -231,7 +231,7 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
             names: names.map(str::to_owned).collect(),
             service: label(&project.label("service")),
             checkout: label(&project.label("checkout")),
-            maker: labels.contains_key("xtask.stand-in").then(|| label("xtask.checkout").unwrap_or_default()),
+            maker: labels.contains_key(bases::STAND_IN).then(|| label(bases::MAKER).unwrap_or_default()),
             known: known.contains(&id),
             users: users.get(&id).cloned().unwrap_or_default(),
             created: image["Created"].as_u64().unwrap_or(0),

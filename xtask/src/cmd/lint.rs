@@ -59,6 +59,7 @@ pub fn stages(project: &Project) -> &[String] {
 /// One linter, in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let tag = "local".parse().map_err(fault::usage)?;
+    let _images = cmd::build::request::hold_images(&engine.ctx, project)?;
     let image = cmd::build::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
     run::run(&engine.ctx, &lint(project, stage, &image.id))
 }

@@ -20,7 +20,7 @@ pub use self::registry::probe_registry;
 use super::private::{Folder, network, packages};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::run;
+use crate::exec::{checkout, run};
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
@@ -34,9 +34,12 @@ const RELEASE: &str = "bookworm";
 /// Security updates make an older root file system a bad start.
 const ROOT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The label that says what a stand-in is taken for.
-const STAND_IN: &str = "xtask.stand-in";
+pub const STAND_IN: &str = "xtask.stand-in";
 /// The label that holds the recipe's hash: another recipe, another image.
 const RECIPE: &str = "xtask.recipe";
+/// The label of the checkout that had it made: `docker clean --all` takes its
+/// own, and no other project's.
+pub const MAKER: &str = "xtask.checkout";
 
 /// What `setup` found out about registries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,11 +235,12 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
         ctx.say(note);
     }
     let context = inputs.write(&folder)?;
+    let maker = checkout::identity(&ctx.root);
     root(ctx, &folder, &context)?;
     let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
     for it in &missing {
         let since = Instant::now();
-        run::run(&engine.ctx, &build(it, &context, &inputs.recipe(), host_network))
+        run::run(&engine.ctx, &build(it, &context, &inputs.recipe(), &maker, host_network))
             .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
@@ -258,15 +262,16 @@ fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
 /// What `provide` would run.
 pub fn steps(ctx: &Ctx, wanted: &[StandIn]) -> anyhow::Result<Vec<Step>> {
     let context = Folder::of(ctx)?.dir.join("bases/context");
-    let recipe = Inputs::of_host(ctx).recipe();
-    Ok(wanted.iter().map(|it| build(it, &context, &recipe, false)).collect())
+    let (recipe, maker) = (Inputs::of_host(ctx).recipe(), checkout::identity(&ctx.root));
+    Ok(wanted.iter().map(|it| build(it, &context, &recipe, &maker, false)).collect())
 }
 
-fn build(it: &StandIn, context: &Utf8Path, recipe: &str, host_network: bool) -> Step {
+fn build(it: &StandIn, context: &Utf8Path, recipe: &str, maker: &str, host_network: bool) -> Step {
+    let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe), (MAKER, maker)];
     let step = Step::new("docker")
         .args(["buildx", "build", "--load", "--provenance=false", "--target", it.kind.target()])
         .args(["--tag", &it.image])
-        .each("--label", [format!("{STAND_IN}={}", it.reference), format!("{RECIPE}={recipe}")])
+        .each("--label", labels.map(|(key, value)| format!("{key}={value}")))
         .hint("the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do");
     let step = if it.version.is_empty() { step } else { step.args(["--build-arg", &version(it)]) };
     let step = if host_network { step.arg("--network=host") } else { step };
@@ -366,7 +371,7 @@ mod tests {
     #[test]
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --build-arg 'VERSION=0.13.*' --network=host /c"]
-            .assert_eq(&build(&it, "/c".into(), "ff", true).to_string());
+        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --build-arg 'VERSION=0.13.*' --network=host /c"]
+            .assert_eq(&build(&it, "/c".into(), "ff", "zz", true).to_string());
     }
 }

@@ -197,7 +197,10 @@ fn search(ctx: &Ctx) -> anyhow::Result<Found> {
     if !folder.socket().exists() && !private::was_up(&folder) {
         return Ok(Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
     }
-    Ok(match private::health(ctx, &folder) {
+    let health = private::health(ctx, &folder);
+    // An interrupted question has no answer to go by.
+    interrupt::check()?;
+    Ok(match health {
         Health::Well => {
             let endpoint = Endpoint::Socket(folder.socket());
             found(&within_private(ctx, &folder.dir), format!("the private engine in {}", folder.dir), true, endpoint)
