@@ -58,13 +58,17 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     let width = addresses.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let json: serde_json::Map<_, _> = addresses.iter().map(|(name, at)| (name.clone(), json!(at))).collect();
     // Who can't be told where it is has no use for it: until then it is struck.
-    ctx.result(&json!({ "addresses": json, "credentials": file.as_ref().map(ToString::to_string) }), || {
+    let told = ctx.result(&json!({ "addresses": json, "credentials": file.as_ref().map(ToString::to_string) }), || {
         let mut lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
         lines.extend(file.iter().map(|file| format!("their passwords: `. {}`", quote(file.as_str()))));
         format!("{}\nstop it: cargo xtask docker down", lines.join("\n"))
-    })?;
-    stage.leave();
-    Ok(())
+    });
+    match (&told, &file) {
+        (Ok(()), _) => stage.leave(),
+        (Err(_), Some(file)) => drop(std::fs::remove_file(file)),
+        (Err(_), None) => {}
+    }
+    told
 }
 
 /// Runs `docker down`.
