@@ -307,7 +307,8 @@ mod tests {
             }
             Ok(())
         });
-        assert!(right > 100, "{right}");
+        // About one in fifty is one by chance.
+        assert!(right > 25, "{right}");
     }
 
     #[test]
