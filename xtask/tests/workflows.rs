@@ -34,6 +34,10 @@ workflow = "site"
 /// A workflow that somebody wrote.
 const OWN: &str = "on: push\npermissions: {}\njobs: {a: {uses: ./.github/workflows/b.yml}}\n";
 
+/// One that others call.
+const CALLED: &str =
+    "on: workflow_call\npermissions: {}\njobs: {a: {runs-on: x, timeout-minutes: 1, steps: [{run: x}]}}\n";
+
 /// A repository that is gone when the test ends.
 struct Checkout(PathBuf);
 
@@ -44,6 +48,9 @@ impl Checkout {
         let checkout = Self(dir);
         checkout.write("services.toml", TOML);
         checkout.write("Dockerfile", "FROM scratch AS api\nCOPY api /\nFROM scratch AS web\nCOPY web /\n");
+        for name in ["docker-image", "b"] {
+            checkout.write(&format!(".github/workflows/{name}.yml"), CALLED);
+        }
         checkout.write("api/main.py", "");
         checkout.write("web/index.html", "");
         checkout.git(&["init", "--quiet"]);

@@ -7,7 +7,8 @@ mod shape;
 use std::collections::BTreeSet;
 
 use crate::model::finding::Finding;
-use crate::model::made::Read;
+use crate::model::glob;
+use crate::model::made::{Read, WORKFLOWS};
 use crate::model::pattern::Pattern;
 use crate::model::yaml::{self, Node};
 
@@ -120,7 +121,8 @@ impl Look<'_> {
 
     fn uses(&mut self, node: &Node) {
         let Some(uses) = node.text() else { return };
-        if uses.starts_with("./") || uses.starts_with("$/") {
+        if let Some(place) = uses.strip_prefix("./").or(uses.strip_prefix("$/")) {
+            self.local(node.line, uses, &glob::clean(place));
             return;
         }
         if uses.starts_with("docker://") {
@@ -155,6 +157,22 @@ impl Look<'_> {
         {
             self.add(node.line, format!("`{name}` v{major} is deprecated"), format!("v{oldest} or newer"));
         }
+    }
+
+    /// A workflow or an action of the repository's own, which has to be there.
+    fn local(&mut self, line: usize, uses: &str, place: &str) {
+        let Some(read) = self.rules.read else { return };
+        let is_here = |file: &str| !matches!(read(file), Ok(None));
+        let is_workflow = place.starts_with(WORKFLOWS) && (place.ends_with(".yml") || place.ends_with(".yaml"));
+        let names = ["action.yml", "action.yaml", "Dockerfile"].map(|name| format!("{place}/{name}"));
+        let (is_there, what) = match is_workflow {
+            true => (is_here(place), "no such workflow"),
+            false => (names.iter().any(|name| is_here(name)), "no action"),
+        };
+        if is_there {
+            return;
+        }
+        self.add(line, format!("`{uses}`: {what} is there"), "write it, or name another one: the run ends here");
     }
 
     fn run(&mut self, node: &Node) {
@@ -316,6 +334,29 @@ mod tests {
             11: `docker://alpine:3` is not pinned to a digest
         "#]],
         );
+    }
+
+    #[test]
+    fn what_is_called_here_is_here() {
+        let read = |file: &str| {
+            Ok(["a/action.yaml", "b/Dockerfile", ".github/workflows/x.yml"].contains(&file).then(String::new))
+        };
+        let job = |uses: &str| format!("permissions: {{}}\njobs:\n  a:\n    uses: {uses}\n");
+        let step = |uses: &str| self::job(&format!("      - uses: {uses}\n"));
+        let told = |text: &str| {
+            let rules = Rules { read: Some(&read), ..Rules::default() };
+            findings("w.yml", text, rules)
+                .into_iter()
+                .map(|it| format!("{}: {}", it.line, it.message))
+                .collect::<Vec<_>>()
+        };
+        for text in [step("./a"), step("$/b/"), job("./.github/workflows/x.yml")] {
+            assert_eq!(told(&text), [""; 0], "{text}");
+        }
+        assert_eq!(told(&step("./c")), ["6: `./c`: no action is there"]);
+        assert_eq!(told(&step("./x.yml")), ["6: `./x.yml`: no action is there"]);
+        let gone = "./.github/workflows/y.yml";
+        assert_eq!(told(&job(gone)), [format!("4: `{gone}`: no such workflow is there")]);
     }
 
     #[test]
