@@ -29,6 +29,8 @@ pub struct Definition<'a> {
     pub service: &'a Service,
     text: Vec<u8>,
     ignore_text: Vec<u8>,
+    /// Whether the Dockerfile lies behind a link: then nobody is shown what it says.
+    hidden: bool,
     /// The rules of the context.
     pub ignore: Dockerignore,
     /// The file that they stand in, if there is one.
@@ -138,10 +140,13 @@ impl<'a> Definition<'a> {
         let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
         let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
         let ignore = match &ignore_file {
-            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
+            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| {
+                broken(file, line, if is_itself(&ctx.root, file) { why } else { HIDDEN.into() })
+            })?,
             None => Dockerignore::default(),
         };
-        Ok(Self { service, text, ignore_text, ignore, ignore_file })
+        let hidden = !is_itself(&ctx.root, &service.dockerfile);
+        Ok(Self { service, text, ignore_text, hidden, ignore, ignore_file })
     }
 
     /// Both as a commit has them: `read` gives the bytes of a file, none where it
@@ -157,7 +162,7 @@ impl<'a> Definition<'a> {
             Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
             None => Dockerignore::default(),
         };
-        Ok(Self { service, text, ignore_text, ignore, ignore_file })
+        Ok(Self { service, text, ignore_text, hidden: false, ignore, ignore_file })
     }
 
     /// The files that it may be read from: one that comes or goes changes it.
@@ -170,13 +175,8 @@ impl<'a> Definition<'a> {
     /// symbolic link. A filter sees the link; a build reads what it leads to.
     pub fn linked(&self, ctx: &Ctx) -> Option<&Utf8Path> {
         let Service { dockerfile, context, .. } = self.service;
-        let root = ctx.root.canonicalize_utf8().ok();
-        let is_itself = |path: &Utf8Path| {
-            let place = ctx.root.join(path).canonicalize_utf8().ok();
-            place.is_some() && place == root.as_ref().map(|root| root.join(path))
-        };
         let all = [Some(dockerfile), self.ignore_file.as_ref(), Some(context)];
-        all.into_iter().flatten().map(Utf8PathBuf::as_path).find(|path| !is_itself(path))
+        all.into_iter().flatten().map(Utf8PathBuf::as_path).find(|path| !is_itself(&ctx.root, path))
     }
 
     /// The images that a stage is built on.
@@ -185,7 +185,10 @@ impl<'a> Definition<'a> {
     }
 
     fn broken(&self, error: DockerfileError) -> Broken {
-        let DockerfileError { line, column, message } = error;
+        let DockerfileError { line, column, mut message } = error;
+        if self.hidden && line > 0 {
+            message = HIDDEN.into();
+        }
         Broken { file: self.service.dockerfile.clone(), at: (line, column), message, help: None }
     }
 
@@ -229,6 +232,16 @@ impl<'a> Definition<'a> {
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
         Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
     }
+}
+
+/// Instead of words that may be a secret's: a link in a checkout that somebody
+/// sent leads wherever that one likes.
+const HIDDEN: &str = "this can't be read, and lies behind a symbolic link: what it says is not shown";
+
+/// Whether a path of the root lies behind no symbolic link.
+fn is_itself(root: &Utf8Path, path: &Utf8Path) -> bool {
+    let place = root.join(path).canonicalize_utf8().ok();
+    place.is_some() && place == root.canonicalize_utf8().ok().map(|root| root.join(path))
 }
 
 /// What a file holds. One that lies outside of the root is somebody else's: its

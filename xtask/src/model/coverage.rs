@@ -53,7 +53,7 @@ impl<'a> Coverage<'a> {
 }
 
 /// All that is wrong with a filter. `tracked` is what a checkout holds, `here`
-/// what the working tree holds besides.
+/// what the working tree holds besides; its folders end in `/`.
 pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
     let mut found = left_out(coverage, tracked, here);
     found.extend(stale(coverage.service, tracked));
@@ -66,7 +66,8 @@ pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec
 fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
     let Service { name, dockerfile, paths, .. } = coverage.service;
     let mut groups: Vec<(Reader<'_>, Vec<&str>)> = Vec::new();
-    for (path, reader) in coverage.missed(tracked.iter().chain(here).copied()) {
+    let files = tracked.iter().chain(here).copied().filter(|path| !path.ends_with('/'));
+    for (path, reader) in coverage.missed(files) {
         match groups.iter_mut().find(|(other, _)| *other == reader) {
             Some((_, files)) => files.push(path),
             None => groups.push((reader, vec![path])),
@@ -84,8 +85,8 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Fin
             line: line(coverage.service, by.unwrap_or(0)),
             message: format!("`services.{name}.paths`: {which} leaves out {}, {what}", and_more(&files)),
             help: match by {
-                Some(_) => format!("put `{:?}` below it, or make it say less", files[0]),
-                None => format!("add `{:?}`, or its folder with `/**`", files[0]),
+                Some(_) => format!("put `{:?}` below it, or make it say less", described(files[0])),
+                None => format!("add `{:?}`, or its folder with `/**`", described(files[0])),
             },
         }
     };
@@ -123,7 +124,11 @@ fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Finding> {
                 service.name,
                 if alone { "a file".into() } else { and_more(&files) },
             ),
-            help: if alone { "delete it".into() } else { format!("put `{:?}` below it", format!("!{}", files[0])) },
+            help: if alone {
+                "delete it".into()
+            } else {
+                format!("put `{:?}` below it", format!("!{}", described(files[0])))
+            },
         }
     };
     by_pattern.into_iter().map(finding).collect()
@@ -132,24 +137,50 @@ fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Finding> {
 /// Instructions that read what is not there.
 fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
     let Service { dockerfile, context, .. } = coverage.service;
-    let in_tree: Vec<&str> = tracked.iter().chain(here).filter_map(|path| in_context(context.as_str(), path)).collect();
+    // An empty folder is there as well.
+    let all = tracked.iter().chain(here).map(|path| path.trim_end_matches('/'));
+    let in_tree: Vec<&str> = all.filter_map(|path| in_context(context.as_str(), path)).collect();
     let held: Vec<&str> = in_tree.iter().copied().filter(|path| !coverage.ignore.excludes(path)).collect();
     let finding = |(input, source): (&Input, &Source)| {
-        let ignored = in_tree.iter().any(|path| source.reads(path));
+        let named = source.named();
+        let ignored = in_tree.iter().any(|path| source.reads(path)) || coverage.ignore.excludes(named);
         Finding {
             file: dockerfile.to_string(),
             line: input.line,
             message: match ignored {
-                true => format!("`{}`: the ignore file keeps `{}` out of the context", input.instruction, source.text),
-                false => format!("`{}`: the context has no `{}`", input.instruction, source.text),
+                true => {
+                    format!("`{}`: {} keeps `{named}` out of the context", input.instruction, ignore_file(coverage))
+                }
+                false => format!("`{}`: the context has no `{named}`", input.instruction),
             },
             help: match ignored {
-                true => format!("take it back in: `!{}`", source.text),
+                true => format!("take it back in, at the end of {}: `!{named}`", ignore_file(coverage)),
                 false => "correct the path, or add the file to git".into(),
             },
         }
     };
     coverage.inputs.missing(&held).into_iter().map(finding).collect()
+}
+
+fn ignore_file<'a>(coverage: &Coverage<'a>) -> &'a str {
+    coverage.ignore_file.map_or(".dockerignore", Utf8Path::as_str)
+}
+
+/// A pattern of the filter that describes a path: what means something in one,
+/// or can't stand in one, becomes `*`.
+fn described(path: &str) -> String {
+    let text: String = path.chars().map(|c| if "*?+[]\\".contains(c) { '*' } else { c }).collect();
+    // More than two of them are refused, and a quantifier behind one.
+    let mut short = String::new();
+    for c in text.chars().filter(|c| *c != '\0') {
+        if c != '*' || !short.ends_with('*') {
+            short.push(c);
+        }
+    }
+    match short.strip_prefix('!') {
+        Some(rest) => format!("*{rest}"),
+        None => short,
+    }
 }
 
 fn line(service: &Service, pattern: usize) -> usize {
@@ -238,14 +269,30 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_folder_is_there_and_a_path_becomes_a_pattern_that_is_one() {
+        let tracked = ["Dockerfile", ".dockerignore", "api/lock", "api/src/[id]", "shared/x"];
+        let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"api/lock\",\n\"shared/*\"";
+        expect![[r#"
+            services.toml:9: `services.api.paths`: `paths` leaves out api/src/[id], which Dockerfile:4 `COPY api/src src` reads
+              add `"api/src/*id*"`, or its folder with `/**`
+        "#]]
+        .assert_eq(&found(paths, "", &tracked, &["gone/"]));
+        for (path, pattern) in [("a/[b]c", "a/*b*c"), ("c++", "c*"), ("!a", "*a"), ("a[]?b", "a*b"), ("a b", "a b")] {
+            assert_eq!(described(path), pattern);
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert!(pattern.hits(path), "{path}");
+        }
+    }
+
+    #[test]
     fn what_the_ignore_file_keeps_out_is_not_read_and_is_told_from_what_is_not_there() {
         let tracked = ["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "api/src/t/b", "shared/x", "gone"];
         let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"api/**\",\n\"shared/*\"";
         expect![[r#"
             services.toml:11: `services.api.paths`: `api/**` includes api/src/t/b, which no stage of its target reads
               put `"!api/src/t/b"` below it
-            Dockerfile:5: `COPY shared gone ./`: the ignore file keeps `gone` out of the context
-              take it back in: `!gone`
+            Dockerfile:5: `COPY shared gone ./`: .dockerignore keeps `gone` out of the context
+              take it back in, at the end of .dockerignore: `!gone`
         "#]]
         .assert_eq(&found(paths, "**/t\ngone\n", &tracked, &[]));
     }

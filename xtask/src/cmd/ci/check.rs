@@ -102,7 +102,7 @@ impl<'a> Look<'a> {
         for warning in &inputs.warnings {
             ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
         }
-        let is_new = |path: &&str| !path.ends_with('/') && !self.tracked.contains(path);
+        let is_new = |path: &&str| !self.tracked.contains(path);
         let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
         let coverage = definition.coverage(&inputs);
         coverage::findings(&coverage, &self.tracked.iter().copied().collect::<Vec<_>>(), &here)

@@ -175,6 +175,14 @@ impl Source {
         self.place == Place::Everything && self.only.is_none()
     }
 
+    /// What it names in the context, with its variables replaced.
+    pub fn named(&self) -> &str {
+        match &self.place {
+            Place::Below(path) | Place::Matching(path, _) => path,
+            Place::Everything => &self.text,
+        }
+    }
+
     /// Whether it covers the file at `path`.
     pub fn reads(&self, path: &str) -> bool {
         if self.linked.iter().any(|place| place.rest(path).is_some()) {
