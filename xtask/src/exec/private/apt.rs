@@ -6,11 +6,12 @@
 //! Debian's own keys have signed and what says of itself that it is Debian's.
 
 use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault};
 
 /// One line's worth of an archive: what apt calls a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Where it is.
     pub uri: String,

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
 use super::{Folder, apt, removal};
@@ -132,16 +133,35 @@ fn archive(ctx: &Ctx, release: &Release, home: &Utf8Path) -> anyhow::Result<Arch
     Archive::open(ctx, home, candidates(release), &keyring()?, &release.codename)
 }
 
+/// Which entries of this machine were Debian's when the engine was installed:
+/// asking again takes as long as the lists do.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    entries: Vec<apt::Source>,
+    debian: Vec<apt::Source>,
+}
+
+/// Beside the programs, which are ours alone to write, too.
+const ASKED: &str = "sources.json";
+
 /// What a root file system of release `name` is made from here.
 pub fn lines(ctx: &Ctx, folder: &Folder, name: &str) -> anyhow::Result<Vec<String>> {
     let release = release()?;
-    let work = folder.dir.join("fetch.new");
-    removal::tree(work.as_std_path())?;
-    let archive = archive(ctx, &release, &work)?;
-    let lines = archive.sources.iter().map(|source| source.of_release(&release.codename, name).line(&archive.keyring));
-    let lines = lines.collect();
-    removal::tree(work.as_std_path())?;
-    Ok(lines)
+    let entries = candidates(&release);
+    let text = fs::read_to_string(folder.dir.join("tree").join(ASKED)).unwrap_or_default();
+    let known = serde_json::from_str::<Asked>(&text).ok().filter(|asked| asked.entries == entries);
+    let debian = match known {
+        Some(asked) => asked.debian,
+        None => {
+            let work = folder.dir.join("fetch.new");
+            removal::tree(work.as_std_path())?;
+            let found = archive(ctx, &release, &work).map(|archive| archive.sources);
+            removal::tree(work.as_std_path())?;
+            found?
+        }
+    };
+    let keyring = keyring()?;
+    Ok(debian.iter().map(|source| source.of_release(&release.codename, name).line(&keyring)).collect())
 }
 
 /// Downloads and unpacks everything, unless it is there. The caller holds the
@@ -190,6 +210,8 @@ fn assemble(ctx: &Ctx, folder: &Folder, release: &Release, work: &Utf8Path) -> a
     names.sort();
     names.dedup();
     fs::write(tree.join("packages"), names.join("\n") + "\n")?;
+    let asked = Asked { entries: candidates(release), debian: own.sources };
+    fs::write(tree.join(ASKED), serde_json::to_string(&asked)?)?;
     place(ctx, folder, work, &tree)
 }
 
