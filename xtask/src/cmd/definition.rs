@@ -7,6 +7,7 @@ use std::io::Read as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
+use crate::exec::bases;
 use crate::exec::worktree::{self, Moment, Tree};
 use crate::fault::{self, Fault};
 use crate::model::base::Base;
@@ -18,6 +19,7 @@ use crate::model::dockerignore::{self, Dockerignore};
 use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
+use crate::plan::build::Request;
 
 /// The most that is read of a Dockerfile or an ignore file; real ones have a
 /// thousandth of it.
@@ -169,6 +171,13 @@ impl<'a> Definition<'a> {
     pub fn says(&self, path: &str) -> bool {
         let Service { dockerfile, context, .. } = self.service;
         path == dockerfile || dockerignore::candidates(dockerfile, context).iter().any(|file| file == path)
+    }
+
+    /// The request with what a build on stand-ins needs of this machine.
+    pub fn lend(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<Request> {
+        let ignore = self.ignore_file.as_ref().map(|_| self.ignore_text.as_slice());
+        bases::lend(ctx, &mut request, &self.text, ignore)?;
+        Ok(request)
     }
 
     /// Which of the Dockerfile, its ignore file and the context lies behind a

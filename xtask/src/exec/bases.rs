@@ -4,6 +4,7 @@
 //! A build never probes the network for that: `cargo xtask setup` does, once,
 //! and leaves a record. When all stand-ins are there, no process is started.
 
+mod host;
 mod inputs;
 mod registry;
 
@@ -15,18 +16,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::inputs::Inputs;
+use self::host::Host;
 pub use self::registry::probe_registry;
 use super::private::{Folder, network, packages};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::{checkout, run};
+use crate::exec::{checkout, files, run};
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
 use crate::model::config::Project;
 use crate::model::dockerfile::Config;
+use crate::model::dockerfile::mounts::with_mounts;
 use crate::model::reference::Image;
+use crate::plan::build::Request;
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -104,10 +107,10 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut found = found(ctx, engine, &wanted)?;
+    let mut found = found(engine, &wanted)?;
     if found.contains(&None) {
         provide(ctx, engine, &wanted)?;
-        found = self::found(ctx, engine, &wanted)?;
+        found = self::found(engine, &wanted)?;
     }
     let names: Vec<_> = wanted
         .iter()
@@ -177,14 +180,14 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
 }
 
 /// Those of the stand-ins that the engine lacks, or has of another recipe.
-pub fn missing(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
-    let found = found(ctx, engine, wanted)?;
+pub fn missing(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
+    let found = found(engine, wanted)?;
     Ok(wanted.iter().zip(found).filter(|(_, image)| image.is_none()).map(|(it, _)| it.clone()).collect())
 }
 
 /// The stand-ins that the engine has, of this recipe.
-fn found(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<Value>>> {
-    let recipe = Inputs::of_host(ctx).recipe();
+fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<Value>>> {
+    let recipe = inputs::recipe();
     let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
     let is_right = |image: &Value| image["Config"]["Labels"][RECIPE] == recipe.as_str();
     Ok(found.into_iter().map(|image| image.filter(is_right)).collect())
@@ -214,13 +217,13 @@ fn config(image: &Value) -> Config {
 
 /// Makes what is missing. How many that were.
 pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
-    if missing(ctx, engine, wanted)?.is_empty() {
+    if missing(engine, wanted)?.is_empty() {
         return Ok(0);
     }
     let folder = Folder::of(ctx)?;
     let _lock = folder.lock(ctx, "bases")?;
     // Somebody else may have made them while we waited for the lock.
-    let missing = missing(ctx, engine, wanted)?;
+    let missing = missing(engine, wanted)?;
     if missing.is_empty() {
         return Ok(0);
     }
@@ -230,21 +233,46 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
             .help("`--bases upstream`, with a registry or a mirror that this machine reaches")
             .into());
     }
-    let inputs = Inputs::of_host(ctx);
-    for note in &inputs.notes {
+    let context = folder.dir.join("bases/context");
+    root(ctx, &folder, &context)?;
+    let host = Host::read(ctx, &folder);
+    for note in &host.notes {
         ctx.say(note);
     }
-    let context = inputs.write(&folder)?;
+    let secrets = host.secrets(&folder)?;
+    inputs::write(&context, &host.mounts())?;
     let maker = checkout::identity(&ctx.root);
-    root(ctx, &folder, &context)?;
     let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
     for it in &missing {
         let since = Instant::now();
-        run::run(&engine.ctx, &build(it, &context, &inputs.recipe(), &maker, host_network))
+        run::run(&engine.ctx, &build(it, &context, &secrets, &maker, host_network))
             .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
     Ok(missing.len())
+}
+
+/// Lets the steps of a build on stand-ins see how this machine reaches package
+/// registries, which the stand-ins themselves don't know: by a Dockerfile with
+/// the same lines, whose RUN steps have it mounted.
+pub fn lend(ctx: &Ctx, request: &mut Request, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<()> {
+    if request.bases.iter().all(|base| base.stand_in.is_none()) {
+        return Ok(());
+    }
+    let folder = Folder::of(ctx)?;
+    let host = Host::read(ctx, &folder);
+    request.secrets.extend(host.secrets(&folder)?);
+    let text = with_mounts(text, &host.mounts());
+    // Under the name of what is in it, so that no other run changes it and the
+    // line that was shown can be typed again.
+    let name = format!("{:016x}{:016x}", base::fnv(&text), base::fnv(ignore.unwrap_or_default()));
+    request.dockerfile = folder.dir.join("bases/dockerfiles").join(name).join("Dockerfile");
+    files::write(&request.dockerfile, &text)?;
+    match ignore {
+        // BuildKit looks for it there first.
+        Some(ignore) => files::write(&request.dockerfile.with_file_name("Dockerfile.dockerignore"), ignore),
+        None => Ok(()),
+    }
 }
 
 /// What failed, with a way out: that the network is not reached is only the
@@ -262,16 +290,18 @@ fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
 /// What `provide` would run.
 pub fn steps(ctx: &Ctx, wanted: &[StandIn]) -> anyhow::Result<Vec<Step>> {
     let context = Folder::of(ctx)?.dir.join("bases/context");
-    let (recipe, maker) = (Inputs::of_host(ctx).recipe(), checkout::identity(&ctx.root));
-    Ok(wanted.iter().map(|it| build(it, &context, &recipe, &maker, false)).collect())
+    let maker = checkout::identity(&ctx.root);
+    Ok(wanted.iter().map(|it| build(it, &context, &[], &maker, false)).collect())
 }
 
-fn build(it: &StandIn, context: &Utf8Path, recipe: &str, maker: &str, host_network: bool) -> Step {
-    let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe), (MAKER, maker)];
+fn build(it: &StandIn, context: &Utf8Path, secrets: &[String], maker: &str, host_network: bool) -> Step {
+    let recipe = inputs::recipe();
+    let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe.as_str()), (MAKER, maker)];
     let step = Step::new("docker")
         .args(["buildx", "build", "--load", "--provenance=false", "--target", it.kind.target()])
         .args(["--tag", &it.image])
         .each("--label", labels.map(|(key, value)| format!("{key}={value}")))
+        .each("--secret", secrets)
         .hint("the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do");
     let step = if it.version.is_empty() { step } else { step.args(["--build-arg", &version(it)]) };
     let step = if host_network { step.arg("--network=host") } else { step };
@@ -289,7 +319,7 @@ fn version(it: &StandIn) -> String {
 
 /// The root file system, as a file in the build context.
 fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
-    let tar = context.join("debian.tar");
+    let tar = context.join("root.tar");
     let found = tar.metadata().ok().filter(|found| found.is_file());
     let age = found.and_then(|found| found.modified().ok()?.elapsed().ok());
     if age.is_some_and(|age| age < ROOT_AGE) {
@@ -300,18 +330,20 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         packages::fetch(ctx, folder, &["mmdebstrap"], false, "tools")?;
     }
     let sources = packages::lines(ctx, folder, RELEASE)?;
+    fs::create_dir_all(context)?;
     let list = context.with_file_name("sources.list");
     fs::write(&list, sources.join("\n") + "\n")?;
-    let new = context.with_file_name("debian-new.tar");
+    let new = context.with_file_name("root-new.tar");
     let path = ctx.env.get("PATH").unwrap_or_default();
     let path = format!("{path}:{}:{}/tools/usr/bin:/usr/sbin:/sbin", folder.bin(), folder.dir);
     let mut options = vec!["--dpkgopt=force-unsafe-io".to_owned()];
-    // What the host tells its apt about the way to the archive holds inside.
-    options.extend(acquire(ctx).into_iter().map(|line| format!("--aptopt={line}")));
+    // What the host tells its apt about the way to the archive holds for this one.
+    options.extend(host::acquire(ctx).into_iter().map(|line| format!("--aptopt={line}")));
     for kind in ["man", "doc", "locale", "info", "lintian"] {
         options.push(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));
     }
     options.push("--dpkgopt=path-include=/usr/share/doc/*/copyright".to_owned());
+    options.push(format!("--customize-hook={}", inputs::HOOK));
     let step = Step::new("mmdebstrap")
         .args(["--quiet", "--mode=root", "--format=tar", "--variant=minbase", "--include=ca-certificates"])
         .args(options)
@@ -323,19 +355,6 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         .map_err(|error| explained(error, "could not make a Debian root file system"))?;
     packages::remove(&tar)?;
     fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
-}
-
-/// The host's `Acquire` options that matter in another root: how its mirror is
-/// reached.
-fn acquire(ctx: &Ctx) -> Vec<String> {
-    let text = run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
-    let useful = |line: &&str| {
-        let name = line.split(' ').next().unwrap_or_default().to_lowercase();
-        let way = name.ends_with("::proxy") || name.ends_with("::cainfo");
-        // A password must not end up in an image.
-        way && !line.contains("\"\"") && !line.contains('@')
-    };
-    text.lines().filter(useful).map(str::to_owned).collect()
 }
 
 /// The date, in UTC.
@@ -371,7 +390,8 @@ mod tests {
     #[test]
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --build-arg 'VERSION=0.13.*' --network=host /c"]
-            .assert_eq(&build(&it, "/c".into(), "ff", "zz", true).to_string());
+        let line = build(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).to_string();
+        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --secret id=a,src=/a --build-arg 'VERSION=0.13.*' --network=host /c"]
+            .assert_eq(&line.replace(&inputs::recipe(), "ff"));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::common::{exit, json, stderr, until_it_says};
+use super::common::{docker, exit, json, stderr, until_it_says};
 use super::{Demo, interrupt};
 
 /// A project whose image holds `megabytes` that nobody has, and stands on
@@ -269,4 +269,66 @@ fn a_push_that_fails_says_what_is_wrong_with_the_push() {
         assert!(stderr(&output).contains("a base image can't be had"), "{}", stderr(&output));
         assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
     }
+}
+
+/// Which of these texts an image holds: in a layer, its configuration or a
+/// manifest.
+fn held(image: &str, texts: &[String], dir: &Path) -> String {
+    std::fs::write(dir.join("texts"), texts.join("\n") + "\n").unwrap();
+    let script = r#"set -e; mkdir saved; cd saved; docker save "$1" | tar -x; cd blobs/sha256
+        for f in *; do zcat -f "$f"; done > ../../all; cd ../..; test $(wc -c < all) -gt 50000000
+        grep -a -o -F -f ../texts all | sort -u || true"#;
+    let engine = super::common::engine();
+    let output =
+        Command::new("sh").args(["-c", script, "sh", image]).current_dir(dir).envs(engine.ctx.exports).output();
+    let output = output.unwrap();
+    std::fs::remove_dir_all(dir.join("saved")).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn steps_see_how_this_machine_reaches_registries_and_no_image_holds_it() {
+    let demo = Demo::new("lent");
+    // Steps of a Dockerfile that knows nothing of us, one of them as a user. A
+    // step that named the files would not see them: it may be about to make them.
+    let sees = "grep -q lent-to-\"\"steps /etc/ssl/certs/ca-cert* && grep -q cert /etc/pip.con? && grep -q deb /etc/apt/sources.lis?";
+    let dockerfile = format!(
+        "FROM python:3.11-slim-bookworm AS app\nRUN {sees}\nUSER 1000\nRUN <<EOF\n{sees}\nEOF\nCOPY server.py /\n"
+    );
+    std::fs::write(demo.dir.join("Dockerfile"), dockerfile).unwrap();
+    // The ignore file is the Dockerfile's own: it must count although another Dockerfile is built.
+    std::fs::write(demo.dir.join("Dockerfile.dockerignore"), "*\n!server.py\n").unwrap();
+    let bundle = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap();
+    let authorities = demo.dir.join("authorities.pem");
+    std::fs::write(&authorities, format!("# lent-to-steps\n{bundle}")).unwrap();
+    let mut build = demo.command(&["docker", "app", "--bases", "local", "--force"]);
+    exit(&build.env("SSL_CERT_FILE", &authorities).output().unwrap(), 0);
+
+    let mut private = vec!["lent-to-steps".to_owned(), "id=xtask-".to_owned()];
+    // What this machine trusts beyond Debian's list, line by line.
+    for entry in std::fs::read_dir("/usr/local/share/ca-certificates").into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        private.extend(text.lines().filter(|line| line.len() > 60).map(str::to_owned));
+    }
+    let resolver = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers =
+        resolver.lines().filter_map(|line| line.strip_prefix("nameserver ")).filter(|at| !at.starts_with("127."));
+    private.extend(servers.map(|at| format!("nameserver {at}")));
+    assert_eq!(held(&format!("{}-app:local", demo.name), &private, &demo.dir), "");
+    assert_ne!(held(&format!("{}-app:local", demo.name), &["stand-ins".to_owned()], &demo.dir), "", "it looks nowhere");
+    let script = "ls /etc/pip.conf /etc/uv /usr/local/etc/npmrc /etc/apt/apt.conf.d/99* /usr/local/share/ca-certificates/* /run/secrets 2>/dev/null; cat /etc/hostname /etc/apt/sources.list";
+    let files = docker(&[
+        "run",
+        "--rm",
+        "--hostname",
+        "x",
+        "--entrypoint",
+        "sh",
+        &format!("{}-app:local", demo.name),
+        "-c",
+        script,
+    ]);
+    assert!(files.starts_with("x\ndeb http://deb.debian.org/debian bookworm main\n"), "{files}");
 }

@@ -96,7 +96,7 @@ impl Bench<'_> {
         if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
             request.labels.push((current::label(self.project), known.fingerprint.to_string()));
         }
-        Ok(request)
+        definition.lend(&ctx, request)
     }
 
     /// A source file that the image is made of.

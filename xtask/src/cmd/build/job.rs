@@ -123,20 +123,21 @@ impl<'a> Job<'a> {
         let platforms = if request.platforms.is_empty() { &here[..] } else { &request.platforms };
         let marker = Marker::new(&self.project.name, &self.service.name, platforms);
         let places = Places::claim(ctx, &request, marker)?;
-        let mut made = self.build(&request, &places, &build)?;
+        let lent = self.definition.lend(ctx, request.clone())?;
+        let mut made = self.build(&lent, &places, &build)?;
         let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
         if let Some(known) = self.known.as_ref().filter(|_| request.labels != self.request.labels) {
             // What was touched while it was built may be in it as it was before,
             // after or in between, whatever it is now.
             if let Some(what) = self.touched(&known.moment) {
                 ctx.say(format!("note: {what} during the build: the image won't be taken for up to date"));
-                made = self.build(&self.request, &places, &build)?;
+                made = self.build(&self.definition.lend(ctx, self.request.clone())?, &places, &build)?;
                 fingerprint = None;
             } else if request.output == Output::Load {
                 record::add(ctx, self.project, &known.fingerprint, made.ids());
             }
         }
-        let lost = places.keep_cache(ctx, &request, build)?;
+        let lost = places.keep_cache(ctx, &lent, build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let warnings = warnings.into_iter().collect();

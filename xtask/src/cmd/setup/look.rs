@@ -191,7 +191,7 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
                 "no registry answers, and there is no stand-in",
                 "cargo xtask docker SERVICE --bases upstream",
             ),
-            (Bases::Local, Ok(it)) if bases::missing(ctx, engine, std::slice::from_ref(&it))?.is_empty() => {
+            (Bases::Local, Ok(it)) if bases::missing(engine, std::slice::from_ref(&it))?.is_empty() => {
                 item.found("stand-in", it.image)
             }
             (Bases::Local, Ok(_)) => item.missing("no registry answers; the stand-in is not made", SETUP),
@@ -241,7 +241,7 @@ pub fn plan(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<String>> {
     if local {
         let wanted = bases::stand_ins(references)?;
         let missing = match &found {
-            Ok(engine) => bases::missing(ctx, engine, &wanted)?,
+            Ok(engine) => bases::missing(engine, &wanted)?,
             Err(_) => wanted,
         };
         lines.extend(bases::steps(ctx, &missing)?.iter().map(ToString::to_string));

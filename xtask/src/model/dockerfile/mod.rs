@@ -10,6 +10,7 @@ mod graph;
 pub mod inputs;
 mod instruction;
 mod lines;
+pub mod mounts;
 mod remote;
 mod scope;
 mod stages;

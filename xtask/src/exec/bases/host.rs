@@ -1,0 +1,176 @@
+//! How this machine reaches package registries, lent to the steps of builds on
+//! stand-ins: the authorities that it trusts, the indexes and mirrors that it
+//! is told to use. Steps see it as secrets. No layer holds it, of a stand-in or
+//! of what is built on one.
+
+use std::fs;
+
+use camino::Utf8PathBuf;
+
+use crate::ctx::Ctx;
+use crate::exec::private::Folder;
+use crate::exec::{files, input, run};
+use crate::model::dockerfile::mounts::Mount;
+use crate::plan::step::Step;
+
+/// Debian's list of the authorities that are trusted.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// BuildKit takes no larger secret.
+const LARGEST: u64 = 500 * 1024;
+
+/// What there is to lend.
+pub struct Host {
+    loans: Vec<Loan>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
+struct Loan {
+    name: &'static str,
+    target: &'static str,
+    unless: &'static str,
+    content: Vec<u8>,
+}
+
+impl Host {
+    /// Reads the host's.
+    pub fn read(ctx: &Ctx, folder: &Folder) -> Self {
+        let mut host = Self { loans: Vec::new(), notes: Vec::new() };
+        let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| {
+            let read = input::read(file.into(), LARGEST);
+            read.map_err(|error| host.notes.push(format!("note: SSL_CERT_FILE={file} is left out: {error}"))).ok()
+        });
+        if let Some(bundle) = named.or_else(|| input::read(BUNDLE.into(), LARGEST).ok()) {
+            host.lend("authorities", BUNDLE, "ca-certificates", bundle);
+        }
+        host.indexes(ctx);
+        host.mirror(ctx, folder);
+        host
+    }
+
+    fn lend(&mut self, name: &'static str, target: &'static str, unless: &'static str, content: impl Into<Vec<u8>>) {
+        self.loans.push(Loan { name, target, unless, content: content.into() });
+    }
+
+    /// The package indexes that the host is told to use; what it uses by default
+    /// they use by default.
+    fn indexes(&mut self, ctx: &Ctx) {
+        let home = ctx.env.get("HOME").unwrap_or("/root");
+        let pip = ctx.env.get("PIP_INDEX_URL").map(str::to_owned).or_else(|| {
+            let files =
+                ["/etc/pip.conf".to_owned(), format!("{home}/.pip/pip.conf"), format!("{home}/.config/pip/pip.conf")];
+            files.iter().rev().find_map(|file| setting(file, "index-url"))
+        });
+        let index = pip.and_then(|url| self.public(url)).map(|url| format!("index-url = {url}\n")).unwrap_or_default();
+        // pip brings its own list of authorities; what the host trusts is in another.
+        let pip = format!("[global]\ncert = {BUNDLE}\nroot-user-action = ignore\n{index}");
+        self.lend("pip", "/etc/pip.conf", "pip.conf", pip);
+        let uv = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().find_map(|name| ctx.env.get(name));
+        if let Some(url) = uv.map(str::to_owned).and_then(|url| self.public(url)) {
+            self.lend("uv", "/etc/uv/uv.toml", "uv.toml", format!("[[index]]\nurl = {url:?}\ndefault = true\n"));
+        }
+        let npm = ["NPM_CONFIG_REGISTRY", "npm_config_registry"].iter().find_map(|name| ctx.env.get(name));
+        let npm = npm.map(str::to_owned).or_else(|| setting(&format!("{home}/.npmrc"), "registry"));
+        if let Some(url) = npm.and_then(|url| self.public(url)) {
+            self.lend("npm", "/usr/local/etc/npmrc", "npmrc", format!("registry={url}\n"));
+        }
+    }
+
+    /// The mirror of Debian's archive that the root file system came from, and
+    /// how it is reached. Whose keys sign it is what the image says.
+    fn mirror(&mut self, ctx: &Ctx, folder: &Folder) {
+        let acquire = acquire(ctx);
+        if !acquire.is_empty() {
+            self.lend("apt", "/etc/apt/apt.conf.d/99xtask", "99xtask", acquire.join("\n") + "\n");
+        }
+        let sources = input::text(&folder.dir.join("bases/sources.list"), 1 << 20).unwrap_or_default();
+        let lines: Vec<String> = sources.lines().filter_map(bare).collect();
+        if !lines.is_empty() {
+            self.lend("sources", "/etc/apt/sources.list", "sources.list", lines.join("\n") + "\n");
+        }
+    }
+
+    /// A URL without a password in it: a step may write down where it got things.
+    fn public(&mut self, url: String) -> Option<String> {
+        let user = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
+        if user.is_some_and(|host| host.contains('@')) {
+            self.notes.push(
+                "note: this machine's package index has a password in its address; stand-ins are made without it"
+                    .to_owned(),
+            );
+            return None;
+        }
+        Some(url)
+    }
+
+    /// Where steps see it.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let mount = |loan: &Loan| Mount { target: loan.target.to_owned(), id: id(loan.name), unless: loan.unless };
+        self.loans.iter().map(mount).collect()
+    }
+
+    /// Writes it where buildx reads it; as buildx takes it.
+    pub fn secrets(&self, folder: &Folder) -> anyhow::Result<Vec<String>> {
+        let write = |loan: &Loan| -> anyhow::Result<String> {
+            let file = place(folder, loan.name);
+            if fs::read(&file).ok().as_ref() != Some(&loan.content) {
+                files::write(&file, &loan.content)?;
+            }
+            Ok(format!("id={},src={file}", id(loan.name)))
+        };
+        self.loans.iter().map(write).collect()
+    }
+}
+
+fn id(name: &str) -> String {
+    format!("xtask-{name}")
+}
+
+fn place(folder: &Folder, name: &str) -> Utf8PathBuf {
+    folder.dir.join("bases/host").join(name)
+}
+
+/// A line of a sources.list without its options.
+fn bare(line: &str) -> Option<String> {
+    let rest = line.strip_prefix("deb ")?.trim_start();
+    let rest = match rest.strip_prefix('[') {
+        Some(options) => options.split_once(']')?.1.trim_start(),
+        None => rest,
+    };
+    Some(format!("deb {rest}"))
+}
+
+/// `key = value` in a file of a simple kind.
+fn setting(file: &str, key: &str) -> Option<String> {
+    let text = input::text(file.into(), 1 << 20).ok()?;
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let mut values = pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
+    values.next().filter(|value| !value.is_empty())
+}
+
+/// The host's `Acquire` options that matter in another root: how its mirror is
+/// reached.
+pub fn acquire(ctx: &Ctx) -> Vec<String> {
+    let text = run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
+    let useful = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default().to_lowercase();
+        let way = name.ends_with("::proxy") || name.ends_with("::cainfo");
+        // A password is nobody's in there.
+        way && !line.contains("\"\"") && !line.contains('@')
+    };
+    text.lines().filter(useful).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_lent_without_the_place_of_a_key_that_is_not_in_the_image() {
+        let line = "deb [signed-by=/e/keys.pgp] http://a.example/debian bookworm main";
+        assert_eq!(bare(line).unwrap(), "deb http://a.example/debian bookworm main");
+        assert_eq!(bare("deb  http://a b main").unwrap(), "deb http://a b main");
+        assert_eq!(bare("# deb http://a b main"), None);
+        assert_eq!(bare("deb [x http://a b main"), None);
+    }
+}
