@@ -351,8 +351,10 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         .env("PATH", path);
     ctx.say("A Debian root file system for the stand-ins (half a minute)");
     ctx.show(&step);
-    run::stream(ctx, &step, |line| ctx.line(line))
-        .map_err(|error| explained(error, "could not make a Debian root file system"))?;
+    if let Err(error) = run::stream(ctx, &step, |line| ctx.line(line)) {
+        packages::remove(&new)?;
+        return Err(explained(error, "could not make a Debian root file system"));
+    }
     packages::remove(&tar)?;
     fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
 }

@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::exec::files;
 use crate::fault;
 use crate::model::platform::Platform;
+use crate::plan::build::CACHE_MARKER;
 
-/// The file in such a folder that says whose it is. It is written last, into a
-/// folder that is whole.
-const MARKER: &str = "xtask-cache.json";
+/// The file is written last, into a folder that is whole.
+const MARKER: &str = CACHE_MARKER;
 
 /// What a layer cache is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

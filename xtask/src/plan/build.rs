@@ -24,13 +24,17 @@ pub enum Output {
 pub enum Cache {
     /// None.
     None,
-    /// A folder, written anew by each build: BuildKit never removes from one.
-    Local(Utf8PathBuf),
+    /// A folder, written anew by each build: BuildKit never removes from one;
+    /// and what a file in it says of whose it is.
+    Local(Utf8PathBuf, String),
     /// An image in a registry.
     Registry(String),
     /// GitHub Actions' cache, under a scope.
     Gha(String),
 }
+
+/// The file in the folder of a local cache that says whose it is.
+pub const CACHE_MARKER: &str = "xtask-cache.json";
 
 /// All that a build is made of; nothing is looked up any more.
 #[derive(Clone, Debug)]
@@ -115,17 +119,18 @@ pub fn image(request: &Request) -> Plan {
 pub fn keep(request: &Request) -> Option<Plan> {
     let to = match &request.cache {
         Cache::None => return None,
-        Cache::Local(dir) => format!("type=local,dest={},mode=max", new_cache(request, dir)),
+        Cache::Local(dir, _) => format!("type=local,dest={},mode=max", new_cache(request, dir)),
         Cache::Registry(image) => format!("type=registry,ref={image},mode=max,image-manifest=true,oci-mediatypes=true"),
         Cache::Gha(scope) => format!("type=gha,scope={scope},mode=max"),
     };
     let mut plan = Plan { steps: vec![compose(request, Some(&to))], finally: Vec::new() };
-    if let Cache::Local(dir) = &request.cache {
+    if let Cache::Local(dir, marker) = &request.cache {
         let new = new_cache(request, dir);
         plan.steps.insert(0, Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]));
         // BuildKit writes the index last. Never the old one away for a half one.
-        let swap = "test -s \"$1/index.json\" && rm -rf \"$2\" && mv \"$1\" \"$2\"";
-        plan.steps.push(Step::new("sh").args(["-c", swap, "sh", new.as_str(), dir.as_str()]));
+        let swap = "test -s \"$1/index.json\" && echo \"$3\" > \"$1/$4\" && rm -rf \"$2\" && mv \"$1\" \"$2\"";
+        let words = ["-c", swap, "sh", new.as_str(), dir.as_str(), marker, CACHE_MARKER];
+        plan.steps.push(Step::new("sh").args(words));
         plan.finally.push(Step::new("rm").args(["-rf", new.as_str()]));
     }
     Some(plan)
@@ -196,7 +201,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     }
     let cache_from = match cache {
         Cache::None => None,
-        Cache::Local(dir) => Some(format!("type=local,src={dir}")),
+        Cache::Local(dir, _) => Some(format!("type=local,src={dir}")),
         Cache::Registry(image) => Some(format!("type=registry,ref={image}")),
         Cache::Gha(scope) => Some(format!("type=gha,scope={scope}")),
     };

@@ -48,7 +48,7 @@ fn ways(request: &Request) -> Vec<Way> {
         }
     }
     match &request.cache {
-        Cache::None | Cache::Local(_) => {}
+        Cache::None | Cache::Local(..) => {}
         Cache::Registry(image) if is_loopback(image) => {}
         Cache::Registry(image) => {
             ways.push(Way { what: format!("`--cache registry` to {image}"), instead: "`--cache local`" });
@@ -95,7 +95,7 @@ mod tests {
         let oci = || Output::Oci("out.tar".into());
         for (output, tags, cache, expected) in [
             (Output::Load, vec!["ghcr.io/o/n:1"], Cache::None, ""),
-            (Output::Load, vec!["n:1"], Cache::Local("/c".into()), ""),
+            (Output::Load, vec!["n:1"], Cache::Local("/c".into(), String::new()), ""),
             (Output::Push, vec!["127.0.0.1:5000/n:1", "localhost:5000/n:2"], Cache::None, ""),
             (Output::Push, vec!["127.0.0.1:5000/n:1"], registry("127.0.0.1:5000/n:c"), ""),
             (Output::Push, vec!["ghcr.io/o/n:1"], Cache::None, "`--push` to ghcr.io/o/n:1"),

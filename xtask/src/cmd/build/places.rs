@@ -26,7 +26,7 @@ impl Places {
             _ => None,
         };
         let cache = match &request.cache {
-            Cache::Local(dir) => {
+            Cache::Local(dir, _) => {
                 let claim = Claim::new(ctx, dir)?;
                 check_cache(&ctx.root.join(dir), &marker)?;
                 Some((claim, marker))

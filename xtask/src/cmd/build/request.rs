@@ -156,10 +156,16 @@ fn cache(
     let slug = &marker.platforms;
     Ok(match args.cache {
         CacheKind::None => Cache::None,
-        CacheKind::Gha => Cache::Gha(format!("{}-{slug}", service.name)),
+        CacheKind::Gha => {
+            // buildx leaves it out without a word.
+            if ctx.env.get("ACTIONS_RUNTIME_TOKEN").is_none() && !ctx.dry_run {
+                ctx.say("warning: `--cache gha` does nothing here: ACTIONS_RUNTIME_TOKEN is not set (GitHub gives it to actions, not to `run:` lines)");
+            }
+            Cache::Gha(format!("{}-{slug}", service.name))
+        }
         CacheKind::Local => {
             let dir = args.cache_dir.clone().unwrap_or_else(|| cache_root(ctx, project));
-            Cache::Local(dir.join(marker.folder()))
+            Cache::Local(dir.join(marker.folder()), serde_json::to_string(&marker)?)
         }
         CacheKind::Registry => {
             let registry = match &args.registry {
