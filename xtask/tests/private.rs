@@ -285,6 +285,25 @@ fn what_a_killed_start_left_is_healed_and_what_can_not_be_undone_is_said() {
 
 #[test]
 #[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn an_engine_that_is_started_under_a_careful_umask_makes_containers_that_can_be_read() {
+    if !inside("an_engine_that_is_started_under_a_careful_umask_makes_containers_that_can_be_read") {
+        return;
+    }
+    let own = Own::new();
+    let mut careful = Command::new("sh");
+    let up = own.command(&["engine", "up"]);
+    careful.args(["-c", "umask 077; exec \"$0\" engine up"]).arg(up.get_program());
+    careful.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(common::root());
+    exit(&careful.output().unwrap(), 0);
+    for daemon in ["containerd", "dockerd"] {
+        let pid = std::fs::read_to_string(own.folder.pid_file(daemon)).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+        assert!(status.contains("\nUmask:\t0022\n"), "{daemon}: {status}");
+    }
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
 fn an_engine_that_died_is_started_again_by_the_next_command_which_says_so() {
     if !inside("an_engine_that_died_is_started_again_by_the_next_command_which_says_so") {
         return;

@@ -128,7 +128,9 @@ fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
     let out = File::create(&log).with_context(|| format!("could not write {log}"))?;
     let close = (3..10).map(|fd| format!(" {fd}>&-")).collect::<String>();
     Command::new("sh")
-        .args(["-c", &format!("exec setsid \"$0\" \"$@\"{close}")])
+        // The folders that containerd makes are those of containers: nobody but root
+        // could read a thing there under the umask of somebody careful.
+        .args(["-c", &format!("umask 022; exec setsid \"$0\" \"$@\"{close}")])
         .arg(&step.tool)
         .args(&step.args)
         .envs(folder.env(ctx))
