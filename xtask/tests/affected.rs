@@ -905,14 +905,13 @@ fn a_tree_that_git_calls_clean_is_looked_at() {
     }
     // Modes that git does not look at, or does not record.
     repo.git(&["config", "core.fileMode", "false"]);
-    for mode in [0o755, 0o600] {
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    // Those that no umask gives.
+    for (path, mode) in [(&file, 0o755), (&file, 0o640), (&repo.0.join("api/sub"), 0o711)] {
+        let before = path.metadata().unwrap().permissions();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(affected(), "api", "{mode:o}");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(path, before).unwrap();
     }
-    std::fs::set_permissions(repo.0.join("api/sub"), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(affected(), "api");
-    std::fs::set_permissions(repo.0.join("api/sub"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::create_dir(repo.0.join("api/empty")).unwrap();
     assert_eq!(affected(), "api");
     std::fs::remove_dir(repo.0.join("api/empty")).unwrap();

@@ -23,7 +23,8 @@ const INSIDE: &str = "XTASK_TEST_INSIDE";
 const NAME: &str = "debian-archive-keyring";
 
 fn sh(dir: &Utf8Path, line: &str) -> String {
-    let output = Command::new("sh").args(["-ec", line]).current_dir(dir).output().unwrap();
+    // dpkg-deb refuses folders that nobody else may read.
+    let output = Command::new("sh").args(["-ec", &format!("umask 022; {line}")]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -93,6 +94,7 @@ impl World {
             &self.dir,
             &format!(
                 "mkdir -p {at}/pool {at}/dists/bookworm/main/binary-{arch}
+                chmod -R u=rwX,go=rX {tree}
                 dpkg-deb --build --root-owner-group {tree} {at}/pool/k.deb >/dev/null
                 {{ cat {tree}/DEBIAN/control; echo Filename: pool/k.deb; echo Size: $(stat -c %s {at}/pool/k.deb);
                    echo SHA256: $(sha256sum < {at}/pool/k.deb | cut -d' ' -f1); }} > {at}/dists/bookworm/{index}
