@@ -192,10 +192,11 @@ class Link:
         ends = {writer}
         self._writers |= ends
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-            ends.add(far_writer)
-            self._writers |= ends
-            await together(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            with contextlib.suppress(OSError):  # nobody is there
+                far_reader, far_writer = await asyncio.open_connection(*self._target)
+                ends.add(far_writer)
+                self._writers |= ends
+                await together(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             for one in ends:
                 one.close()
