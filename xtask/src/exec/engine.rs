@@ -24,6 +24,9 @@ use crate::plan::step::quote;
 /// The default socket of a Docker Engine.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// The docker client's configuration is no larger.
+pub const CONFIG_LIMIT: u64 = 4 << 20;
+
 /// An engine that answered.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -281,7 +284,7 @@ fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
         (None, None) => return Ok(None),
     };
     let file = dir.join("config.json");
-    let text = match input::text(&file, 4 << 20) {
+    let text = match input::text(&file, CONFIG_LIMIT) {
         Ok(text) => text,
         // The docker client does without a file that it may not see, too.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {

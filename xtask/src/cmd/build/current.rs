@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::cmd::build::record;
 use crate::cmd::definition::{Definition, Setting, variable};
 use crate::ctx::Ctx;
-use crate::exec::engine::Engine;
-use crate::exec::run;
+use crate::exec::engine::{self, Engine};
 use crate::exec::worktree::{Moment, Tree};
+use crate::exec::{input, run};
 use crate::fault::Fault;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
@@ -62,7 +62,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 fn proxies(ctx: &Ctx) -> Option<String> {
     let dir = variable(ctx, "DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty());
     let dir = dir.or_else(|| Some(format!("{}/.docker", ctx.env.get("HOME")?)))?;
-    let text = std::fs::read_to_string(format!("{dir}/config.json")).ok()?;
+    let text = input::text(format!("{dir}/config.json").as_str().into(), engine::CONFIG_LIMIT).ok()?;
     let config: Value = serde_json::from_str(&text).ok()?;
     config.get("proxies").map(Value::to_string)
 }

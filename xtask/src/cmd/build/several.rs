@@ -49,14 +49,16 @@ pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsiz
         })
         .collect::<anyhow::Result<Vec<Value>>>()?;
     let lines = results.iter().flatten().map(Built::line).collect::<Vec<_>>().join("\n");
-    engine.ctx.result(&json!({ "results": json }), || lines)?;
+    let delivered = engine.ctx.result(&json!({ "results": json }), || lines);
     let failed = failed(&results, &names);
     for (name, error) in &failed {
         if !fault::said(error).is_empty() && engine.ctx.terminal {
             engine.ctx.say(format!("── {name}: the last lines\n{}", last_lines(fault::said(error), 40)));
         }
     }
+    // What failed is told, whether anybody reads the results or not.
     verdict(&engine.ctx, &failed, names.len())?;
+    delivered?;
     results.into_iter().collect()
 }
 
