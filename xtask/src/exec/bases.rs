@@ -17,19 +17,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::host::Host;
+pub use self::host::lend;
 pub use self::registry::probe_registry;
 use super::private::{Folder, network, packages};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::{checkout, files, run};
+use crate::exec::{checkout, run};
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
 use crate::model::config::Project;
 use crate::model::dockerfile::Config;
-use crate::model::dockerfile::mounts::with_mounts;
 use crate::model::reference::Image;
-use crate::plan::build::Request;
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -250,29 +249,6 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
     Ok(missing.len())
-}
-
-/// Lets the steps of a build on stand-ins see how this machine reaches package
-/// registries, which the stand-ins themselves don't know: by a Dockerfile with
-/// the same lines, whose RUN steps have it mounted.
-pub fn lend(ctx: &Ctx, request: &mut Request, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<()> {
-    if request.bases.iter().all(|base| base.stand_in.is_none()) {
-        return Ok(());
-    }
-    let folder = Folder::of(ctx)?;
-    let host = Host::read(ctx, &folder);
-    request.secrets.extend(host.secrets(&folder)?);
-    let text = with_mounts(text, &host.mounts());
-    // Under the name of what is in it, so that no other run changes it and the
-    // line that was shown can be typed again.
-    let name = format!("{:016x}{:016x}", base::fnv(&text), base::fnv(ignore.unwrap_or_default()));
-    request.dockerfile = folder.dir.join("bases/dockerfiles").join(name).join("Dockerfile");
-    files::write(&request.dockerfile, &text)?;
-    match ignore {
-        // BuildKit looks for it there first.
-        Some(ignore) => files::write(&request.dockerfile.with_file_name("Dockerfile.dockerignore"), ignore),
-        None => Ok(()),
-    }
 }
 
 /// What failed, with a way out: that the network is not reached is only the

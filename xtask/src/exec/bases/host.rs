@@ -4,19 +4,25 @@
 //! of what is built on one.
 
 use std::fs;
+use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::private::Folder;
+use crate::exec::private::{Folder, packages};
 use crate::exec::{files, input, run};
-use crate::model::dockerfile::mounts::Mount;
+use crate::model::base::fnv;
+use crate::model::dockerfile::mounts::{Mount, with_mounts};
+use crate::plan::build::Request;
 use crate::plan::step::Step;
 
 /// Debian's list of the authorities that are trusted.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// BuildKit takes no larger secret.
 const LARGEST: u64 = 500 * 1024;
+
+/// No build is still reading a Dockerfile that is older.
+const LENT: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// What there is to lend.
 pub struct Host {
@@ -130,6 +136,45 @@ fn place(folder: &Folder, name: &str) -> Utf8PathBuf {
     folder.dir.join("bases/host").join(name)
 }
 
+/// Lets the steps of a build on stand-ins see how this machine reaches package
+/// registries, which the stand-ins themselves don't know: by a Dockerfile with
+/// the same lines, whose RUN steps have it mounted.
+pub fn lend(ctx: &Ctx, request: &mut Request, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<()> {
+    if request.bases.iter().all(|base| base.stand_in.is_none()) {
+        return Ok(());
+    }
+    let folder = Folder::of(ctx)?;
+    let host = Host::read(ctx, &folder);
+    request.secrets.extend(host.secrets(&folder)?);
+    let text = with_mounts(text, &host.mounts());
+    // Under the name of what is in it, so that no other run changes it and the
+    // line that was shown can be typed again.
+    let name = format!("{:016x}{:016x}", fnv(&text), fnv(ignore.unwrap_or_default()));
+    let dir = folder.dir.join("bases/dockerfiles");
+    request.dockerfile = dir.join(name).join("Dockerfile");
+    if !request.dockerfile.exists() {
+        forget(&dir);
+    }
+    files::write(&request.dockerfile, &text)?;
+    match ignore {
+        // BuildKit looks for it there first.
+        Some(ignore) => files::write(&request.dockerfile.with_file_name("Dockerfile.dockerignore"), ignore),
+        None => Ok(()),
+    }
+}
+
+/// Removes what was lent to builds of days gone by: each edit makes another.
+fn forget(dir: &Utf8Path) {
+    let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
+    let is_name = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for entry in entries.filter(|entry| is_name(entry.file_name())) {
+        let age = entry.metadata().ok().and_then(|found| found.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age > LENT) {
+            let _ = packages::remove(entry.path());
+        }
+    }
+}
+
 /// A line of a sources.list without its options.
 fn bare(line: &str) -> Option<String> {
     let rest = line.strip_prefix("deb ")?.trim_start();
@@ -164,6 +209,25 @@ pub fn acquire(ctx: &Ctx) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_lent_long_ago_is_forgotten_and_nothing_else() {
+        let place = files::Temporary::new("dockerfiles").unwrap();
+        let dir = place.path();
+        let (old, new) = ("0".repeat(32), "f".repeat(32));
+        for name in [&old, &new, "mine", "0123"] {
+            fs::create_dir_all(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("Dockerfile"), "x").unwrap();
+        }
+        let long_ago = std::time::SystemTime::now() - LENT - Duration::from_secs(60);
+        for name in [&old, "mine", "0123"] {
+            fs::File::open(dir.join(name)).unwrap().set_modified(long_ago).unwrap();
+        }
+        forget(dir);
+        assert!(!dir.join(old).exists());
+        assert!(dir.join(new).exists() && dir.join("mine").exists() && dir.join("0123").exists());
+        forget(&dir.join("nowhere"));
+    }
 
     #[test]
     fn a_source_is_lent_without_the_place_of_a_key_that_is_not_in_the_image() {
