@@ -147,6 +147,8 @@ fn an_unchanged_tree_gets_its_tags_and_no_build() {
     demo.git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--all", "--message", "m"]);
     assert_eq!(demo.outcome(&[]), "up-to-date");
     docker(&["image", "rm", &format!("{}:local", demo.name), &format!("{}:c", demo.name), &format!("{}:d", demo.name)]);
+    assert_eq!(demo.outcome(&[]), "up-to-date", "the checkout's own tag keeps it");
+    docker(&["image", "rm", "--force", &demo.inspect("local", "{{.Id}}")]);
     assert_eq!(demo.outcome(&[]), "built", "the image is gone");
 }
 

@@ -401,7 +401,9 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         docker(&["rm", "--force", "--volumes", &self.container]);
-        docker(&["image", "rm", "--force", &self.container.replace("-server", "-registry:local")]);
+        let image = self.container.replace("-server", "-registry:local");
+        let id = docker(&["image", "inspect", "--format", "{{.Id}}", &image]);
+        docker(&["image", "rm", "--force", id.trim()]);
     }
 }
 
