@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 API_KEY = "sk-test-5ecret"
 STOP_LIMIT = 2.0
+# For what is bound to happen, on a machine as busy as may be.
+PATIENCE = 60.0
 
 
 def free_port() -> int:
@@ -45,7 +47,7 @@ def through(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{port}"))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within: float = PATIENCE) -> None:
     """Wait for something that is bound to happen."""
     deadline = time.monotonic() + within
     while not await condition():
@@ -75,7 +77,9 @@ class Role:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         source = str(ENTRYPOINT.with_name("src"))
         self._environment = {"PATH": path, "PYTHONPATH": source, "PORT": str(self.port), **settings}
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=PATIENCE
+        )
         self.output = self.errors = ""
 
     async def __aenter__(self) -> Self:
@@ -120,8 +124,8 @@ class Role:
 
     async def wait(self) -> int:
         """The exit status, once there is one."""
-        _, pending = await asyncio.wait(self._reading, timeout=10)
-        assert not pending, "its output did not end within 10 s"
+        _, pending = await asyncio.wait(self._reading, timeout=PATIENCE)
+        assert not pending, f"its output did not end within {PATIENCE} s"
         for read in self._reading:
             read.result()
         return await self._process.wait()

@@ -219,9 +219,9 @@ async def test_a_stopped_runner_hands_its_task_back(
         assert (await desk.task(task))["status"] == "queued"
         async with Role("agent-director", **settings) as second:
             assert (await desk.outcome(task))["status"] == "succeeded"
+            await until(lambda: is_drained(backing, "director"))
             await second.stop()
     assert len(model.about("[handed back]")) == 2
-    assert await is_drained(backing, "director")
 
 
 async def test_a_killed_runner_loses_its_task_to_another(
