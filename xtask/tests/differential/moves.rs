@@ -30,7 +30,7 @@ const MOVES: [Move; 37] = [
     ("a new file", |world, dice| add(world, dice, "new.txt")),
     ("a new file with an odd name", |world, dice| add(world, dice, "né w\n\"1\".txt")),
     ("a new file that git ignores", |world, dice| add(world, dice, "new.log")),
-    ("a file that git ignores is edited", |world, _| {
+    ("a file that git ignores is written", |world, _| {
         let text = format!("{}", world.round);
         world.write("a/x.log", &text);
     }),

@@ -90,7 +90,6 @@ impl World {
         world.write("run.sh", "#!/bin/sh\n");
         fs::set_permissions(world.root.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
         world.write(".gitignore", "*.log\n/out/\n");
-        world.write("a/x.log", "ignored by git\n");
         world.services();
         world.define(dice);
         world.git(&["init", "--quiet", "--initial-branch", "main"]);
