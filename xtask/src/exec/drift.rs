@@ -12,7 +12,7 @@ use camino::Utf8Path;
 use crate::ctx::Ctx;
 use crate::exec::git::git;
 use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree, why};
-use crate::exec::{files, revision, run};
+use crate::exec::{contents, files, revision, run};
 use crate::model::fingerprint::File;
 
 /// Leaves only files that git converts on their way into the tree, whatever it
@@ -206,7 +206,7 @@ impl Converted {
         let at = Ctx { root, ..ctx.clone() };
         let is_made = |path: &&&String| Utf8Path::new(&at.root).join(path.as_str()).is_file();
         let made: Vec<&str> = paths.iter().filter(is_made).map(|path| path.as_str()).collect();
-        let ids = worktree::hash(&at, &made)?;
+        let ids = contents::hash(&at, &made)?;
         Ok(ids.into_iter().map(|(path, id)| (path.to_owned(), id)).collect())
     }
 }

@@ -7,6 +7,7 @@ pub mod beside;
 pub mod board;
 pub mod checkout;
 pub mod child;
+pub mod contents;
 pub mod drift;
 pub mod engine;
 pub mod files;

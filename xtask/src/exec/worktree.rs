@@ -8,26 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use camino::{Utf8Path, Utf8PathBuf};
-
 use crate::ctx::Ctx;
 use crate::exec::git::git;
-use crate::exec::{checkout, files, run};
+use crate::exec::{contents, run};
 use crate::fault;
 use crate::model::fingerprint::File;
-use crate::model::remembered::{self, Remembered, Stat};
+use crate::model::remembered::Stat;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 pub(super) const LINK: &str = "120000";
 pub(super) const SUBMODULE: &str = "160000";
-
-/// No record of ours is larger: what does not fit is read again.
-const RECORD: usize = 64 << 20;
 
 /// All that was looked at, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,20 +70,11 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
         (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
     });
     let (listing, moment) = (listing??, seen?);
-    let mut all: BTreeMap<String, Stat> = moment.iter().filter(|(path, _)| holds_itself(path)).cloned().collect();
-    let mut folders = BTreeMap::new();
-    for path in listing.index.keys().chain(&listing.new) {
-        if !all.contains_key(path)
-            && is_below_folders(ctx, path, &mut folders)
-            && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
-        {
-            all.insert(path.clone(), stat(&metadata));
-        }
-    }
-    settle(ctx, all.iter().chain(moment.iter().map(|(path, stat)| (path, stat))))?;
-    let ids = Ids::of(ctx, &all)?;
-    let (mut files, mut names) = (Vec::new(), BTreeMap::new());
-    for (path, stat) in &all {
+    let all = all(ctx, &moment, &listing);
+    settle(ctx, all.iter().chain(&moment))?;
+    let ids = contents::ids(ctx, &all)?;
+    let (mut files, mut names) = (Vec::with_capacity(all.len()), BTreeMap::new());
+    for ((path, stat), id) in all.iter().zip(ids) {
         let mode = format!("{:o}", stat.mode);
         let kind = stat.mode & 0o170_000;
         if kind == 0o120_000 {
@@ -101,10 +86,14 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
         } else if kind != 0o100_000 {
             return Err(format!("{path} is neither a file nor a link"));
         } else {
-            let id = ids.0.get(path.as_str()).ok_or_else(|| format!("{path} was not read"))?;
-            // Of one file with two names an image has one file with two names.
-            let first = names.entry((stat.dev, stat.ino)).or_insert(path);
-            let id = if stat.names > 1 && *first != path { format!("{id} = {first}") } else { id.clone() };
+            let mut id = id.ok_or_else(|| format!("{path} was not read"))?;
+            if stat.names > 1 {
+                // Of one file with two names an image has one file with two names.
+                let first = names.entry((stat.dev, stat.ino)).or_insert(path);
+                if *first != path {
+                    id = format!("{id} = {first}");
+                }
+            }
             files.push(File { path: path.clone(), mode, id });
         }
     }
@@ -116,6 +105,32 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
         files.push(File { path, mode: SUBMODULE.into(), id });
     }
     Ok(Tree { files, moment, lying, listing })
+}
+
+/// What a build can see and what git lists, in the order of their paths.
+fn all(ctx: &Ctx, moment: &Moment, listing: &Listing) -> Moment {
+    let mut all: Moment = moment.iter().filter(|(path, _)| holds_itself(path)).cloned().collect();
+    let (seen, mut at, mut folders) = (all.len(), 0, BTreeMap::new());
+    for path in listing.index.keys().chain(&listing.new) {
+        // Both lists begin anew with what is new.
+        if at > 0 && all[at - 1].0 >= *path {
+            at = 0;
+        }
+        while at < seen && all[at].0 < *path {
+            at += 1;
+        }
+        let is_seen = at < seen && all[at].0 == *path;
+        if !is_seen
+            && is_below_folders(ctx, path, &mut folders)
+            && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
+        {
+            all.push((path.clone(), stat(&metadata)));
+        }
+    }
+    if all.len() > seen {
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    all
 }
 
 /// The files alone.
@@ -268,7 +283,7 @@ fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment)
     Ok(any)
 }
 
-fn stat(metadata: &Metadata) -> Stat {
+pub(super) fn stat(metadata: &Metadata) -> Stat {
     Stat {
         mode: metadata.mode(),
         names: metadata.nlink(),
@@ -280,12 +295,12 @@ fn stat(metadata: &Metadata) -> Stat {
     }
 }
 
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Waits until whatever is touched from now on has another time than now.
-fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a String, &'a Stat)>) -> Result<(), String> {
+fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = &'a (String, Stat)>) -> Result<(), String> {
     let now = now();
     let mut longest = Duration::ZERO;
     for (path, stat) in all {
@@ -296,82 +311,6 @@ fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a String, &'a Stat)>) -> R
     }
     thread::sleep(longest);
     Ok(())
-}
-
-/// What regular files hold, by path.
-struct Ids(BTreeMap<String, String>);
-
-impl Ids {
-    fn of(ctx: &Ctx, all: &BTreeMap<String, Stat>) -> Result<Self, String> {
-        let began = now();
-        let file = record(ctx);
-        let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
-        let (mut known, mut kept) = (Remembered::of(&bytes), remembered::begin());
-        let (mut ids, mut unknown) = (BTreeMap::new(), Vec::new());
-        let regular = || all.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o100_000);
-        for (path, stat) in regular() {
-            match known.id(path, stat, &mut kept) {
-                Some(id) => _ = ids.insert(path.clone(), id.to_owned()),
-                None => unknown.push(path.as_str()),
-            }
-        }
-        if !unknown.is_empty() {
-            for (path, id) in hash(ctx, &unknown)? {
-                let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
-                if stat(&after) != all[path] {
-                    return Err(format!("{path} changed while it was read"));
-                }
-                ids.insert(path.to_owned(), id);
-            }
-            if let Some(file) = file {
-                Self::remember(&file, &bytes, regular(), &ids, began);
-            }
-        }
-        Ok(Self(ids))
-    }
-
-    /// Writes a new record; where that fails, files are read again.
-    fn remember<'a>(
-        file: &Utf8Path,
-        old: &[u8],
-        regular: impl Iterator<Item = (&'a String, &'a Stat)> + Clone,
-        ids: &BTreeMap<String, String>,
-        began: Duration,
-    ) {
-        let (mut known, mut record) = (Remembered::of(old), remembered::begin());
-        for (path, stat) in regular.clone() {
-            // What lies before it in the old record is another service's.
-            known.id(path, stat, &mut record);
-            if let Some(id) = ids.get(path) {
-                remembered::add(&mut record, path, stat, id, began);
-            }
-        }
-        known.end(&mut record);
-        match record.len() {
-            // Too many that are gone, or of another service: begin anew.
-            RECORD.. if !old.is_empty() => Self::remember(file, &[], regular, ids, began),
-            RECORD.. => {}
-            _ if record != old => _ = files::write(file, record),
-            _ => {}
-        }
-    }
-}
-
-/// Where it is remembered what the files of this checkout held: outside of it.
-fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
-    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
-        (Some(dir), _) => Utf8PathBuf::from(dir),
-        (None, home) => Utf8PathBuf::from(home?).join(".cache"),
-    };
-    let file = base.join("xtask/files").join(checkout::identity(&ctx.root));
-    (file.is_absolute() && !file.starts_with(&ctx.root)).then_some(file)
-}
-
-fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.exists().then_some(())?;
-    files::open(file).ok()?.take(RECORD as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// The commit that lies in a submodule's folder; nothing where none does.
@@ -391,30 +330,6 @@ fn of_module(file: &File, modules: &[String]) -> File {
         Some((path, rest)) => File { path, mode: file.mode.clone(), id: format!("{rest} {}", file.id) },
         None => file.clone(),
     }
-}
-
-/// Gives each file git's own id for what is in it, as it is.
-pub(super) fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
-    // Paths of the list are from git's own top, so they are whole; one a line,
-    // and what can't stand in a line is an argument.
-    let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
-    let paths = |files: &[&str]| -> Vec<String> { files.iter().map(|path| root.join(path).into()).collect() };
-    let is_odd = |path: &&str| root.as_str().contains('\n') || path.contains('\n') || path.ends_with('\r');
-    let (odd, plain): (Vec<&str>, Vec<&str>) = files.iter().partition(|path| is_odd(path));
-    let git = |last: &str| git(ctx).look(&["hash-object", "--no-filters", last]);
-    let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
-    let mut steps = vec![(plain, git("--stdin-paths").stdin(list))];
-    // As many as a command line takes.
-    steps.extend(odd.chunks(200).map(|some| (some.to_vec(), git("--").args(paths(some)))));
-    let mut hashed = Vec::new();
-    for (files, step) in steps.into_iter().filter(|(files, _)| !files.is_empty()) {
-        let ids = run::read(ctx, &step.within(Duration::from_secs(600))).map_err(why)?;
-        if ids.lines().count() != files.len() {
-            return Err("`git hash-object` did not answer for each file".into());
-        }
-        hashed.extend(files.into_iter().zip(ids.lines().map(str::to_owned)));
-    }
-    Ok(hashed)
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! What the files of a tree hold: read once, by git's own hash, and remembered
+//! as long as the kernel says that nothing about a file has changed.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::ctx::Ctx;
+use crate::exec::git::git;
+use crate::exec::worktree::{Moment, now, stat, why};
+use crate::exec::{checkout, files, run};
+use crate::model::remembered::{self, Remembered};
+
+/// No record of ours is larger: what does not fit is read again.
+const RECORD: usize = 64 << 20;
+
+/// What each regular file of these holds.
+pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
+    let began = now();
+    let file = record(ctx);
+    let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
+    let (mut known, mut ids, mut unknown) = (Remembered::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
+    for (at, (path, stat)) in all.iter().enumerate() {
+        let is_file = stat.mode & 0o170_000 == 0o100_000;
+        let id = if is_file { known.id(path, stat, &mut Vec::new()) } else { None };
+        if is_file && id.is_none() {
+            unknown.push(at);
+        }
+        ids.push(id.map(str::to_owned));
+    }
+    if unknown.is_empty() {
+        return Ok(ids);
+    }
+    let paths: Vec<&str> = unknown.iter().map(|at| all[*at].0.as_str()).collect();
+    let hashed: BTreeMap<&str, String> = hash(ctx, &paths)?.into_iter().collect();
+    for at in unknown {
+        let (path, before) = &all[at];
+        let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
+        if stat(&after) != *before {
+            return Err(format!("{path} changed while it was read"));
+        }
+        ids[at] = hashed.get(path.as_str()).cloned();
+    }
+    if let Some(file) = file {
+        remember(&file, &bytes, all, &ids, began);
+    }
+    Ok(ids)
+}
+
+/// Writes a new record; where that fails, files are read again.
+fn remember(file: &Utf8Path, old: &[u8], all: &Moment, ids: &[Option<String>], began: Duration) {
+    let (mut known, mut record) = (Remembered::of(old), remembered::begin());
+    for ((path, stat), id) in all.iter().zip(ids) {
+        if let Some(id) = id {
+            // What lies before it in the old record is another service's.
+            known.id(path, stat, &mut record);
+            remembered::add(&mut record, path, stat, id, began);
+        }
+    }
+    known.end(&mut record);
+    match record.len() {
+        // Too many that are gone, or of another service: begin anew.
+        RECORD.. if !old.is_empty() => remember(file, &[], all, ids, began),
+        RECORD.. => {}
+        _ if record != old => _ = files::write(file, record),
+        _ => {}
+    }
+}
+
+/// Where it is remembered what the files of this checkout held: outside of it.
+fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
+    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
+        (Some(dir), _) => Utf8PathBuf::from(dir),
+        (None, home) => Utf8PathBuf::from(home?).join(".cache"),
+    };
+    let file = base.join("xtask/files").join(checkout::identity(&ctx.root));
+    (file.is_absolute() && !file.starts_with(&ctx.root)).then_some(file)
+}
+
+fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.exists().then_some(())?;
+    files::open(file).ok()?.take(RECORD as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Gives each file git's own id for what is in it, as it is.
+pub fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
+    // Paths of the list are from git's own top, so they are whole; one a line,
+    // and what can't stand in a line is an argument.
+    let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
+    let paths = |files: &[&str]| -> Vec<String> { files.iter().map(|path| root.join(path).into()).collect() };
+    let is_odd = |path: &&str| root.as_str().contains('\n') || path.contains('\n') || path.ends_with('\r');
+    let (odd, plain): (Vec<&str>, Vec<&str>) = files.iter().partition(|path| is_odd(path));
+    let git = |last: &str| git(ctx).look(&["hash-object", "--no-filters", last]);
+    let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
+    let mut steps = vec![(plain, git("--stdin-paths").stdin(list))];
+    // As many as a command line takes.
+    steps.extend(odd.chunks(200).map(|some| (some.to_vec(), git("--").args(paths(some)))));
+    let mut hashed = Vec::new();
+    for (files, step) in steps.into_iter().filter(|(files, _)| !files.is_empty()) {
+        let ids = run::read(ctx, &step.within(Duration::from_secs(600))).map_err(why)?;
+        if ids.lines().count() != files.len() {
+            return Err("`git hash-object` did not answer for each file".into());
+        }
+        hashed.extend(files.into_iter().zip(ids.lines().map(str::to_owned)));
+    }
+    Ok(hashed)
+}
