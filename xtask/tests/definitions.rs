@@ -73,8 +73,8 @@ fn what_never_ends_is_not_read_to_its_end() {
     std::fs::write(checkout.file("Dockerfile"), "# a comment\n".repeat(1 << 17)).unwrap();
     assert!(checkout.refused().contains("more than 1048576 bytes"));
     std::fs::write(checkout.file("Dockerfile"), "FROM scratch\n").unwrap();
-    std::fs::write(checkout.file(".dockerignore"), "**/a\n".repeat(5_001)).unwrap();
-    assert!(checkout.refused().contains(".dockerignore:5001: more than 5000 rules"));
+    std::fs::write(checkout.file(".dockerignore"), "**/a\n".repeat(2_001)).unwrap();
+    assert!(checkout.refused().contains(".dockerignore:2001: more than 2000 rules"));
     std::fs::write(checkout.file(".dockerignore"), "a{999}{9}*\n").unwrap();
     assert!(checkout.refused().contains(".dockerignore:1: `a{999}{9}*`: a repetition of a repetition"));
     std::fs::write(checkout.file(".dockerignore"), "a{999}*\n".repeat(300)).unwrap();

@@ -12,7 +12,7 @@ use crate::model::glob::automaton::Automaton;
 use crate::model::glob::{self, Rule, clean};
 
 /// More than any person writes.
-const MOST_RULES: usize = 5_000;
+const MOST_RULES: usize = 2_000;
 /// BuildKit reads no line that is longer.
 const LONGEST: usize = 65_535;
 

@@ -13,7 +13,7 @@ use crate::model::platform::Platform;
 /// More than any person writes; BuildKit itself takes minutes for them.
 const MOST_STAGES: usize = 1_000;
 /// The instructions of all stages, with the triggers that they inherit.
-const MOST_STEPS: usize = 20_000;
+const MOST_STEPS: usize = 2_000;
 
 /// Where FROM, `--from` or a mount's `from` leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::regexp::{Class, Node};
 
 /// What is remembered, in steps of all sets, before it is forgotten.
-const MOST_REMEMBERED: usize = 2_000_000;
+const MOST_REMEMBERED: usize = 20_000_000;
 /// The steps that all patterns together may have.
 const MOST_STEPS: usize = 200_000;
 const UNKNOWN: u32 = u32::MAX;
@@ -42,8 +42,8 @@ pub struct Automaton {
 /// Sets of steps, numbered.
 #[derive(Default)]
 struct Memo {
-    numbers: HashMap<Vec<u32>, u32>,
-    sets: Vec<Vec<u32>>,
+    numbers: HashMap<Arc<[u32]>, u32>,
+    sets: Vec<Arc<[u32]>>,
     ascii: Vec<[u32; 128]>,
     other: HashMap<(u32, char), u32>,
     hits: Vec<Option<Arc<[u32]>>>,
@@ -117,12 +117,13 @@ impl Automaton {
 
 impl Memo {
     fn number(&mut self, set: Vec<u32>) -> u32 {
-        if let Some(number) = self.numbers.get(&set) {
+        if let Some(number) = self.numbers.get(set.as_slice()) {
             return *number;
         }
+        let set: Arc<[u32]> = set.into();
         let number = self.sets.len() as u32;
-        self.size += 2 * set.len() + 128;
-        self.sets.push(set.clone());
+        self.size += set.len() + 128;
+        self.sets.push(Arc::clone(&set));
         self.numbers.insert(set, number);
         self.ascii.push([UNKNOWN; 128]);
         self.hits.push(None);
@@ -153,9 +154,9 @@ impl Memo {
         if let Some(hits) = &self.hits[state as usize] {
             return Arc::clone(hits);
         }
-        let set = &self.sets[state as usize];
+        let set = Arc::clone(&self.sets[state as usize]);
         let ends = set.iter().any(|at| matches!(automaton.steps[*at as usize], Step::End));
-        let closed = if ends { automaton.close(set.clone(), false, true) } else { set.clone() };
+        let closed = if ends { automaton.close(set.to_vec(), false, true).into() } else { set };
         let number = |at: &u32| if let Step::Hit(number) = automaton.steps[*at as usize] { Some(number) } else { None };
         let mut hits: Vec<u32> = closed.iter().filter_map(number).collect();
         hits.sort_unstable();
