@@ -391,11 +391,14 @@ fn an_image_is_pushed_to_a_plain_registry_and_trusted_as_a_base_for_a_day() {
     std::fs::write(demo.dir.join(".gitignore"), ".cache\n").unwrap();
     std::fs::write(demo.dir.join(".dockerignore"), ".cache\n.git\n").unwrap();
     assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
-    let asked = cache.join("xtask").join(&demo.name).join("app-bases");
-    let record = std::fs::read_to_string(&asked).unwrap();
-    let (second, fingerprint) = record.split_once(' ').unwrap();
-    let yesterday = second.parse::<u64>().unwrap() - 25 * 3600;
-    std::fs::write(&asked, format!("{yesterday} {fingerprint}")).unwrap();
+    let record = cache.join("xtask").join(&demo.name).join("builds");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let older = |line: &str| {
+        let (second, rest) = line.split_once(' ').unwrap();
+        format!("{} {rest}\n", second.parse::<u64>().unwrap() - 25 * 3600)
+    };
+    std::fs::write(&record, text.lines().map(older).collect::<String>()).unwrap();
     assert_eq!([outcome(), outcome()], ["built", "up-to-date"]);
+    docker(&["image", "rm", &format!("{at}/{}-app:v1", demo.name)]);
     docker(&["rm", "--force", "--volumes", &name]);
 }

@@ -33,6 +33,9 @@ pub struct Known {
     pub doubt: Option<String>,
     /// When all that went in was last touched.
     pub moment: Moment,
+    /// The bases that the engine does not have, so that nobody knows what
+    /// their ONBUILD reads.
+    pub unknown_bases: Vec<String>,
 }
 
 /// The fingerprint of what a request would build now, or why nobody knows.
@@ -54,7 +57,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
     });
     let of_environment = environment::doubt(&request.build_args, &|name| variable(ctx, name));
     let doubt = of_environment.or_else(|| doubt(ctx, definition, &inputs, &files));
-    Ok(Known { fingerprint, doubt, moment })
+    Ok(Known { fingerprint, doubt, moment, unknown_bases: inputs.unknown_bases })
 }
 
 /// The proxies of the client's configuration: buildx makes build arguments of

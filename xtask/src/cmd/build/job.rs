@@ -1,6 +1,6 @@
 //! One build: what it needs, the run, its result.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
 use crate::exec::worktree::{self, Moment};
-use crate::exec::{bases, files};
+use crate::exec::{bases, files, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -57,6 +57,9 @@ impl Made {
         [&self.digest, &self.config].into_iter().flatten().cloned().collect()
     }
 }
+
+/// A base image is as large as it is.
+const PULL: Duration = Duration::from_secs(1800);
 
 /// A build that only waits to be run.
 pub struct Job<'a> {
@@ -102,7 +105,11 @@ impl<'a> Job<'a> {
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
         let mut job = Self { service, engine, project, request, name, definition, known: None };
         if job.request.target == service.target {
-            let known = job.known_now();
+            let mut known = job.known_now();
+            if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
+                job.request.bases = bases::resolve(ctx, engine, mode, &images)?;
+                known = job.known_now();
+            }
             if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {
                 ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
             }
@@ -142,6 +149,25 @@ impl<'a> Job<'a> {
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let warnings = warnings.into_iter().collect();
         Ok(Built { fingerprint, warnings, ..self.built("built", made.ids(), started)? })
+    }
+
+    /// Lets the engine have the bases by name, where an image is to stay in it.
+    /// BuildKit gets a base for itself, and nobody can ask it for the ONBUILD of
+    /// one; what it has of the layers is not downloaded again. Whether one came.
+    fn pull_bases(&self, known: &Known) -> bool {
+        let Request { platforms, output, .. } = &self.request;
+        if *output != Output::Load || platforms.len() > 1 {
+            return false;
+        }
+        let pull = |image: &String| {
+            let step = Step::new("docker")
+                .args(["pull", "--quiet"])
+                .each("--platform", platforms.iter().map(Platform::to_string));
+            let step = step.arg(image).within(PULL);
+            self.engine.ctx.show(&step);
+            run::probe(&self.engine.ctx, &step).is_some()
+        };
+        known.unknown_bases.iter().map(pull).fold(false, |any, came| any | came)
     }
 
     /// What of the tree is not as it was at that moment, for people.
