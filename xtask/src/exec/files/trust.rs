@@ -132,10 +132,14 @@ pub fn look(path: &Path) -> anyhow::Result<Option<Seen>> {
         it if it.is_socket() => Kind::Socket,
         _ => Kind::File,
     };
-    // Only where it matters: it reads two files.
-    let is_asked = found.mode() & 0o020 != 0 && kind != Kind::Link;
-    let private_group = is_asked && owner_alone(&found, path);
+    let private_group = group_decides(kind, found.mode()) && owner_alone(&found, path);
     Ok(Some(Seen { path: path.to_owned(), kind, uid: found.uid(), mode: found.mode() & 0o7777, private_group }))
+}
+
+/// Whether it matters who is in the group: to know that, two files are read and
+/// a program is run.
+fn group_decides(kind: Kind, mode: u32) -> bool {
+    !matches!(kind, Kind::Link | Kind::Socket) && mode & 0o022 == 0o020
 }
 
 /// Where users have groups of their own, `umask 002` lets the group write, and
@@ -220,6 +224,20 @@ mod tests {
         assert_eq!(doubt(&[root.clone(), own.clone()], &[0, 1000]), None);
         own.mode = 0o777;
         assert!(doubt(&[root, own], &[0, 1000]).is_some());
+    }
+
+    #[test]
+    fn who_is_in_a_group_is_asked_only_where_it_decides() {
+        use Kind::{File, Folder, Link, Socket};
+        assert!(!group_decides(Socket, 0o660) && !group_decides(Folder, 0o1777) && group_decides(Folder, 0o775));
+        for kind in [Link, Folder, Socket, File] {
+            for mode in 0..=0o7777 {
+                let mut alone = step(kind, 1000, mode);
+                alone.private_group = true;
+                let [with, without] = [alone, step(kind, 1000, mode)].map(|it| doubt(&[it], &[1000]));
+                assert_eq!(with != without, group_decides(kind, mode), "{kind:?} {mode:o}");
+            }
+        }
     }
 
     #[test]
