@@ -17,6 +17,10 @@ use crate::plan::clean::{self, Thing};
 use crate::plan::container::{self, Mark, Scene};
 use crate::plan::step::Step;
 
+/// An engine counts free ports up by itself, and another engine on the machine
+/// counts up, too: how often the next one is tried.
+const PORTS: usize = 20;
+
 /// How long a server of `[needs.*]` may take.
 const NEED_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the engine may take to be rid of what it was told to remove.
@@ -87,7 +91,13 @@ impl<'a> Stage<'a> {
     pub fn run(&self, step: &Step) -> anyhow::Result<()> {
         // `docker run` pulls an image that the engine lacks.
         let step = &step.clone().within(PULL_PATIENCE);
-        run::read(&self.engine.ctx, step).map(drop).map_err(|error| {
+        let mut result = run::read(&self.engine.ctx, step).map(drop);
+        for _ in 0..PORTS {
+            let Some(name) = lost_port(step, &result) else { break };
+            run::tidy(&self.engine.ctx, &container::remove_containers([name]))?;
+            result = run::read(&self.engine.ctx, step).map(drop);
+        }
+        result.map_err(|error| {
             let said = fault::said(&error).to_owned();
             error.context(format!("`{step}`: {said}"))
         })
@@ -252,9 +262,28 @@ fn seconds(time: &str) -> u64 {
     u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).unwrap_or(0)
 }
 
+/// The name of the container that stands there without a port, since somebody
+/// else has taken the one that the engine chose.
+fn lost_port<'s>(step: &'s Step, result: &anyhow::Result<()>) -> Option<&'s str> {
+    let said = fault::said(result.as_ref().err()?);
+    let name = step.args.iter().skip_while(|arg| *arg != "--name").nth(1)?;
+    said.contains("address already in use").then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_port_that_somebody_took_is_worth_another_try() {
+        let step = Step::new("docker").args(["run", "--detach", "--name", "demo-app", "image"]);
+        let failed = |said: &str| Err(fault::failed("`docker run` ended").said(said).into());
+        let taken = "listen tcp4 127.0.0.1:32779: bind: address already in use.";
+        assert_eq!(lost_port(&step, &failed(taken)), Some("demo-app"));
+        assert_eq!(lost_port(&step, &failed("no such image")), None);
+        assert_eq!(lost_port(&step, &Ok(())), None);
+        assert_eq!(lost_port(&Step::new("docker").arg("network"), &failed(taken)), None);
+    }
 
     #[test]
     fn times_of_networks_are_seconds() {
