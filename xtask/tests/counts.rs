@@ -24,7 +24,8 @@ impl Project {
         let name = format!("counts-{}", std::process::id());
         let dir = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&dir).unwrap();
-        let mut dockerfile = format!("FROM python:3.11-slim-bookworm AS base\nRUN echo '{REPORT}' >/old.xml\n");
+        let mut dockerfile =
+            format!("FROM python:3.11-slim-bookworm AS base\nRUN echo '{REPORT}' >/old.xml && touch -d @0 /old.xml\n");
         let mut toml = format!("[project]\nname = \"{name}\"\nregistry = \"localhost\"\nowner = \"nobody\"\n");
         for (part, command, has_report) in parts {
             writeln!(dockerfile, "FROM base AS {part}-test\nCMD [\"sh\", \"-c\", \"{command}\"]\nFROM base AS {part}")

@@ -230,9 +230,10 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
         let image = Image {
             names: names.map(str::to_owned).collect(),
             service: label(&project.label("service")),
-            checkout: label(&project.label("checkout")),
+            // What is pushed says nothing of a checkout: it would be another image on another machine.
+            checkout: label(&project.label("checkout")).or_else(|| known.get(&id).cloned()),
             maker: labels.contains_key(bases::STAND_IN).then(|| label(bases::MAKER).unwrap_or_default()),
-            known: known.contains(&id),
+            known: known.contains_key(&id),
             users: users.get(&id).cloned().unwrap_or_default(),
             created: image["Created"].as_u64().unwrap_or(0),
             bytes: image["Size"].as_i64().unwrap_or(0).saturating_sub(shared).max(0).unsigned_abs(),

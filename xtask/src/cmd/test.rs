@@ -157,6 +157,8 @@ fn on_engine() -> Step {
         "--test",
         "oracle",
         "--test",
+        "differential",
+        "--test",
         "rehearsal",
         "--test",
         "network",

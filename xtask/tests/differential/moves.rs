@@ -211,7 +211,7 @@ fn build_argument(world: &mut World, dice: &mut Dice) {
 
 fn environment(world: &mut World, dice: &mut Dice) {
     let (key, value) = match dice.below(10) {
-        0 => ("DOCKER_DEFAULT_PLATFORM", "linux/arm64"),
+        0 => ("DOCKER_DEFAULT_PLATFORM", "linux/amd64/v2"),
         1 => ("BUILDX_GIT_LABELS", "full"),
         2 => ("BUILDX_GIT_INFO", "true"),
         3 => ("SOURCE_DATE_EPOCH", "1"),

@@ -141,8 +141,11 @@ impl<'a> Job<'a> {
                 made = self.build(&self.definition.lend(ctx, self.request.clone())?, &places, &build)?;
                 fingerprint = None;
             } else if request.output == Output::Load {
-                record::add(ctx, self.project, &known.fingerprint, made.ids());
+                record::add(ctx, self.project, &known.fingerprint.to_string(), made.ids());
             }
+        }
+        if request.output == Output::Push {
+            record::add(ctx, self.project, record::PUSHED, made.ids());
         }
         let lost = places.keep_cache(ctx, &lent, build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));

@@ -5,7 +5,7 @@
 //! taken for up to date only where this record has its id, which is a hash of
 //! all that is in it. What can't be read is no record, and that means a build.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8PathBuf;
@@ -14,7 +14,10 @@ use crate::cmd::build::request::cache_root;
 use crate::ctx::Ctx;
 use crate::exec::{checkout, files};
 use crate::model::config::Project;
-use crate::model::fingerprint::Fingerprint;
+
+/// In the place of a fingerprint, of what was pushed: nobody looks for it, and
+/// what a push leaves in the engine is known as ours.
+pub const PUSHED: &str = "pushed";
 
 /// How many builds are remembered: the newest.
 const BUILDS: usize = 500;
@@ -43,17 +46,17 @@ pub fn of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
     builds
 }
 
-/// The ids of all images that this machine has built for the project, in
-/// whatever checkout.
-pub fn ids(ctx: &Ctx, project: &Project) -> BTreeSet<String> {
+/// The ids of all images that this machine has built for the project, with the
+/// checkout that has built each last.
+pub fn ids(ctx: &Ctx, project: &Project) -> BTreeMap<String, String> {
     let text = files::read(&file(ctx, project)).unwrap_or_default();
-    parse(&text).unwrap_or_default().into_iter().flat_map(|build| build.ids).collect()
+    let of = |Build { checkout, ids, .. }: Build| ids.into_iter().map(move |id| (id, checkout.clone()));
+    parse(&text).unwrap_or_default().into_iter().flat_map(of).collect()
 }
 
 /// Remembers a build that has just ended. Where that fails, the next run builds.
-pub fn add(ctx: &Ctx, project: &Project, fingerprint: &Fingerprint, ids: Vec<String>) {
-    let build =
-        Build { when: now(), fingerprint: fingerprint.to_string(), checkout: checkout::identity(&ctx.root), ids };
+pub fn add(ctx: &Ctx, project: &Project, fingerprint: &str, ids: Vec<String>) {
+    let build = Build { when: now(), fingerprint: fingerprint.into(), checkout: checkout::identity(&ctx.root), ids };
     let file = file(ctx, project);
     let lock = Utf8PathBuf::from(format!("{file}.lock"));
     let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what it built") else {
