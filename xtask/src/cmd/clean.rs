@@ -7,6 +7,7 @@ use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use camino::Utf8DirEntry;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
 use crate::exec::layers::Marker;
+use crate::exec::private::removal;
 use crate::exec::{bases, checkout, files, interrupt, run, scene};
 use crate::fault;
 use crate::model::bytes::Bytes;
@@ -263,8 +265,9 @@ fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, V
 fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<()> {
     let Ok(entries) = cache_root(ctx, wanted.project).read_dir_utf8() else { return Ok(()) };
     for entry in entries {
-        let path = entry?.into_path();
-        let found = path.symlink_metadata()?;
+        // What has no name in UTF-8 has none of ours, and what is gone is gone.
+        let Ok(path) = entry.map(Utf8DirEntry::into_path) else { continue };
+        let Ok(found) = path.symlink_metadata() else { continue };
         let name = path.file_name().unwrap_or_default().to_owned();
         // What else lies there is a record or a lock of ours, or hidden and half-made.
         if found.is_file() || name.starts_with('.') {
@@ -273,10 +276,13 @@ fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Resul
         let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let marker = Marker::of(&path).filter(|marker| marker.project == wanted.project.name);
         let written = written.unwrap_or_default().as_secs();
-        let folder = Folder { service: marker.map(|marker| marker.service), written };
-        let bytes = if found.is_dir() { files::bytes_below(&path)? } else { 0 };
+        let mounted = removal::mounted(path.as_std_path());
+        let folder = Folder { service: marker.map(|marker| marker.service), written, mounted };
+        // What stays is not measured: it may be anybody's, and of any size.
+        let fate = wanted.folder(&folder);
+        let bytes = if fate == Fate::Goes { files::bytes_below(path.as_std_path()) } else { 0 };
         let item = Item { kind: "cache", id: path.to_string(), name, bytes, why: None };
-        if !report.says(ctx, &item, wanted.folder(&folder)) {
+        if !report.says(ctx, &item, fate) {
             continue;
         }
         let step = Step::new("rm").args(["-rf", "--one-file-system", "--", path.as_str()]).within(PATIENCE);

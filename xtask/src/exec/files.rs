@@ -11,6 +11,7 @@ pub mod trust;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -180,17 +181,15 @@ fn sign(file: &mut File) {
     let _ = writeln!(file, "{}", std::process::id());
 }
 
-/// The bytes of all files below a folder, or of a file.
-pub fn bytes_below(path: &Utf8Path) -> anyhow::Result<u64> {
-    let metadata = path.symlink_metadata()?;
-    if !metadata.is_dir() {
-        return Ok(metadata.len());
+/// The bytes of all files below a folder, or of a file, whatever their names
+/// are made of. It is for people: what goes meanwhile, or can't be read, is none.
+pub fn bytes_below(path: &Path) -> u64 {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => {
+            fs::read_dir(path).into_iter().flatten().flatten().map(|entry| bytes_below(&entry.path())).sum()
+        }
+        found => found.map_or(0, |found| found.len()),
     }
-    let mut bytes = 0;
-    for entry in path.read_dir_utf8()? {
-        bytes += bytes_below(entry?.path())?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -256,6 +255,18 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         assert!(open(&path).unwrap_err().to_string().contains("no file"));
         assert_eq!(read(&path), None, "and nobody waits for it");
+    }
+
+    #[test]
+    fn files_are_measured_whatever_their_names_and_what_is_gone_is_nothing() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (_place, path) = place();
+        fs::create_dir_all(path.join("deep")).unwrap();
+        fs::write(path.join("deep/a"), "12345").unwrap();
+        fs::write(path.as_std_path().join(std::ffi::OsStr::from_bytes(b"n\xff")), "123").unwrap();
+        assert_eq!(bytes_below(path.as_std_path()), 8);
+        assert_eq!(bytes_below(path.join("deep/a").as_std_path()), 5);
+        assert_eq!(bytes_below(path.join("nothing").as_std_path()), 0);
     }
 
     #[test]

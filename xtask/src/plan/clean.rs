@@ -98,6 +98,8 @@ pub struct Folder {
     pub service: Option<String>,
     /// When it was written last, in seconds since 1970.
     pub written: u64,
+    /// Why it can't go, if somebody mounted something in it.
+    pub mounted: Option<String>,
 }
 
 /// What the run that is swept leaves: what runs of this checkout made whose
@@ -179,8 +181,8 @@ impl Wanted<'_> {
     pub fn folder(&self, folder: &Folder) -> Fate {
         match &folder.service {
             None => Fate::Stays("there is no marker of ours in it".into()),
-            service if self.is_chosen(service.as_deref()) && self.is_old(folder.written) => Fate::Goes,
-            _ => Fate::Other,
+            service if !self.is_chosen(service.as_deref()) || !self.is_old(folder.written) => Fate::Other,
+            _ => folder.mounted.clone().map_or(Fate::Goes, Fate::Stays),
         }
     }
 
@@ -436,13 +438,17 @@ mod tests {
             (Some("web-admin"), "goes", "", ""),
             (None, "there is no marker", "there is no marker", "there is no marker"),
         ] {
-            let folder = Folder { service: service.map(str::to_owned), written: 900 };
+            let folder = Folder { service: service.map(str::to_owned), written: 900, mounted: None };
             let some = Wanted { services: &services, ..wanted(&project) };
             let old = Wanted { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
             for (wanted, expected) in [(wanted(&project), all), (some, of_web), (old, young)] {
                 let fate = wanted.folder(&folder);
                 let found = word(&fate);
                 assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{folder:?}: {found}");
+                // What somebody mounted in it is his, and keeps what would go.
+                let disk = "something is mounted at /mnt";
+                let with = wanted.folder(&Folder { mounted: Some(disk.into()), ..folder.clone() });
+                assert_eq!(word(&with), if expected == "goes" { disk } else { found }, "{folder:?}");
             }
         }
     }

@@ -14,7 +14,7 @@ pub mod forwarding;
 pub mod mounts;
 pub mod network;
 pub mod packages;
-mod removal;
+pub mod removal;
 pub mod rules;
 mod undo;
 

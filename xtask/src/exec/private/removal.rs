@@ -55,8 +55,8 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    if let Some(why) = in_the_way(&table, path) {
+    if let Some(why) = mounted(path) {
+        let why = format!("{} stays: {why}", path.display());
         return Err(fault::failed(why).help(format!("unmount it if nobody needs it; then {AGAIN}")).into());
     }
     // `rm` can delete what lies deeper than a path can be long.
@@ -74,12 +74,23 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
 const PATIENCE: Duration = Duration::from_secs(600);
 const AGAIN: &str = "cargo xtask engine down --purge";
 
-/// Why a path can't be deleted, if something is mounted at it or below it.
+/// Why a path can't be deleted, if something is mounted at it or below it. No
+/// device tells: what is bound there from another folder of the same disk has
+/// the same. The kernel knows its mounts by paths without links.
+pub fn mounted(path: &Path) -> Option<String> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let real = match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    };
+    in_the_way(&table, &real)
+}
+
 fn in_the_way(mountinfo: &[u8], path: &Path) -> Option<String> {
     let points = mounts::points(mountinfo);
     let point = points.into_iter().find(|point| point.starts_with(path))?;
     let text = String::from_utf8_lossy(point.as_os_str().as_bytes()).into_owned();
-    Some(format!("{} stays: something is mounted at {text}", path.display()))
+    Some(format!("something is mounted at {text}"))
 }
 
 #[cfg(test)]
@@ -105,6 +116,16 @@ mod tests {
         ] {
             assert_eq!(in_the_way(table, &path(bytes)).is_some(), is_in_the_way, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_is_found_through_a_link_to_the_folder_above_and_a_link_itself_is_free() {
+        let place = Temporary::new("link").unwrap();
+        std::os::unix::fs::symlink("/", place.path()).unwrap();
+        let link = place.path().as_std_path();
+        assert_eq!(mounted(&link.join("proc")).as_deref(), Some("something is mounted at /proc"));
+        assert_eq!(mounted(link), None);
+        assert_eq!(mounted(&link.join("proc/self")), None);
     }
 
     #[test]
