@@ -37,6 +37,8 @@ pub struct Definition<'a> {
     pub ignore: Dockerignore,
     /// The file that they stand in, if there is one.
     pub ignore_file: Option<Utf8PathBuf>,
+    /// All files that it may be read from; each file of the tree is compared.
+    files: [Utf8PathBuf; 3],
 }
 
 /// What a build is given besides its files.
@@ -148,7 +150,7 @@ impl<'a> Definition<'a> {
             None => Dockerignore::default(),
         };
         let hidden = !is_itself(&ctx.root, &service.dockerfile);
-        Ok(Self { service, text, ignore_text, hidden, ignore, ignore_file })
+        Ok(Self { service, text, ignore_text, hidden, ignore, ignore_file, files: files(service) })
     }
 
     /// Both as a commit has them: `read` gives the bytes of a file, none where it
@@ -164,13 +166,12 @@ impl<'a> Definition<'a> {
             Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
             None => Dockerignore::default(),
         };
-        Ok(Self { service, text, ignore_text, hidden: false, ignore, ignore_file })
+        Ok(Self { service, text, ignore_text, hidden: false, ignore, ignore_file, files: files(service) })
     }
 
     /// The files that it may be read from: one that comes or goes changes it.
     pub fn says(&self, path: &str) -> bool {
-        let Service { dockerfile, context, .. } = self.service;
-        path == dockerfile || dockerignore::candidates(dockerfile, context).iter().any(|file| file == path)
+        self.files.iter().any(|file| file == path)
     }
 
     /// The request with what a build on stand-ins needs of this machine.
@@ -227,13 +228,12 @@ impl<'a> Definition<'a> {
     /// Whether a build can see a file or a folder of the root, or of `FOLDER/`
     /// anything below it.
     pub fn holds(&self, path: &str) -> bool {
-        let Service { dockerfile, context, .. } = self.service;
-        let [first, second] = dockerignore::candidates(dockerfile, context);
+        let context = &self.service.context;
         let Some(dir) = path.strip_suffix('/') else {
-            return [dockerfile, &first, &second].iter().any(|file| *file == path)
+            return self.files.iter().any(|file| file.as_str() == path)
                 || in_context(context.as_str(), path).is_some_and(|path| !self.ignore.excludes(path));
         };
-        [dockerfile, &first, &second, &context.join("")].iter().any(|file| file.as_str().starts_with(path))
+        self.files.iter().chain([&context.join("")]).any(|file| file.as_str().starts_with(path))
             || in_context(context.as_str(), dir).is_some_and(|dir| !self.ignore.excludes_below(dir))
     }
 
@@ -241,6 +241,13 @@ impl<'a> Definition<'a> {
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
         Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
     }
+}
+
+/// The Dockerfile, and where its ignore file may stand: each spelled as a walk
+/// through the tree spells it.
+fn files(service: &Service) -> [Utf8PathBuf; 3] {
+    let [first, second] = dockerignore::candidates(&service.dockerfile, &service.context);
+    [&service.dockerfile, &first, &second].map(|file| file.components().collect())
 }
 
 /// Instead of words that may be a secret's: a link in a checkout that somebody

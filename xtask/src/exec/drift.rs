@@ -6,6 +6,7 @@
 //! told, so such a file counts as changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use camino::Utf8Path;
 
@@ -85,20 +86,20 @@ fn between(
     let (plain, executable, folder) = modes(umask());
     let converted = Converted::look(ctx, listing)?;
     let made = converted.as_checked_out(ctx, listing)?;
-    let mut folders = BTreeSet::new();
-    for path in listing.index.keys() {
-        folders.extend(path.match_indices('/').map(|(at, _)| &path[..=at]));
-    }
-    let (mut links, mut here) = (Vec::new(), BTreeSet::new());
+    let (mut links, mut gone) = (Vec::new(), Vec::new());
+    // Both are in the order of their paths. Were they not, more would have drifted.
+    let mut index = listing.index.iter().peekable();
     for File { path, mode, id } in lying.iter().filter(|file| counts(&file.path)) {
-        here.insert(path.as_str());
         if path.ends_with('/') {
             let is_git = path == ".git/" || path.ends_with("/.git/");
-            let is_as_made = folders.contains(path.as_str()) && *mode == folder;
+            let is_as_made = *mode == folder && is_folder(listing, path);
             drift.seen.extend((!is_as_made && !is_git).then(|| path.clone()));
             continue;
         }
-        let Some((wanted, blob)) = listing.index.get(path) else {
+        while let Some(passed) = index.next_if(|(tracked, _)| *tracked < path) {
+            gone.push(passed);
+        }
+        let Some((_, (wanted, blob))) = index.next_if(|(tracked, _)| *tracked == path) else {
             drift.seen.extend((!listing.new.contains(path)).then(|| path.clone()));
             continue;
         };
@@ -113,12 +114,17 @@ fn between(
         };
         drift.listed.extend((!same).then(|| path.clone()));
     }
-    let is_gone = |path: &&String| !here.contains(path.as_str()) && (all || !is_there(ctx, path));
-    let tracked =
-        listing.index.iter().filter(|(path, (mode, _))| mode != SUBMODULE && counts(path)).map(|(path, _)| path);
-    drift.listed.extend(tracked.filter(is_gone).cloned());
+    let is_gone = |path: &str| counts(path) && (all || !is_there(ctx, path));
+    let gone = gone.into_iter().chain(index).filter(|(path, (mode, _))| mode != SUBMODULE && is_gone(path));
+    drift.listed.extend(gone.map(|(path, _)| path.clone()));
     drift.listed.extend(retargeted(ctx, &links)?);
     Ok(drift)
+}
+
+/// Whether git has anything in a folder, whose path ends in `/`.
+fn is_folder(listing: &Listing, path: &str) -> bool {
+    let mut rest = listing.index.range::<str, _>((Bound::Included(path), Bound::Unbounded));
+    rest.next().is_some_and(|(tracked, _)| tracked.starts_with(path))
 }
 
 fn is_there(ctx: &Ctx, path: &str) -> bool {

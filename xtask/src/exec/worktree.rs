@@ -26,16 +26,30 @@ pub(super) const SUBMODULE: &str = "160000";
 /// All that was looked at, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// The files below the root: those that git tracks, those that it does not
-    /// ignore, and all those, folders ending in `/` among them, that a build
-    /// can see.
-    pub files: Vec<File>,
+    /// The files below the root, in the order of their paths: those that git
+    /// tracks, those that it does not ignore, and all those, folders ending in
+    /// `/` among them, that a build can see. Each goes by its own name.
+    pub lying: Vec<File>,
     /// When each of them was last touched.
     pub moment: Moment,
-    /// The same files by their own names: those of submodules too.
-    pub lying: Vec<File>,
     /// What git lists.
     pub listing: Listing,
+    /// The submodules, with their commits.
+    modules: Vec<File>,
+}
+
+impl Tree {
+    /// The same files as filters know them, those of a submodule by its path;
+    /// and when they were touched.
+    pub fn into_files(self) -> (Vec<File>, Moment) {
+        let Self { lying, moment, modules, .. } = self;
+        if modules.is_empty() {
+            return (lying, moment);
+        }
+        let mut files: Vec<File> = lying.iter().map(|file| of_module(file, &modules)).collect();
+        files.extend(modules);
+        (files, moment)
+    }
 }
 
 /// Every file and folder that a build can see, and the folders that were looked
@@ -73,16 +87,20 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
     let all = all(ctx, &moment, &listing);
     settle(ctx, all.iter().chain(&moment))?;
     let ids = contents::ids(ctx, &all)?;
-    let (mut files, mut names) = (Vec::with_capacity(all.len()), BTreeMap::new());
+    let (mut lying, mut names) = (Vec::with_capacity(all.len()), BTreeMap::new());
+    let mut last = (0, String::new());
     for ((path, stat), id) in all.iter().zip(ids) {
-        let mode = format!("{:o}", stat.mode);
+        if last.0 != stat.mode {
+            last = (stat.mode, format!("{:o}", stat.mode));
+        }
+        let mode = last.1.clone();
         let kind = stat.mode & 0o170_000;
         if kind == 0o120_000 {
             let target = ctx.root.join(path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
-            files.push(File { path: path.clone(), mode: LINK.into(), id: format!("-> {target}") });
+            lying.push(File { path: path.clone(), mode: LINK.into(), id: format!("-> {target}") });
         } else if kind == 0o040_000 {
             // A file's path that is a folder now: what is in it is listed.
-            files.extend(path.ends_with('/').then(|| File { path: path.clone(), mode, id: String::new() }));
+            lying.extend(path.ends_with('/').then(|| File { path: path.clone(), mode, id: String::new() }));
         } else if kind != 0o100_000 {
             return Err(format!("{path} is neither a file nor a link"));
         } else {
@@ -94,17 +112,12 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
                     id = format!("{id} = {first}");
                 }
             }
-            files.push(File { path: path.clone(), mode, id });
+            lying.push(File { path: path.clone(), mode, id });
         }
     }
-    let lying = files;
-    let modules = listing.modules();
-    let mut files: Vec<File> = lying.iter().map(|file| of_module(file, &modules)).collect();
-    for path in modules {
-        let id = head(ctx, &path);
-        files.push(File { path, mode: SUBMODULE.into(), id });
-    }
-    Ok(Tree { files, moment, lying, listing })
+    let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
+    let modules = listing.modules().into_iter().map(module).collect();
+    Ok(Tree { lying, moment, listing, modules })
 }
 
 /// What a build can see and what git lists, in the order of their paths.
@@ -135,7 +148,7 @@ fn all(ctx: &Ctx, moment: &Moment, listing: &Listing) -> Moment {
 
 /// The files alone.
 pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
-    Ok(look(ctx, holds)?.files)
+    Ok(look(ctx, holds)?.into_files().0)
 }
 
 /// All that a build can see, as it lies there, without reading it.
@@ -214,21 +227,27 @@ pub(super) fn listing(ctx: &Ctx) -> Result<Listing, String> {
 
 /// `? PATH`, or `TAG MODE ID STAGE⇥PATH`; paths from the root.
 fn listed(text: &str) -> Result<Listing, String> {
-    let mut listing = Listing::default();
+    // What is in order already makes a map at once.
+    let (mut index, mut new) = (Vec::new(), Vec::new());
     for entry in text.split_terminator('\0') {
         match entry.strip_prefix("? ") {
             // A repository of its own; what a build sees of it is walked.
             Some(path) if path.ends_with('/') => {}
-            Some(path) => _ = listing.new.insert(path.to_owned()),
+            Some(path) => new.push(path.to_owned()),
             None => {
                 let odd = || format!("`git ls-files` says {entry:?}");
                 let (words, path) = entry.split_once('\t').ok_or_else(odd)?;
-                let [_tag, mode, id, _stage] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd()) };
-                listing.index.insert(path.to_owned(), (mode.to_owned(), id.to_owned()));
+                let (_tag, rest) = words.split_once(' ').ok_or_else(odd)?;
+                let (mode, rest) = rest.split_once(' ').ok_or_else(odd)?;
+                let (id, stage) = rest.split_once(' ').ok_or_else(odd)?;
+                if stage.contains(' ') {
+                    return Err(odd());
+                }
+                index.push((path.to_owned(), (mode.to_owned(), id.to_owned())));
             }
         }
     }
-    Ok(listing)
+    Ok(Listing { index: index.into_iter().collect(), new: new.into_iter().collect() })
 }
 
 /// Git's last words, or that there is no git.
@@ -246,12 +265,16 @@ fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment)
     let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
     let at = ctx.root.join(dir);
     let mut any = false;
+    let not_text = || format!("./{dir}: a file's name is not UTF-8");
     if dir.is_empty() {
         found.push((String::new(), stat(&at.symlink_metadata().map_err(unreadable)?)));
     }
-    for entry in at.read_dir_utf8().map_err(unreadable)? {
+    for entry in at.as_std_path().read_dir().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let mut path = format!("{dir}{}", entry.file_name());
+        let name = entry.file_name().into_string().map_err(|_| not_text())?;
+        let mut path = String::with_capacity(dir.len() + name.len() + 2);
+        path.push_str(dir);
+        path.push_str(&name);
         let mut held = holds(&path);
         let is_dir = entry.file_type().map_err(unreadable)?.is_dir();
         let mut walked = false;
@@ -260,7 +283,7 @@ fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment)
             // Git's own folder changes with every command: whether it matters
             // is for others to say.
             match holds(&path) {
-                true if entry.file_name() == ".git" => held = true,
+                true if name == ".git" => held = true,
                 true => {
                     walked = true;
                     held |= walk(ctx, &path, holds, found)?;
@@ -276,7 +299,7 @@ fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment)
                 path.push('/');
             }
             let stat = stat(&metadata);
-            let of_git = is_dir && entry.file_name() == ".git";
+            let of_git = is_dir && name == ".git";
             found.push((path, if of_git { Stat { mode: stat.mode, ..Stat::default() } } else { stat }));
         }
     }
@@ -324,8 +347,11 @@ pub(super) fn head(ctx: &Ctx, module: &str) -> String {
 }
 
 /// A file of a submodule goes by the submodule's path: that is what filters know.
-fn of_module(file: &File, modules: &[String]) -> File {
-    let below = |module: &String| Some((module.clone(), file.path.strip_prefix(module)?.strip_prefix('/')?.to_owned()));
+fn of_module(file: &File, modules: &[File]) -> File {
+    let below = |module: &File| {
+        let rest = file.path.strip_prefix(&module.path)?.strip_prefix('/')?;
+        Some((module.path.clone(), rest.to_owned()))
+    };
     match modules.iter().find_map(below) {
         Some((path, rest)) => File { path, mode: file.mode.clone(), id: format!("{rest} {}", file.id) },
         None => file.clone(),

@@ -98,7 +98,7 @@ impl Dockerignore {
 
     /// Whether the context lacks the file at `path`.
     pub fn excludes(&self, path: &str) -> bool {
-        !self.rules.is_empty() && self.verdict(path).excluded
+        !self.rules.is_empty() && self.verdict(path, |cover| cover.excluded)
     }
 
     /// Whether the context lacks whatever is below the folder at `path`. May
@@ -107,7 +107,7 @@ impl Dockerignore {
         if self.rules.is_empty() {
             return false;
         }
-        let Cover { rules, excluded } = self.verdict(path);
+        let Cover { rules, excluded } = self.verdict(path, Clone::clone);
         let last = rules.last().map_or(0, |last| *last as usize);
         let dir = format!("{path}/");
         let may_hit_below = |rule: &Line| {
@@ -121,7 +121,7 @@ impl Dockerignore {
     /// What covers the path. From the top down, because a rule that was not
     /// asked about a folder (its verdict stood already) does not cover what is
     /// below it.
-    fn verdict(&self, path: &str) -> Cover {
+    fn verdict<T>(&self, path: &str, told: impl FnOnce(&Cover) -> T) -> T {
         let mut covers = self.verdicts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if covers.size > 1_000_000 {
             *covers = Covers::default();
@@ -134,7 +134,7 @@ impl Dockerignore {
             cover = covers.next(&self.rules, cover, hits);
             true
         });
-        covers.covers[cover as usize].clone()
+        told(&covers.covers[cover as usize])
     }
 }
 

@@ -15,6 +15,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 /// That of file systems that keep whole seconds, or every second one.
 const COARSE: Duration = Duration::from_secs(2);
+/// More seconds than anybody has to wait.
+const LONG_AGO: i64 = 4;
 
 /// What the file system says of a file without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,23 +40,18 @@ pub struct Stat {
 impl Stat {
     const BYTES: usize = 64;
 
-    fn bytes(&self) -> [u8; Self::BYTES] {
+    fn bytes(&self) -> [[u8; 8]; Self::BYTES / 8] {
         let Self { mode, names: _, dev, ino, size, modified, changed } = *self;
-        let words = [
-            mode.into(),
-            dev,
-            ino,
-            size,
-            modified.0.cast_unsigned(),
-            modified.1.cast_unsigned(),
-            changed.0.cast_unsigned(),
-            changed.1.cast_unsigned(),
-        ];
-        let mut bytes = [0; Self::BYTES];
-        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&u64::to_le_bytes(word));
-        }
-        bytes
+        [
+            u64::from(mode).to_le_bytes(),
+            dev.to_le_bytes(),
+            ino.to_le_bytes(),
+            size.to_le_bytes(),
+            modified.0.to_le_bytes(),
+            modified.1.to_le_bytes(),
+            changed.0.to_le_bytes(),
+            changed.1.to_le_bytes(),
+        ]
     }
 
     /// How long before `now` (since 1970) its last change was; none: it is to come.
@@ -67,6 +64,10 @@ impl Stat {
     /// How long to wait until no other change can have the time of the last one.
     /// None: that time is still to come, and nobody can wait for it.
     pub fn settles_in(&self, now: Duration) -> Option<Duration> {
+        // Nearly every file, and without arithmetic.
+        if self.changed.0.saturating_add(LONG_AGO) < now.as_secs().cast_signed() {
+            return Some(Duration::ZERO);
+        }
         let tick = if self.changed.1 == 0 { COARSE } else { TICK };
         match self.age(now) {
             Some(age) => Some(tick.saturating_sub(age)),
@@ -118,7 +119,7 @@ impl<'a> Remembered<'a> {
         }
         let line = self.next.filter(|line| line.path == path.as_bytes())?;
         self.step();
-        (line.stat == stat.bytes()).then_some(line.id)
+        (line.stat == stat.bytes().as_flattened()).then_some(line.id)
     }
 
     /// The rest, as it is.
@@ -138,8 +139,17 @@ fn line(bytes: &[u8]) -> Option<Line<'_>> {
     let (path, rest) = rest.split_at_checked(path)?;
     let (id, _) = rest.split_at_checked(id)?;
     let whole = &bytes[..Stat::BYTES + 4 + path.len() + id.len()];
-    let id = std::str::from_utf8(id).ok().filter(|id| !id.is_empty() && id.bytes().all(|c| c.is_ascii_hexdigit()))?;
+    let id = if is_id(id) { std::str::from_utf8(id).ok()? } else { return None };
     Some(Line { path, stat, id, whole })
+}
+
+/// As git writes ids. A loop by hand: of a hundred thousand ids each letter counts.
+fn is_id(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while at < bytes.len() && matches!(bytes[at], b'0'..=b'9' | b'a'..=b'f') {
+        at += 1;
+    }
+    at > 0 && at == bytes.len()
 }
 
 /// The beginning of a new record.
@@ -151,7 +161,7 @@ pub fn begin() -> Vec<u8> {
 pub fn add(record: &mut Vec<u8>, path: &str, stat: &Stat, id: &str, now: Duration) {
     let lengths = (u16::try_from(path.len()), u16::try_from(id.len()));
     if let ((Ok(path_length), Ok(id_length)), true) = (lengths, stat.is_settled(now)) {
-        record.extend_from_slice(&stat.bytes());
+        record.extend_from_slice(stat.bytes().as_flattened());
         record.extend_from_slice(&path_length.to_le_bytes());
         record.extend_from_slice(&id_length.to_le_bytes());
         record.extend_from_slice(path.as_bytes());
@@ -220,9 +230,18 @@ mod tests {
         assert_eq!(wait((999, 900_000_000)), Some(0));
         // Whole seconds: the file system may know no others.
         assert_eq!(wait((999, 0)), Some(1000));
-        assert_eq!(wait((997, 0)), Some(0));
+        for long_ago in [(997, 0), (996, 0), (995, 999_999_999), (0, 0), (-5, 3)] {
+            assert_eq!(wait(long_ago), Some(0));
+        }
         assert_eq!(wait((1001, 1)), Some(1020));
         assert_eq!(wait((1003, 1)), None);
+    }
+
+    #[test]
+    fn what_git_never_writes_is_no_id() {
+        for (id, is) in [("0", true), ("09af", true), ("", false), ("0g", false), ("0A", false), ("é", false)] {
+            assert_eq!(is_id(id.as_bytes()), is, "{id}");
+        }
     }
 
     #[test]

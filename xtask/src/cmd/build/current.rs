@@ -11,7 +11,7 @@ use crate::cmd::build::record;
 use crate::cmd::definition::{Definition, Setting, variable};
 use crate::ctx::Ctx;
 use crate::exec::engine::{self, Engine};
-use crate::exec::worktree::{Moment, Tree};
+use crate::exec::worktree::Moment;
 use crate::exec::{input, run};
 use crate::fault::Fault;
 use crate::model::base::Base;
@@ -41,7 +41,7 @@ pub struct Known {
 /// The fingerprint of what a request would build now, or why nobody knows.
 pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
     let (service, target) = (definition.service, request.target.as_deref());
-    let Tree { files, moment, .. } = definition.tree(ctx)?;
+    let (files, moment) = definition.tree(ctx)?.into_files();
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
     let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
     let mut build_args = setting.build_args.clone();
