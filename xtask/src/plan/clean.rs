@@ -218,6 +218,8 @@ impl Wanted<'_> {
         let bare = repository.strip_prefix(&published).filter(|_| !published.is_empty()).unwrap_or(repository);
         // What this machine built it has named, whatever the registry.
         let last = repository.rsplit('/').next().unwrap_or_default();
+        // A checkout's tag can be copied like any other; we put it on names without a registry.
+        let is_pinned = is_pinned && (image.known || !repository.contains('/'));
         is_pinned || names.contains(bare) || (image.known && names.contains(last))
     }
 }
@@ -350,6 +352,7 @@ mod tests {
         let project = project();
         let pinned = format!("scribe-web:checkout-{OURS}");
         let old_pin = format!("gone-service:checkout-{OURS}");
+        let copied = format!("otherteam/app:checkout-{OURS}");
         let (goes, other, inherits, nameless) = ("goes", "", "it has our labels", "it has no name");
         let web = Some("web");
         for (names, service, checkout, known, expected, removed) in [
@@ -361,6 +364,7 @@ mod tests {
             // Built on ours, with all of our labels in it.
             (&["otherteam/app:latest"], web, Some(OURS), false, [inherits, inherits], 0),
             (&["scribe-web-fork:local"], web, Some(OURS), false, [inherits, inherits], 0),
+            (&[&copied], web, Some(OURS), false, [inherits, inherits], 0),
             (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), false, [inherits, inherits], 0),
             (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), true, [goes, goes], 1),
             // Somebody else's name of ours is somebody else's.
