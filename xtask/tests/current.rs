@@ -396,6 +396,33 @@ fn a_definition_behind_a_link_is_always_built() {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn what_buildkit_may_not_see_change_is_never_up_to_date() {
+    let demo = Demo::new("unseen", DOCKERFILE, PATHS);
+    // Beside the checkout: what lies in it is no place to remember it by.
+    let cache = demo.dir.with_extension("cache");
+    let run = || {
+        let mut command = demo.command(&["app", "--format", "json"]);
+        let output = command.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        exit(&output, 0);
+        (json(&output)["outcome"].as_str().unwrap().to_owned(), stderr(&output))
+    };
+    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
+    let file = demo.dir.join("src/a");
+    let (text, time) = (fs::read_to_string(&file).unwrap(), file.metadata().unwrap().modified().unwrap());
+    fs::write(&file, text.to_uppercase()).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    for _ in 0..2 {
+        let (outcome, said) = run();
+        assert_eq!(outcome, "built");
+        assert!(said.contains("src/a changed and kept its size and time"), "{said}");
+    }
+    fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
+    fs::remove_dir_all(cache).unwrap();
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn two_at_once_both_succeed() {
     let demo = Demo::new("twice", DOCKERFILE, PATHS);
     for _ in ["to build", "to reuse"] {

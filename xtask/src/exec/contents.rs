@@ -26,22 +26,22 @@ pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
         let is_file = stat.mode & 0o170_000 == 0o100_000;
         let id = if is_file { known.id(path, stat, &mut Vec::new()) } else { None };
         if is_file && id.is_none() {
-            unknown.push(at);
+            unknown.push((at, known.as_buildkit_sees_it(stat)));
         }
         ids.push(id.map(str::to_owned));
     }
     if unknown.is_empty() {
         return Ok(ids);
     }
-    let paths: Vec<&str> = unknown.iter().map(|at| all[*at].0.as_str()).collect();
+    let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].0.as_str()).collect();
     let hashed: BTreeMap<&str, String> = hash(ctx, &paths)?.into_iter().collect();
-    for at in unknown {
+    for (at, seen) in unknown {
         let (path, before) = &all[at];
         let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
         if stat(&after) != *before {
             return Err(format!("{path} changed while it was read"));
         }
-        ids[at] = hashed.get(path.as_str()).cloned();
+        ids[at] = hashed.get(path.as_str()).map(|id| remembered::marked(id, seen));
     }
     if let Some(file) = file {
         remember(&file, &bytes, all, &ids, began);

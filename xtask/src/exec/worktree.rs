@@ -17,7 +17,7 @@ use crate::exec::git::git;
 use crate::exec::{contents, run};
 use crate::fault;
 use crate::model::fingerprint::File;
-use crate::model::remembered::Stat;
+use crate::model::remembered::{self, Stat};
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 pub(super) const LINK: &str = "120000";
@@ -36,6 +36,8 @@ pub struct Tree {
     pub listing: Listing,
     /// The submodules, with their commits.
     modules: Vec<File>,
+    /// Files that changed and look to BuildKit as they did.
+    pub unseen: Vec<String>,
 }
 
 impl Tree {
@@ -88,7 +90,7 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
     settle(ctx, all.iter().chain(&moment))?;
     let ids = contents::ids(ctx, &all)?;
     let (mut lying, mut names) = (Vec::with_capacity(all.len()), BTreeMap::new());
-    let mut last = (0, String::new());
+    let (mut last, mut unseen) = ((0, String::new()), Vec::new());
     for ((path, stat), id) in all.iter().zip(ids) {
         if last.0 != stat.mode {
             last = (stat.mode, format!("{:o}", stat.mode));
@@ -104,7 +106,10 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
         } else if kind != 0o100_000 {
             return Err(format!("{path} is neither a file nor a link"));
         } else {
-            let mut id = id.ok_or_else(|| format!("{path} was not read"))?;
+            let id = id.ok_or_else(|| format!("{path} was not read"))?;
+            let (id, is_unseen) = remembered::unmarked(&id);
+            unseen.extend(is_unseen.then(|| path.clone()));
+            let mut id = id.to_owned();
             if stat.names > 1 {
                 // Of one file with two names an image has one file with two names.
                 let first = names.entry((stat.dev, stat.ino)).or_insert(path);
@@ -117,7 +122,7 @@ pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
     }
     let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
     let modules = listing.modules().into_iter().map(module).collect();
-    Ok(Tree { lying, moment, listing, modules })
+    Ok(Tree { lying, moment, listing, modules, unseen })
 }
 
 /// What a build can see and what git lists, in the order of their paths.

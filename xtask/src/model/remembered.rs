@@ -2,13 +2,21 @@
 //! again while nothing about them has changed.
 //!
 //! A file whose time of change is recent when it is looked at may change once
-//! more within the same tick of the clock, and nothing would tell. Such a file
-//! is not remembered.
+//! more within the same tick of the clock, and nothing would tell. What it held
+//! is written down, and not believed.
+//!
+//! BuildKit takes a file of the same size and time of modification for the one
+//! that it has, and builds what that held. So a file that changed and kept both
+//! is marked, until one of them changes.
 
 use std::time::Duration;
 
 /// Changes when a record of before can't be read as one of now.
-const MAGIC: &[u8] = b"xtask files 1\n";
+const MAGIC: &[u8] = b"xtask files 2\n";
+/// In front of what a file held: it may hold something else by now.
+const HASTY: char = '?';
+/// In front of what a file holds: BuildKit may not have seen it change.
+const UNSEEN: char = '~';
 /// How long ago a file must have changed to be remembered.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The finest tick of a clock that file systems keep, with room.
@@ -86,6 +94,7 @@ impl Stat {
 pub struct Remembered<'a> {
     rest: &'a [u8],
     next: Option<Line<'a>>,
+    found: Option<Line<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +108,7 @@ struct Line<'a> {
 impl<'a> Remembered<'a> {
     /// Begins to read. What is no record of ours remembers nothing.
     pub fn of(bytes: &'a [u8]) -> Self {
-        let mut record = Self { rest: bytes.strip_prefix(MAGIC).unwrap_or_default(), next: None };
+        let mut record = Self { rest: bytes.strip_prefix(MAGIC).unwrap_or_default(), next: None, found: None };
         record.step();
         record
     }
@@ -117,9 +126,17 @@ impl<'a> Remembered<'a> {
             kept.extend_from_slice(line.whole);
             self.step();
         }
-        let line = self.next.filter(|line| line.path == path.as_bytes())?;
+        self.found = self.next.filter(|line| line.path == path.as_bytes());
+        let line = self.found?;
         self.step();
-        (line.stat == stat.bytes().as_flattened()).then_some(line.id)
+        (line.stat == stat.bytes().as_flattened() && !line.id.starts_with(HASTY)).then_some(line.id)
+    }
+
+    /// What the file that was asked for last held, if its size and its time of
+    /// modification are what they were.
+    pub fn as_buildkit_sees_it(&self, stat: &Stat) -> Option<&'a str> {
+        let line = self.found.filter(|line| line.stat[SEEN] == stat.bytes().as_flattened()[SEEN])?;
+        Some(line.id.trim_start_matches(HASTY))
     }
 
     /// The rest, as it is.
@@ -129,6 +146,23 @@ impl<'a> Remembered<'a> {
             self.step();
         }
     }
+}
+
+/// Where size and time of modification stand in a [`Stat`].
+const SEEN: std::ops::Range<usize> = 24..48;
+
+/// What a file holds, and whether BuildKit may not have seen it change: `before`
+/// is what it held when it looked the same from outside.
+pub fn marked(id: &str, before: Option<&str>) -> String {
+    match before {
+        Some(before) if before != id => format!("{UNSEEN}{id}"),
+        _ => id.to_owned(),
+    }
+}
+
+/// What a file holds, without the mark, and whether it was marked.
+pub fn unmarked(id: &str) -> (&str, bool) {
+    id.strip_prefix(UNSEEN).map_or((id, false), |id| (id, true))
 }
 
 /// `STAT LENGTH LENGTH PATH ID`, each length two bytes.
@@ -143,13 +177,17 @@ fn line(bytes: &[u8]) -> Option<Line<'_>> {
     Some(Line { path, stat, id, whole })
 }
 
-/// As git writes ids. A loop by hand: of a hundred thousand ids each letter counts.
+/// As git writes ids, after our marks. A loop by hand: of a hundred thousand ids each letter counts.
 fn is_id(bytes: &[u8]) -> bool {
     let mut at = 0;
+    while at < 2 && at < bytes.len() && [HASTY, UNSEEN].contains(&char::from(bytes[at])) {
+        at += 1;
+    }
+    let marks = at;
     while at < bytes.len() && matches!(bytes[at], b'0'..=b'9' | b'a'..=b'f') {
         at += 1;
     }
-    at > 0 && at == bytes.len()
+    at > marks && at == bytes.len()
 }
 
 /// The beginning of a new record.
@@ -157,14 +195,17 @@ pub fn begin() -> Vec<u8> {
     MAGIC.to_vec()
 }
 
-/// Adds a file to a record, unless it changed shortly before `now`.
+/// Adds a file to a record; one that changed shortly before `now` is not to be
+/// believed.
 pub fn add(record: &mut Vec<u8>, path: &str, stat: &Stat, id: &str, now: Duration) {
-    let lengths = (u16::try_from(path.len()), u16::try_from(id.len()));
-    if let ((Ok(path_length), Ok(id_length)), true) = (lengths, stat.is_settled(now)) {
+    let hasty = if stat.is_settled(now) { "" } else { "?" };
+    let lengths = (u16::try_from(path.len()), u16::try_from(hasty.len() + id.len()));
+    if let (Ok(path_length), Ok(id_length)) = lengths {
         record.extend_from_slice(stat.bytes().as_flattened());
         record.extend_from_slice(&path_length.to_le_bytes());
         record.extend_from_slice(&id_length.to_le_bytes());
         record.extend_from_slice(path.as_bytes());
+        record.extend_from_slice(hasty.as_bytes());
         record.extend_from_slice(id.as_bytes());
     }
 }
@@ -187,6 +228,38 @@ mod tests {
 
     fn found(record: &[u8], path: &str, stat: &Stat) -> Option<String> {
         Remembered::of(record).id(path, stat, &mut Vec::new()).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_file_that_changed_and_looks_the_same_to_buildkit_is_marked_until_it_looks_otherwise() {
+        let asked = |record: &[u8], stat: &Stat| {
+            let mut known = Remembered::of(record);
+            let id = known.id("a", stat, &mut Vec::new()).map(str::to_owned);
+            (id, known.as_buildkit_sees_it(stat).map(str::to_owned))
+        };
+        let (was, same) = (stat(), Stat { changed: (950, 2), ino: 99, mode: 0o100600, ..stat() });
+        let mut hasty = begin();
+        add(&mut hasty, "a", &was, "ab", Duration::from_secs(901));
+        for record in [record(&["a"]), hasty.clone()] {
+            assert_eq!(asked(&record, &same), (None, Some("ab".into())));
+            for other in
+                [Stat { size: 10, ..same }, Stat { modified: (5, 7), ..same }, Stat { modified: (6, 6), ..same }]
+            {
+                assert_eq!(asked(&record, &other), (None, None));
+            }
+        }
+        assert_eq!(asked(&hasty, &was).0, None, "it may have changed within the tick");
+        assert_eq!(asked(&record(&["b"]), &same), (None, None));
+
+        for (id, before, expected) in
+            [("cd", None, "cd"), ("cd", Some("cd"), "cd"), ("cd", Some("ab"), "~cd"), ("cd", Some("~cd"), "~cd")]
+        {
+            assert_eq!(marked(id, before), expected);
+            assert_eq!(unmarked(expected), (id, expected.starts_with('~')));
+        }
+        let mut marked = begin();
+        add(&mut marked, "a", &same, "~cd", NOW);
+        assert_eq!(asked(&marked, &same), (Some("~cd".into()), Some("~cd".into())));
     }
 
     #[test]

@@ -41,7 +41,9 @@ pub struct Known {
 /// The fingerprint of what a request would build now, or why nobody knows.
 pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
     let (service, target) = (definition.service, request.target.as_deref());
-    let (files, moment) = definition.tree(ctx)?.into_files();
+    let mut tree = definition.tree(ctx)?;
+    let unseen = std::mem::take(&mut tree.unseen);
+    let (files, moment) = tree.into_files();
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
     let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
     let mut build_args = setting.build_args.clone();
@@ -56,7 +58,11 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
         folders: &folders(definition, &inputs, &files),
     });
     let of_environment = environment::doubt(&request.build_args, &|name| variable(ctx, name));
-    let doubt = of_environment.or_else(|| doubt(ctx, definition, &inputs, &files));
+    let of_buildkit = || {
+        let path = unseen.iter().find(|path| definition.holds(path))?;
+        Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
+    };
+    let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &files));
     Ok(Known { fingerprint, doubt, moment, unknown_bases: inputs.unknown_bases })
 }
 
