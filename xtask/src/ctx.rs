@@ -117,6 +117,15 @@ impl Ctx {
         commands.iter().try_for_each(|command| deliver(&command.to_string()))
     }
 
+    /// The user's folder for what can be made again; none: the environment
+    /// names none.
+    pub fn cache_dir(&self) -> Option<Utf8PathBuf> {
+        match (self.env.get("XDG_CACHE_HOME"), self.env.get("HOME")) {
+            (Some(dir), _) => Some(dir.into()),
+            (None, home) => Some(Utf8PathBuf::from(home?).join(".cache")),
+        }
+    }
+
     /// The folder of the private engine and of what stand-ins are made from:
     /// `XTASK_ENGINE_DIR`, else below the user's data folder. It is the
     /// machine's, not the checkout's, so that every clone shares it; and its

@@ -71,11 +71,7 @@ fn remember(file: &Utf8Path, old: &[u8], all: &Moment, ids: &[Option<String>], b
 
 /// Where it is remembered what the files of this checkout held: outside of it.
 fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
-    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
-        (Some(dir), _) => Utf8PathBuf::from(dir),
-        (None, home) => Utf8PathBuf::from(home?).join(".cache"),
-    };
-    let file = base.join("xtask/files").join(checkout::identity(&ctx.root));
+    let file = ctx.cache_dir()?.join("xtask/files").join(checkout::identity(&ctx.root));
     (file.is_absolute() && !file.starts_with(&ctx.root)).then_some(file)
 }
 

@@ -179,11 +179,7 @@ fn cache(
 
 /// Where `--cache local` keeps its folders, and we what we remember.
 pub fn cache_root(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
-    let base = match (ctx.env.get("XDG_CACHE_HOME"), ctx.env.get("HOME")) {
-        (Some(dir), _) => Utf8PathBuf::from(dir),
-        (None, Some(home)) => Utf8PathBuf::from(home).join(".cache"),
-        (None, None) => ctx.root.join("target"),
-    };
+    let base = ctx.cache_dir().unwrap_or_else(|| ctx.root.join("target"));
     base.join("xtask").join(&project.name)
 }
 
