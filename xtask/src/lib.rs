@@ -1,7 +1,7 @@
 //! Builds, proves and cleans up the images of a monorepo, from one
 //! `services.toml`. See `docs/` for the guide and `main.rs` for the verbs.
 //!
-//! Imports run one way: `cmd` → `plan` → `model`, with `exec` at the edge.
+//! Imports run one way: `cmd` → `standin` → `engine` → `exec` → `plan` → `model`.
 
 // They panic when the reader went away, and pass on what a terminal obeys:
 // `Ctx` prints.
@@ -10,8 +10,10 @@
 pub mod cli;
 pub mod cmd;
 pub mod ctx;
+pub mod engine;
 pub mod exec;
 pub mod fault;
 pub mod model;
 pub mod plan;
+pub mod standin;
 pub mod start;

@@ -23,7 +23,7 @@ fn run() -> anyhow::Result<()> {
     exec::interrupt::install()?;
     let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
     match verb {
-        Verb::Build(names, args) => cmd::build::run(&ctx, &project?, &names, &args),
+        Verb::Build(names, args) => cmd::image::run(&ctx, &project?, &names, &args),
         Verb::Prove(args) => cmd::prove::run(&ctx, &project?, &args),
         Verb::Clean(args) => cmd::clean::run(&ctx, &project?, &args),
         Verb::Up(args) => cmd::up::up(&ctx, &project?, &args),

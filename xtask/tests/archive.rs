@@ -12,9 +12,9 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use xtask::ctx::Ctx;
+use xtask::engine::apt;
+use xtask::engine::archive::Archive;
 use xtask::exec::files::Temporary;
-use xtask::exec::private::apt;
-use xtask::exec::private::archive::Archive;
 use xtask::fault;
 
 const TOOLS: [&str; 5] = ["apt-get", "dpkg-deb", "gpg", "sha256sum", "date"];

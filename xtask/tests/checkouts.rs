@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use self::common::demo::Demo;
 use self::common::{docker, engine, exit, json, stderr};
-use xtask::exec::{bases, checkout};
+use xtask::exec::checkout;
 use xtask::model::base::Bases;
+use xtask::standin;
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
@@ -257,7 +258,7 @@ fn what_services_need_is_reached_by_nobody_without_the_password_of_the_run() {
     let up = json(&up);
     assert_eq!(up["addresses"].as_object().unwrap().len(), 1, "{up}");
     let engine = engine();
-    let image = bases::image_for(&engine.ctx, &engine, Bases::Auto, "postgres:15-bookworm").unwrap();
+    let image = standin::image_for(&engine.ctx, &engine, Bases::Auto, "postgres:15-bookworm").unwrap();
     // As any user of this machine: by the address of the container itself.
     let psql = |url: &str| {
         let mut command = Command::new("docker");

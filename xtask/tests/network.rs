@@ -12,9 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use xtask::engine::Folder;
+use xtask::engine::network::{self, Network};
 use xtask::exec::files::Temporary;
-use xtask::exec::private::Folder;
-use xtask::exec::private::network::{self, Network};
 
 const TEST: &str = "packets_get_out_and_nothing_new_gets_in";
 /// What this process is to be: the test starts itself in other namespaces.

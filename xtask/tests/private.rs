@@ -15,8 +15,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use xtask::engine::Folder;
 use xtask::exec::files::Temporary;
-use xtask::exec::private::Folder;
 use xtask::exec::signal;
 
 use self::common::{exit, stderr};

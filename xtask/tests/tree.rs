@@ -8,10 +8,12 @@ mod common;
 use std::path::PathBuf;
 
 /// What each layer may import from the crate. `cmd` sees everything.
-const MAY: [(&str, &[&str]); 3] = [
+const MAY: [(&str, &[&str]); 5] = [
     ("model", &["model", "fault"]),
     ("plan", &["plan", "model"]),
     ("exec", &["exec", "plan", "model", "ctx", "fault"]),
+    ("engine", &["engine", "exec", "plan", "model", "ctx", "fault"]),
+    ("standin", &["standin", "engine", "exec", "plan", "model", "ctx", "fault"]),
 ];
 
 fn source() -> PathBuf {

@@ -12,20 +12,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::CleanArgs;
-use crate::cmd::build::record;
-use crate::cmd::build::request::{cache_root, images_lock};
+use crate::cmd::image::record;
+use crate::cmd::image::request::{cache_root, images_lock};
 use crate::ctx::Ctx;
+use crate::engine::removal;
+use crate::engine::search;
 use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
 use crate::exec::layers::Marker;
-use crate::exec::private::removal;
-use crate::exec::{bases, checkout, files, interrupt, run, scene};
+use crate::exec::{checkout, files, interrupt, run, scene};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
 use crate::plan::clean::{Fate, Folder, Image, Thing, Wanted};
 use crate::plan::step::Step;
+use crate::standin;
 
 /// How long the engine may take to remove images, and the disk a folder.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -66,7 +68,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     };
     let mut report = Report::default();
     if all_kinds || args.containers || args.images {
-        let engine = Engine::connect(ctx)?;
+        let engine = search::connect(ctx)?;
         let mut going = Vec::new();
         if all_kinds || args.containers {
             going = things(&engine, &wanted, &mut report)?;
@@ -219,7 +221,7 @@ fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<V
 fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<Image>> {
     let list = || Route::new(&["images", "json"]).query("shared-size", "1");
     let mut found = engine.labelled(list(), &project.label("service"))?;
-    found.extend(engine.labelled(list(), bases::STAND_IN)?);
+    found.extend(engine.labelled(list(), standin::STAND_IN)?);
     let users = users(engine, going)?;
     let known = record::ids(&engine.ctx, project);
     let mut images = BTreeMap::new();
@@ -234,7 +236,7 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
             service: label(&project.label("service")),
             // What is pushed says nothing of a checkout: it would be another image on another machine.
             checkout: label(&project.label("checkout")).or_else(|| known.get(&id).cloned()),
-            maker: labels.contains_key(bases::STAND_IN).then(|| label(bases::MAKER).unwrap_or_default()),
+            maker: labels.contains_key(standin::STAND_IN).then(|| label(standin::MAKER).unwrap_or_default()),
             known: known.contains_key(&id),
             users: users.get(&id).cloned().unwrap_or_default(),
             created: image["Created"].as_u64().unwrap_or(0),

@@ -7,7 +7,6 @@ use std::io::Read as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::bases;
 use crate::exec::worktree::{self, Moment, Tree};
 use crate::fault::{self, Fault};
 use crate::model::base::Base;
@@ -20,6 +19,7 @@ use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
 use crate::plan::build::Request;
+use crate::standin;
 
 /// The most that is read of a Dockerfile or an ignore file; real ones have a
 /// thousandth of it.
@@ -177,7 +177,7 @@ impl<'a> Definition<'a> {
     /// The request with what a build on stand-ins needs of this machine.
     pub fn lend(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<Request> {
         let ignore = self.ignore_file.as_ref().map(|_| self.ignore_text.as_slice());
-        bases::lend(ctx, &mut request, &self.text, ignore)?;
+        standin::lend(ctx, &mut request, &self.text, ignore)?;
         Ok(request)
     }
 

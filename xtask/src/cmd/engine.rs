@@ -2,7 +2,8 @@
 
 use crate::cli::EngineVerb;
 use crate::ctx::Ctx;
-use crate::exec::{engine, private};
+use crate::engine::{self, search};
+use crate::exec::engine::exports;
 use crate::model::bytes::Bytes;
 
 /// Runs the verb.
@@ -12,15 +13,15 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
         EngineVerb::Down { purge: true } if ctx.dry_run => planned(ctx, "cargo xtask engine down --purge"),
         EngineVerb::Down { .. } if ctx.dry_run => planned(ctx, "cargo xtask engine down"),
         EngineVerb::Up => {
-            let started = private::up(ctx)?;
-            let status = private::status(ctx)?;
+            let started = engine::up(ctx)?;
+            let status = engine::status(ctx)?;
             ctx.result(&serde_json::json!({ "started": started, "engine": status }), || {
                 let how = if started { "started" } else { "is running" };
                 format!("the private engine {how} at unix://{}", status.socket)
             })
         }
         EngineVerb::Down { purge } => {
-            let freed = private::down(ctx, *purge)?;
+            let freed = engine::down(ctx, *purge)?;
             ctx.result(&serde_json::json!({ "purged": purge, "freed_bytes": freed }), || {
                 if *purge {
                     format!("the private engine is gone; freed {}", Bytes(freed))
@@ -31,9 +32,9 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
         }
         EngineVerb::Status => status(ctx),
         EngineVerb::Env => {
-            let dir = private::Folder::of(ctx)?.dir;
-            let exports = engine::exports(&engine::within_private(ctx, &dir));
-            ctx.result(&serde_json::json!({ "export": exports }), || exports.clone())
+            let dir = engine::Folder::of(ctx)?.dir;
+            let line = exports(&search::within_private(ctx, &dir));
+            ctx.result(&serde_json::json!({ "export": line }), || line.clone())
         }
     }
 }
@@ -44,8 +45,8 @@ fn planned(ctx: &Ctx, line: &str) -> anyhow::Result<()> {
 }
 
 fn status(ctx: &Ctx) -> anyhow::Result<()> {
-    let status = private::status(ctx)?;
-    let used = engine::find(ctx)?.ok().map(|engine| engine.origin);
+    let status = engine::status(ctx)?;
+    let used = search::find(ctx)?.ok().map(|engine| engine.origin);
     ctx.result(&serde_json::json!({ "used": used, "private": status }), || {
         let yes = |it: bool| if it { "yes" } else { "no" };
         let mut lines = vec![

@@ -5,6 +5,7 @@
 
 use crate::cmd;
 use crate::ctx::Ctx;
+use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
@@ -26,7 +27,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     if stages(project).is_empty() {
         return Ok(());
     }
-    match Engine::connect(ctx) {
+    match search::connect(ctx) {
         Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage)),
         Err(_) => without_engine(ctx),
     }
@@ -59,8 +60,8 @@ pub fn stages(project: &Project) -> &[String] {
 /// One linter, in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let tag = "local".parse().map_err(fault::usage)?;
-    let _images = cmd::build::request::hold_images(&engine.ctx, project)?;
-    let image = cmd::build::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
+    let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
+    let image = cmd::image::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
     run::run(&engine.ctx, &lint(project, stage, &image.id))
 }
 

@@ -1,11 +1,11 @@
 //! One file a verb: the only layer that sees both the plan and the edge.
 
 pub mod bench;
-pub mod build;
 pub mod ci;
 pub mod clean;
 pub mod definition;
 pub mod engine;
+pub mod image;
 pub mod lint;
 pub mod prove;
 pub mod setup;
@@ -16,6 +16,7 @@ use camino::Utf8PathBuf;
 
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
+use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::interrupt;
 use crate::fault;
@@ -77,7 +78,7 @@ fn ca_bundle(ctx: &Ctx) -> Option<Utf8PathBuf> {
 fn engine(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
     if with_setup && let Err(error) = setup::ensure(ctx, &known_images(ctx, project, |_| Ok(()))?) {
         interrupt::check()?;
-        return match Engine::connect(ctx) {
+        return match search::connect(ctx) {
             Ok(engine) => {
                 ctx.say(format!("note: not all is set up\n{}", fault::render(&error)));
                 Ok(engine)
@@ -85,5 +86,5 @@ fn engine(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engi
             Err(_) => Err(error),
         };
     }
-    Engine::connect(ctx)
+    search::connect(ctx)
 }

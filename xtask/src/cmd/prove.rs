@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::cli::ProveArgs;
 use crate::cmd;
-use crate::cmd::build::Image;
-use crate::cmd::build::request::hold_images;
+use crate::cmd::image::Image;
+use crate::cmd::image::request::hold_images;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
@@ -26,6 +26,7 @@ use crate::model::config::{Project, Run, Service};
 use crate::model::reference::{Tag, reference};
 use crate::plan::container::{self, Container, Scene};
 use crate::plan::step::{Plan, Secret, Step};
+use crate::standin;
 
 /// How many containers are proved at a time.
 const WORKERS: usize = 2;
@@ -87,7 +88,7 @@ pub fn prove(
         let mut needs: Vec<String> = jobs.iter().flat_map(|(_, run, ..)| run.needs.clone()).collect();
         needs.sort();
         needs.dedup();
-        stage.provide(&needs, args.bases, false)?;
+        stage.provide(&standin::images_for(engine, project, &needs, args.bases)?, false)?;
     }
     let next = AtomicUsize::new(0);
     let proofs = Mutex::new(Vec::new());
@@ -165,7 +166,7 @@ fn tag(args: &ProveArgs) -> anyhow::Result<Tag> {
 fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Image> {
     let tag = tag(args)?;
     if !args.no_build {
-        return cmd::build::image(engine, project, service, None, &tag, args.bases);
+        return cmd::image::image(engine, project, service, None, &tag, args.bases);
     }
     there(engine, service, &tag)
 }
@@ -173,7 +174,7 @@ fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs
 /// The image of a service that somebody has built already.
 pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<Image> {
     let name = reference(None, &service.image, tag);
-    cmd::build::held(engine, &name, name.as_str())?.ok_or_else(|| {
+    cmd::image::held(engine, &name, name.as_str())?.ok_or_else(|| {
         fault::failed(format!("the engine has no image {name}"))
             .help(format!("`cargo xtask docker {} --tag {tag}` builds it", service.name))
             .into()

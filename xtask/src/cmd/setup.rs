@@ -2,7 +2,7 @@
 //! line that gets it; `--yes` does it.
 //!
 //! What is there is used as it is. Only for what is missing does something
-//! happen, and then in one folder: see `exec::private`.
+//! happen, and then in one folder: see `engine`.
 
 mod look;
 
@@ -15,11 +15,13 @@ use serde::Serialize;
 use self::look::Item;
 use crate::cli::SetupArgs;
 use crate::ctx::Ctx;
-use crate::exec::engine::{self, Engine};
-use crate::exec::private::{self, packages};
-use crate::exec::{bases, input, interrupt};
+use crate::engine::search;
+use crate::engine::{self, packages};
+use crate::exec::engine::Engine;
+use crate::exec::{input, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
+use crate::standin;
 
 #[derive(Serialize)]
 struct Report {
@@ -98,29 +100,29 @@ fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<(
     if let Some(why) = look::too_old(engine)? {
         return Err(fault::failed(why).help(look::BESIDE).into());
     }
-    let local = match bases::fresh(ctx) {
+    let local = match standin::fresh(ctx) {
         Some(record) => record.mode == Bases::Local,
-        None => match bases::probe_registry(&engine.ctx, references) {
+        None => match standin::probe_registry(&engine.ctx, references) {
             Ok(()) => {
-                bases::remember(ctx, Bases::Upstream, "the registries answered")?;
+                standin::remember(ctx, Bases::Upstream, "the registries answered")?;
                 false
             }
             Err(why) => {
                 ctx.say(format!("note: no registry answered ({why}): stand-ins are made instead of upstream images"));
-                bases::remember(ctx, Bases::Local, &why)?;
+                standin::remember(ctx, Bases::Local, &why)?;
                 true
             }
         },
     };
     if local {
-        bases::provide(ctx, engine, &bases::stand_ins(references)?)?;
+        standin::provide(ctx, engine, &standin::stand_ins(references)?)?;
     }
     Ok(())
 }
 
 /// The engine that answers; else the private one, installed and started.
 fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
-    let missing = match engine::find(ctx)? {
+    let missing = match search::find(ctx)? {
         Ok(engine) => return Ok(engine),
         Err(fault) => fault,
     };
@@ -130,12 +132,12 @@ fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     if chosen || (Utf8PathBuf::from("/var/run/docker.sock").exists() && packages::release().is_err()) {
         return Err(missing.into());
     }
-    started.set(private::up(ctx)?);
-    match engine::find(ctx)? {
+    started.set(engine::up(ctx)?);
+    match search::find(ctx)? {
         Ok(engine) => Ok(engine),
         Err(fault) => {
             if started.replace(false) {
-                private::down(ctx, false)?;
+                engine::down(ctx, false)?;
             }
             Err(fault.into())
         }
@@ -144,7 +146,7 @@ fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
 
 /// Unpacks buildx and makes it a plugin of the user's own client.
 fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
-    let folder = private::Folder::of(ctx)?;
+    let folder = engine::Folder::of(ctx)?;
     let _lock = folder.lock(ctx, "engine")?;
     packages::fetch(ctx, &folder, &["docker-buildx"], true, "buildx")?;
     let home = ctx.env.get("HOME").unwrap_or("/root");

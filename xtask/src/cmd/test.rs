@@ -14,9 +14,10 @@ use crate::cli::TestArgs;
 use crate::cmd;
 use crate::cmd::test::count::Counted;
 use crate::ctx::Ctx;
-use crate::exec::engine::Engine;
+use crate::engine;
+use crate::engine::search;
 use crate::exec::scene::Stage;
-use crate::exec::{checkout, interrupt, private, revision, run};
+use crate::exec::{checkout, interrupt, revision, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
@@ -24,6 +25,7 @@ use crate::model::made::is_the_tool;
 use crate::model::tally::Tally;
 use crate::plan::container::{self, Scene};
 use crate::plan::step::{Plan, Secret, Step};
+use crate::standin;
 
 /// What can be tested alone.
 #[derive(Clone, Copy)]
@@ -125,7 +127,7 @@ struct Started<'a>(&'a Ctx, Cell<bool>);
 impl Drop for Started<'_> {
     fn drop(&mut self) {
         if self.1.get()
-            && let Err(error) = private::down(self.0, false)
+            && let Err(error) = engine::down(self.0, false)
         {
             self.0.say(fault::render(&error));
         }
@@ -208,12 +210,13 @@ fn rust(ctx: &Ctx) -> Counted {
 /// A service's own tests, in its stage.
 fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Counted {
     let attempt = || -> anyhow::Result<Counted> {
-        let engine = Engine::connect(ctx)?;
+        let engine = search::connect(ctx)?;
         let tag = "local".parse().map_err(fault::usage)?;
-        let _images = cmd::build::request::hold_images(ctx, project)?;
-        let image = cmd::build::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
+        let _images = cmd::image::request::hold_images(ctx, project)?;
+        let image = cmd::image::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
+        let needs = standin::images_for(&engine, project, &test.needs, Bases::Auto)?;
         let stage = Stage::new(&engine, project, false)?;
-        stage.provide(&test.needs, Bases::Auto, false)?;
+        stage.provide(&needs, false)?;
         let tests = stage.scene.run_tests(service, test, &image.id);
         Ok(count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref()))
     };
@@ -223,7 +226,7 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
 /// `ci check` and each linter of .github, one test each.
 fn workflows(ctx: &Ctx, project: &Project) -> Counted {
     let mut results: Vec<_> = cmd::lint::check(ctx, project).into_iter().collect();
-    match Engine::connect(ctx) {
+    match search::connect(ctx) {
         Ok(engine) => {
             let stages = cmd::lint::stages(project).iter();
             results.extend(stages.map(|stage| cmd::lint::workflows(&engine, project, stage)));

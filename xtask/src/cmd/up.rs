@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::cli::UpArgs;
 use crate::cmd;
-use crate::cmd::build::request::{cache_root, hold_images};
+use crate::cmd::image::request::{cache_root, hold_images};
 use crate::ctx::Ctx;
+use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::scene::{self, Stage};
 use crate::exec::{checkout, files};
@@ -19,6 +20,7 @@ use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
 use crate::plan::container::{Container, Scene};
 use crate::plan::step::{Plan, Secret, Step, quote};
+use crate::standin;
 
 /// Runs `docker up`.
 pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
@@ -28,11 +30,13 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     let engine = cmd::engine(ctx, project, args.setup)?;
     let _images = hold_images(ctx, project)?;
     let images = images(&engine, project, args)?;
+    let names: Vec<String> = project.needs.keys().cloned().collect();
+    let needs = standin::images_for(&engine, project, &names, args.bases)?;
     let _lock = lock(ctx, project)?;
     remove(&engine, project)?;
     let containers = containers(ctx, project, |service| images[&service.name].clone());
     let mut stage = Stage::up(&engine, project, first(project, &containers))?;
-    stage.provide(&project.needs.keys().cloned().collect::<Vec<_>>(), args.bases, args.publish_needs)?;
+    stage.provide(&needs, args.publish_needs)?;
     let mut addresses = Vec::new();
     for container in &containers {
         let what = container.role.unwrap_or(&container.service.name);
@@ -77,7 +81,7 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         let scene = dry_scene(ctx, project, None);
         return cmd::print(ctx, &Plan { steps: vec![scene.list("container"), scene.list("network")], finally: vec![] });
     }
-    let engine = Engine::connect(ctx)?;
+    let engine = search::connect(ctx)?;
     let _lock = lock(ctx, project)?;
     let count = remove(&engine, project)?;
     ctx.result(&json!({ "removed": count }), || format!("{count} containers and networks are gone"))
@@ -115,7 +119,7 @@ fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<B
         .map(|service| {
             let image = match args.no_build {
                 true => cmd::prove::there(engine, service, &tag)?,
-                false => cmd::build::image(engine, project, service, None, &tag, args.bases)?,
+                false => cmd::image::image(engine, project, service, None, &tag, args.bases)?,
             };
             Ok((service.name.clone(), image.id))
         })

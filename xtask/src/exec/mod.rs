@@ -2,7 +2,6 @@
 
 pub mod api;
 pub mod ask;
-pub mod bases;
 pub mod beside;
 pub mod board;
 pub mod checkout;
@@ -17,7 +16,6 @@ pub mod http;
 pub mod input;
 pub mod interrupt;
 pub mod layers;
-pub mod private;
 pub mod revision;
 pub mod run;
 pub mod scene;

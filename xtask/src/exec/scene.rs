@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
-use crate::exec::{bases, checkout, interrupt, run};
+use crate::exec::{checkout, interrupt, run};
 use crate::fault;
-use crate::model::base::Bases;
 use crate::model::config::Project;
 use crate::model::identity::Life;
 use crate::plan::clean::{self, Thing};
@@ -64,15 +63,15 @@ impl<'a> Stage<'a> {
         std::mem::forget(self);
     }
 
-    /// The network and the servers in it, ready to serve.
-    pub fn provide(&self, names: &[String], bases: Bases, publish: bool) -> anyhow::Result<()> {
+    /// The network and the servers in it, each of its image, ready to serve.
+    pub fn provide(&self, images: &BTreeMap<String, String>, publish: bool) -> anyhow::Result<()> {
         self.run(&self.scene.create_network())?;
-        let needs = || names.iter().filter_map(|name| Some((name, self.scene.project.needs.get(name)?)));
-        for (name, need) in needs() {
-            let image = bases::image_for(&self.engine.ctx, self.engine, bases, need.image.as_str())?;
-            self.run(&self.scene.start_need(name, need, &image, publish))?;
+        let needs =
+            || images.iter().filter_map(|(name, image)| Some((name, self.scene.project.needs.get(name)?, image)));
+        for (name, need, image) in needs() {
+            self.run(&self.scene.start_need(name, need, image, publish))?;
         }
-        for (name, need) in needs() {
+        for (name, need, _) in needs() {
             let started = Instant::now();
             while run::probe(&self.engine.ctx, &self.scene.is_ready(name, need)).is_none() {
                 interrupt::check()?;

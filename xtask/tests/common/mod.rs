@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::ctx::{Ctx, Env, Format};
+use xtask::engine::{Folder, packages};
 use xtask::exec::checkout;
 use xtask::exec::engine::Engine;
 use xtask::exec::files as own;
-use xtask::exec::private::{Folder, packages};
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -65,7 +65,7 @@ pub fn ctx() -> Ctx {
 
 /// The engine that we use.
 pub fn engine() -> Engine {
-    Engine::connect(&ctx()).expect("an engine: cargo xtask setup --yes")
+    xtask::engine::search::connect(&ctx()).expect("an engine: cargo xtask setup --yes")
 }
 
 /// The folder of a private engine whose programs are there, for root.

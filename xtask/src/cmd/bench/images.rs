@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use crate::cmd;
 use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
-use crate::cmd::build::current;
 use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::image::current;
 use crate::exec::scene::Stage;
-use crate::exec::{ask, bases, files, git, run};
+use crate::exec::{ask, files, git, run};
 use crate::model::config::Service;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
+use crate::standin;
 
 impl Bench<'_> {
     pub(super) fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
@@ -89,9 +90,9 @@ impl Bench<'_> {
         let ctx = self.at_copy();
         let definition = Definition::read(&ctx, service)?;
         let images = definition.images(service.target.as_deref(), &Setting::plain())?;
-        let mut request = cmd::build::plain(&ctx, self.project, service)?;
-        request.bases = bases::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
-        request.labels.extend(bases::label(self.project, &request.bases));
+        let mut request = cmd::image::plain(&ctx, self.project, service)?;
+        request.bases = standin::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
+        request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
         if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
             request.labels.push((current::label(self.project), known.fingerprint.to_string()));
@@ -162,7 +163,7 @@ impl Bench<'_> {
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
         for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &Setting::plain())? {
-            let image = bases::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
+            let image = standin::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {
                 most = most.max(base.len());

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::cli::BenchArgs;
 use crate::ctx::Ctx;
+use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::{files, git, interrupt, run};
 use crate::fault;
@@ -35,7 +36,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()>
     if ctx.dry_run {
         return Err(fault::usage("`bench` measures; it has no plan to show").into());
     }
-    let engine = Engine::connect(ctx)?;
+    let engine = search::connect(ctx)?;
     let copy = files::Temporary::new("checkout")?;
     let mut bench = Bench { engine: &engine, project, args, root: copy.path().to_owned(), changes: 0 };
     bench.copy()?;

@@ -9,9 +9,9 @@
 use std::collections::BTreeSet;
 
 use crate::cli::ci::PlanArgs;
-use crate::cmd::build::current::{git_that_goes_in, is_folder_read};
 use crate::cmd::ci::plan::Outcome;
 use crate::cmd::definition::{Broken, Definition, Setting};
+use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
 use crate::exec::revision::Snapshot;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
-use crate::cmd::build::current;
 use crate::cmd::ci::beside::Beside;
 use crate::cmd::ci::{report, sides};
+use crate::cmd::image::current;
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
 use crate::exec::{github, input, interrupt, revision, run};

@@ -5,15 +5,16 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use crate::ctx::Ctx;
-use crate::exec::bases::{self, Record};
-use crate::exec::engine::{self, Engine};
+use crate::engine::packages;
+use crate::engine::search;
+use crate::exec::engine::Engine;
 use crate::exec::http::Route;
-use crate::exec::private::packages;
 use crate::exec::run;
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases};
 use crate::model::bytes::Bytes;
 use crate::plan::step::Step;
+use crate::standin::{self, Record};
 
 /// The first engine with named build contexts and all that we build with.
 const ENGINE: u32 = 23;
@@ -62,7 +63,7 @@ impl Item {
 
 /// All items, in the order in which they build on each other.
 pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<Item>> {
-    let found = engine::find(ctx)?;
+    let found = search::find(ctx)?;
     let engine = found.as_ref().ok();
     let ctx = engine.map_or(ctx, |engine| &engine.ctx);
     let mut items = vec![git(ctx)];
@@ -174,11 +175,11 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
             .map(|name| Item::needed(name).missing("not looked for: no engine", SETUP))
             .collect());
     };
-    let record = bases::fresh(ctx);
+    let record = standin::fresh(ctx);
     let mode = match (&record, buildx(ctx)) {
         (Some(record), _) => record.mode,
         (None, None) => Bases::Auto,
-        (None, Some(_)) if bases::probe_registry(ctx, references).is_ok() => Bases::Upstream,
+        (None, Some(_)) if standin::probe_registry(ctx, references).is_ok() => Bases::Upstream,
         (None, Some(_)) => Bases::Local,
     };
     let when = record.map_or_else(|| "now".to_owned(), |Record { when, .. }| when);
@@ -191,7 +192,7 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
                 "no registry answers, and there is no stand-in",
                 "cargo xtask docker SERVICE --bases upstream",
             ),
-            (Bases::Local, Ok(it)) if bases::missing(engine, std::slice::from_ref(&it))?.is_empty() => {
+            (Bases::Local, Ok(it)) if standin::missing(engine, std::slice::from_ref(&it))?.is_empty() => {
                 item.found("stand-in", it.image)
             }
             (Bases::Local, Ok(_)) => item.missing("no registry answers; the stand-in is not made", SETUP),
@@ -230,21 +231,21 @@ fn which(ctx: &Ctx, tool: &str) -> Option<String> {
 /// What `--yes` would do, as lines for a shell.
 pub fn plan(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
-    let found = engine::find(ctx)?;
+    let found = search::find(ctx)?;
     match &found {
         Err(_) => lines.push("cargo xtask engine up".to_owned()),
         Ok(engine) if buildx(&engine.ctx).is_none() => lines.push(SETUP.to_owned()),
         Ok(_) => {}
     }
     // Without an engine nothing is known of images; with one, the record tells.
-    let local = bases::record(ctx).is_some_and(|record| record.mode == Bases::Local);
+    let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
     if local {
-        let wanted = bases::stand_ins(references)?;
+        let wanted = standin::stand_ins(references)?;
         let missing = match &found {
-            Ok(engine) => bases::missing(engine, &wanted)?,
+            Ok(engine) => standin::missing(engine, &wanted)?,
             Err(_) => wanted,
         };
-        lines.extend(bases::steps(ctx, &missing)?.iter().map(ToString::to_string));
+        lines.extend(standin::steps(ctx, &missing)?.iter().map(ToString::to_string));
     }
     Ok(lines)
 }

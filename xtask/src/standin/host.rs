@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::private::{Folder, packages};
+use crate::engine::{Folder, packages};
 use crate::exec::{files, input, run};
 use crate::model::base::fnv;
 use crate::model::dockerfile::mounts::{Mount, with_mounts};

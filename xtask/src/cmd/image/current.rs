@@ -7,10 +7,11 @@
 
 use serde_json::Value;
 
-use crate::cmd::build::record;
 use crate::cmd::definition::{Definition, Setting, variable};
+use crate::cmd::image::record;
 use crate::ctx::Ctx;
-use crate::exec::engine::{self, Engine};
+use crate::engine::search::CONFIG_LIMIT;
+use crate::exec::engine::Engine;
 use crate::exec::worktree::Moment;
 use crate::exec::{input, run};
 use crate::fault::Fault;
@@ -71,7 +72,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 fn proxies(ctx: &Ctx) -> Option<String> {
     let dir = variable(ctx, "DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty());
     let dir = dir.or_else(|| Some(format!("{}/.docker", ctx.env.get("HOME")?)))?;
-    let text = input::text(format!("{dir}/config.json").as_str().into(), engine::CONFIG_LIMIT).ok()?;
+    let text = input::text(format!("{dir}/config.json").as_str().into(), CONFIG_LIMIT).ok()?;
     let config: Value = serde_json::from_str(&text).ok()?;
     config.get("proxies").map(Value::to_string)
 }

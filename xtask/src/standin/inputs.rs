@@ -6,23 +6,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-use crate::exec::private::packages;
+use crate::engine::packages;
 use crate::model::base::fnv;
 use crate::model::dockerfile::mounts::{Mount, with_mounts};
 
 /// What the stand-ins are built from, by path in the build context.
 const FILES: [(&str, &str); 11] = [
-    ("Dockerfile", include_str!("../../../bases/Dockerfile")),
-    ("install", include_str!("../../../bases/install")),
-    ("install-python", include_str!("../../../bases/install-python")),
-    ("node-entry.sh", include_str!("../../../bases/node-entry.sh")),
-    ("postgres-entry.sh", include_str!("../../../bases/postgres-entry.sh")),
-    ("redis-entry.sh", include_str!("../../../bases/redis-entry.sh")),
-    ("nginx/nginx.conf", include_str!("../../../bases/nginx/nginx.conf")),
-    ("nginx/default.conf", include_str!("../../../bases/nginx/default.conf")),
-    ("nginx/index.html", include_str!("../../../bases/nginx/index.html")),
-    ("nginx/50x.html", include_str!("../../../bases/nginx/50x.html")),
-    ("nginx/entry.sh", include_str!("../../../bases/nginx/entry.sh")),
+    ("Dockerfile", include_str!("../../bases/Dockerfile")),
+    ("install", include_str!("../../bases/install")),
+    ("install-python", include_str!("../../bases/install-python")),
+    ("node-entry.sh", include_str!("../../bases/node-entry.sh")),
+    ("postgres-entry.sh", include_str!("../../bases/postgres-entry.sh")),
+    ("redis-entry.sh", include_str!("../../bases/redis-entry.sh")),
+    ("nginx/nginx.conf", include_str!("../../bases/nginx/nginx.conf")),
+    ("nginx/default.conf", include_str!("../../bases/nginx/default.conf")),
+    ("nginx/index.html", include_str!("../../bases/nginx/index.html")),
+    ("nginx/50x.html", include_str!("../../bases/nginx/50x.html")),
+    ("nginx/entry.sh", include_str!("../../bases/nginx/entry.sh")),
 ];
 
 /// What is done to the root file system before it is packed: nothing of this
@@ -85,7 +85,7 @@ mod tests {
     /// Runs itself again with the umask: that is a process's, not a thread's.
     #[test]
     fn what_is_written_can_be_read_by_everybody_under_any_umask() {
-        const NAME: &str = "exec::bases::inputs::tests::what_is_written_can_be_read_by_everybody_under_any_umask";
+        const NAME: &str = "standin::inputs::tests::what_is_written_can_be_read_by_everybody_under_any_umask";
         let Some(dir) = std::env::var_os("XTASK_TEST_UMASK") else {
             let dir = std::env::temp_dir().join(format!("xtask-umask-{}", std::process::id()));
             let mut again = Command::new("sh");

@@ -10,8 +10,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cmd::build::explain::last_lines;
-use crate::cmd::build::job::{Built, Job};
+use crate::cmd::image::explain::last_lines;
+use crate::cmd::image::job::{Built, Job};
 use crate::ctx::Ctx;
 use crate::exec::board::Board;
 use crate::exec::engine::Engine;

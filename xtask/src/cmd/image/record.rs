@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8PathBuf;
 
-use crate::cmd::build::request::cache_root;
+use crate::cmd::image::request::cache_root;
 use crate::ctx::Ctx;
 use crate::exec::{checkout, files};
 use crate::model::config::Project;

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cmd::build::current::{self, Known};
-use crate::cmd::build::leaves;
-use crate::cmd::build::places::Places;
-use crate::cmd::build::{Image, explain::explain, held, record, request};
 use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::image::current::{self, Known};
+use crate::cmd::image::leaves;
+use crate::cmd::image::places::Places;
+use crate::cmd::image::{Image, explain::explain, held, record, request};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
 use crate::exec::worktree::{self, Moment};
-use crate::exec::{bases, files, run};
+use crate::exec::{files, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -23,6 +23,7 @@ use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request, image};
 use crate::plan::step::Step;
+use crate::standin;
 
 /// What there is now.
 #[derive(Clone, Debug, Serialize)]
@@ -87,19 +88,19 @@ impl<'a> Job<'a> {
         let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
         let leaves = leaves::leaves(&request);
-        if leaves && bases::local(ctx, mode).is_some() {
+        if leaves && standin::local(ctx, mode).is_some() {
             // Before minutes go into making them.
             let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
             leaves::check(&request, &service.name, &under)?;
         }
-        request.bases = bases::resolve(ctx, engine, mode, &images)?;
+        request.bases = standin::resolve(ctx, engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");
             request.pull = false;
         }
-        request.labels.extend(bases::label(project, &request.bases));
+        request.labels.extend(standin::label(project, &request.bases));
         if leaves {
-            leaves::check(&request, &service.name, &bases::stand_ins_under(engine, &request.bases)?)?;
+            leaves::check(&request, &service.name, &standin::stand_ins_under(engine, &request.bases)?)?;
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
@@ -107,7 +108,7 @@ impl<'a> Job<'a> {
         if job.request.target == service.target {
             let mut known = job.known_now();
             if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
-                job.request.bases = bases::resolve(ctx, engine, mode, &images)?;
+                job.request.bases = standin::resolve(ctx, engine, mode, &images)?;
                 known = job.known_now();
             }
             if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {

@@ -16,6 +16,7 @@ pub mod network;
 pub mod packages;
 pub mod removal;
 pub mod rules;
+pub mod search;
 mod undo;
 
 use std::fs;
@@ -26,7 +27,7 @@ pub use self::folder::Folder;
 use self::network::Network;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::engine;
+use crate::exec::engine::exports;
 use crate::fault;
 
 /// What is known about the private engine.
@@ -124,7 +125,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
         }
         return Err(error);
     }
-    ctx.say(format!("The private engine is up: {}", engine::exports(&engine::within_private(ctx, &folder.dir))));
+    ctx.say(format!("The private engine is up: {}", exports(&search::within_private(ctx, &folder.dir))));
     Ok(true)
 }
 

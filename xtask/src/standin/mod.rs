@@ -8,6 +8,7 @@ mod host;
 mod inputs;
 mod registry;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
@@ -19,8 +20,8 @@ use serde_json::Value;
 use self::host::Host;
 pub use self::host::lend;
 pub use self::registry::probe_registry;
-use super::private::{Folder, network, packages};
 use crate::ctx::Ctx;
+use crate::engine::{Folder, network, packages};
 use crate::exec::engine::Engine;
 use crate::exec::{checkout, run};
 use crate::fault;
@@ -151,6 +152,18 @@ pub fn label(project: &Project, bases: &[Base]) -> Option<(String, String)> {
     let under: Vec<&str> =
         bases.iter().filter(|base| base.stand_in.is_some()).map(|base| base.reference.as_str()).collect();
     (!under.is_empty()).then(|| (project.label("stand-ins"), under.join(" ")))
+}
+
+/// The image of each of these servers of `[needs.*]`, by its name.
+pub fn images_for(
+    engine: &Engine,
+    project: &Project,
+    names: &[String],
+    mode: Bases,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let needs = names.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
+    let image = |image: &str| image_for(&engine.ctx, engine, mode, image);
+    needs.map(|(name, need)| Ok((name.clone(), image(need.image.as_str())?))).collect()
 }
 
 /// What to run for a reference: itself, or its stand-in.

@@ -1,0 +1,212 @@
+//! Which Docker Engine is used, and whether it answers.
+//!
+//! The engine itself is asked, never the client alone: a `docker` on the PATH
+//! says nothing about a daemon behind it. The order: `DOCKER_HOST`, then the
+//! client's context, then the default socket, then the private engine that
+//! `cargo xtask setup` installs where there is none.
+
+use std::io;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::{Folder, Health, health, packages, up, was_up};
+use crate::ctx::Ctx;
+use crate::exec::api::{self, Endpoint};
+use crate::exec::engine::{Engine, exports};
+use crate::exec::{input, interrupt};
+use crate::fault::{self, Fault};
+
+/// The default socket of a Docker Engine.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The docker client's configuration is no larger.
+pub const CONFIG_LIMIT: u64 = 4 << 20;
+
+/// Finds the engine and makes sure that it answers. A private one that died
+/// is started again, by who may do that.
+pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
+    let found = match search(ctx)? {
+        Found::Died(..) if !ctx.dry_run && packages::release().is_ok() => {
+            up(ctx)?;
+            search(ctx)?
+        }
+        found => found,
+    };
+    let engine = found.or_fault()?;
+    if !engine.ctx.exports.is_empty() {
+        engine.ctx.show(exports(&engine.ctx));
+    }
+    Ok(engine)
+}
+
+/// What a search comes to.
+enum Found {
+    Engine(Box<Engine>),
+    /// The private engine was up, and has died of what is said here.
+    Died(Folder, String),
+    Nothing(Fault),
+}
+
+impl Found {
+    fn or_fault(self) -> Result<Engine, Fault> {
+        match self {
+            Self::Engine(engine) => Ok(*engine),
+            Self::Nothing(fault) => Err(fault),
+            Self::Died(folder, why) => {
+                let may = packages::release().is_ok();
+                let help =
+                    if may { "cargo xtask engine up" } else { "sudo -E env \"PATH=$PATH\" cargo xtask engine up" };
+                Err(fault::failed(format!("the private engine in {} has died: {why}", folder.dir)).help(help))
+            }
+        }
+    }
+}
+
+/// The engine, or the fault that says what to do; the outer error is for what
+/// has nothing to do with engines.
+pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
+    Ok(search(ctx)?.or_fault())
+}
+
+fn search(ctx: &Ctx) -> anyhow::Result<Found> {
+    let (endpoint, origin, chosen) = configured(ctx)?;
+    let found = |ctx: &Ctx, origin: String, private, endpoint| {
+        Found::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint }))
+    };
+    let dir = ctx.engine_dir();
+    // Within `engine env` the private engine is the one that is named.
+    let is_private = |socket: &Utf8Path| {
+        let real = |path: &Utf8Path| path.canonicalize_utf8().unwrap_or_else(|_| path.to_owned());
+        socket.file_name() == Some("docker.sock") && socket.parent().map(real) == Some(real(&dir))
+    };
+    let named = matches!(&endpoint, Endpoint::Socket(socket) if is_private(socket));
+    let mut why = io::Error::other("the private engine is not up");
+    // What comes before the question is no interrupt of it.
+    interrupt::check()?;
+    if !named {
+        why = match api::ping(ctx, &endpoint) {
+            Ok(()) if docker(ctx).is_some() => return Ok(found(ctx, origin, false, endpoint)),
+            Ok(()) => {
+                let fault = fault::failed(format!(
+                    "an engine answers at {origin}, but there is no `docker` client on the PATH"
+                ));
+                return Ok(Found::Nothing(fault.help(
+                    "install one: `sudo apt-get install docker-cli`, or https://docs.docker.com/engine/install",
+                )));
+            }
+            Err(error) => error,
+        };
+        interrupt::check()?;
+        if chosen {
+            // Somebody named this engine: another one would be a surprise.
+            return Ok(Found::Nothing(
+                fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
+                    .help("start it, or unset what names it and type `cargo xtask setup`"),
+            ));
+        }
+    }
+    if !dir.exists() {
+        return Ok(Found::Nothing(no_engine(ctx, &dir, &origin, &why)));
+    }
+    // Whose folder it is comes first: who listens there gets our sources.
+    let folder = Folder::of(ctx)?;
+    if !folder.socket().exists() && !was_up(&folder) {
+        return Ok(Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
+    }
+    let health = health(ctx, &folder);
+    // An interrupted question has no answer to go by.
+    interrupt::check()?;
+    Ok(match health {
+        Health::Well => {
+            let endpoint = Endpoint::Socket(folder.socket());
+            found(&within_private(ctx, &folder.dir), format!("the private engine in {}", folder.dir), true, endpoint)
+        }
+        Health::Dead(why) if was_up(&folder) => Found::Died(folder, why),
+        Health::Dead(_) => Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)),
+        Health::Mute(io::ErrorKind::PermissionDenied, _) => {
+            let origin = format!("unix://{}", folder.socket());
+            Found::Nothing(no_engine(ctx, &folder.dir, &origin, &io::ErrorKind::PermissionDenied.into()))
+        }
+        Health::Mute(_, why) => Found::Nothing(
+            fault::failed(format!("the private engine in {} runs, but {why}", folder.dir))
+                .help("cargo xtask engine down && cargo xtask engine up"),
+        ),
+    })
+}
+
+fn no_engine(ctx: &Ctx, dir: &Utf8Path, origin: &str, why: &io::Error) -> Fault {
+    let fault = fault::failed(match docker(ctx) {
+        Some(client) => {
+            format!("no Docker Engine answers at {origin}: {why}; `{client}` is only the client")
+        }
+        None => format!("no Docker Engine answers at {origin}: {why}"),
+    });
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        return fault.help("join the group that owns the socket (`sudo usermod -aG docker $USER`, then log in again)");
+    }
+    fault.help(if dir.join("bin/dockerd").exists() {
+        "`cargo xtask engine up` starts the private engine; or start your own"
+    } else {
+        "`cargo xtask setup --yes` installs and starts one; or start your own"
+    })
+}
+
+/// A copy of `ctx` whose children reach the private engine: its own client and
+/// buildx come first, the user's registry logins stay.
+pub fn within_private(ctx: &Ctx, dir: &Utf8Path) -> Ctx {
+    let path = ctx.env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+    let mut ctx = ctx.clone();
+    ctx.exports = vec![
+        ("PATH".into(), format!("{dir}/bin:{path}")),
+        ("DOCKER_HOST".into(), format!("unix://{dir}/docker.sock")),
+        ("DOCKER_CONFIG".into(), format!("{dir}/cli")),
+    ];
+    ctx
+}
+
+/// The client on the PATH.
+pub fn docker(ctx: &Ctx) -> Option<String> {
+    let path = ctx.env.get("PATH")?;
+    let found = which::which_in("docker", Some(path), &ctx.root).ok()?;
+    Some(found.to_string_lossy().into_owned())
+}
+
+/// The endpoint by the docker client's own rules, how to name it to people, and
+/// whether somebody chose it.
+fn configured(ctx: &Ctx) -> anyhow::Result<(Endpoint, String, bool)> {
+    if let Some(host) = ctx.env.get("DOCKER_HOST") {
+        let endpoint = match host.strip_prefix("unix://") {
+            Some(socket) => Endpoint::Socket(socket.into()),
+            None => Endpoint::Client,
+        };
+        return Ok((endpoint, format!("DOCKER_HOST={host}"), true));
+    }
+    match context(ctx)? {
+        Some(name) if name != "default" => Ok((Endpoint::Client, format!("docker context `{name}`"), true)),
+        _ => Ok((Endpoint::Socket(DEFAULT_SOCKET.into()), format!("unix://{DEFAULT_SOCKET}"), false)),
+    }
+}
+
+fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
+    if let Some(name) = ctx.env.get("DOCKER_CONTEXT") {
+        return Ok(Some(name.to_owned()));
+    }
+    let dir = match (ctx.env.get("DOCKER_CONFIG"), ctx.env.get("HOME")) {
+        (Some(dir), _) => Utf8PathBuf::from(dir),
+        (None, Some(home)) => Utf8PathBuf::from(home).join(".docker"),
+        (None, None) => return Ok(None),
+    };
+    let file = dir.join("config.json");
+    let text = match input::text(&file, CONFIG_LIMIT) {
+        Ok(text) => text,
+        // The docker client does without a file that it may not see, too.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(fault::usage(format!("{file}: {error}")).into()),
+    };
+    let config: Value = serde_json::from_str(&text).with_context(|| format!("{file} is not JSON"))?;
+    Ok(config["currentContext"].as_str().map(str::to_owned))
+}
