@@ -223,6 +223,43 @@ fn ended(command: &mut Command, code: i32, words: &str) {
 }
 
 #[test]
+fn a_commit_has_its_own_fingerprint_or_none() {
+    let world = World::new("fingerprint-of-head");
+    let repo = world.repository();
+    repo.write(".gitignore", "api/cache\n");
+    repo.commit("ignored");
+    let first = repo.head();
+    let of = |args: &[&str]| repo.plan(args, &[]).json["services"][0]["fingerprint"].clone();
+    let clean = of(&[]);
+    assert!(clean.is_string());
+    let same = ["HEAD", "main", &first].map(|head| of(&["--head", head]));
+    assert_eq!(same, [clean.clone(), clean.clone(), clean.clone()]);
+
+    // What a build would find is another thing than the commit.
+    for (path, text) in [("api/a.py", "a = 2\n"), ("api/new.py", ""), ("api/cache", "")] {
+        let before = std::fs::read_to_string(repo.0.join(path)).ok();
+        repo.write(path, text);
+        assert_eq!(of(&["--head", "HEAD"]), Value::Null, "{path}");
+        repo.git(&["add", "--all"]);
+        assert_eq!(of(&["--head", "HEAD"]), Value::Null, "{path}, staged");
+        repo.git(&["reset", "--quiet"]);
+        match before {
+            Some(text) => repo.write(path, &text),
+            None => std::fs::remove_file(repo.0.join(path)).unwrap(),
+        }
+        assert_eq!(of(&["--head", "HEAD"]), clean, "{path}, back again");
+    }
+    repo.write("api/a.py", "a = 2\n");
+    repo.git(&["update-index", "--assume-unchanged", "api/a.py"]);
+    assert_eq!(of(&["--head", "HEAD"]), Value::Null, "whatever git was told");
+    repo.git(&["update-index", "--no-assume-unchanged", "api/a.py"]);
+    repo.commit("second");
+    let of_second = of(&["--head", "HEAD"]);
+    assert_eq!((&of_second, of(&["--head", &first])), (&of(&[]), Value::Null));
+    assert_ne!(of_second, clean);
+}
+
+#[test]
 fn the_working_tree_counts_with_what_is_not_committed_and_not_tracked() {
     let world = World::new("working-tree");
     let repo = world.repository();

@@ -59,10 +59,8 @@ fn is_module_changed(ctx: &Ctx, tree: &Tree, module: &str) -> Result<bool, Strin
         return Ok(true);
     }
     let at = Ctx { root: ctx.root.join(module), ..ctx.clone() };
-    let staged =
-        git(&at).look(&["diff", "--cached", "--name-only", "--no-ext-diff", "-O/dev/null", "-z", "HEAD", "--"]);
     let listing = worktree::listing(&at)?;
-    if !run::bytes(&at, &staged).map_err(why)?.is_empty() || !listing.new.is_empty() || !listing.modules().is_empty() {
+    if !revision::is_staged(&at, "HEAD")? || !listing.new.is_empty() || !listing.modules().is_empty() {
         return Ok(true);
     }
     let own = |file: &File| {

@@ -49,6 +49,12 @@ pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<Str
     String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 there".into())
 }
 
+/// Whether git's index holds what a commit has, file by file.
+pub fn is_staged(ctx: &Ctx, commit: &str) -> Result<bool, String> {
+    let names = ["diff", "--cached", "--name-only", "--no-ext-diff", "-O/dev/null", "-z", commit, "--"];
+    Ok(run::bytes(ctx, &git::git(ctx).look(&names)).map_err(why)?.is_empty())
+}
+
 /// All that a commit has, from the root.
 #[derive(Debug, Default)]
 pub struct Snapshot(BTreeMap<String, (String, String)>);

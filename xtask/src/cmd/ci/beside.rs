@@ -14,7 +14,7 @@ use crate::cmd::definition::{Broken, Definition, Setting};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
-use crate::exec::revision::Snapshot;
+use crate::exec::revision::{self, Snapshot};
 use crate::exec::worktree::{self, Tree};
 use crate::fault::Fault;
 use crate::model::affected::{Reason, Verdict, shown};
@@ -41,6 +41,16 @@ enum Side {
     Tree(Box<(Tree, Drift)>),
     /// The files are somebody's list; the tree says how they are built.
     List,
+}
+
+/// Whether a build would find here what a fresh checkout of a commit gives it.
+pub fn lies_here(ctx: &Ctx, services: &[&Service], commit: &str) -> Result<bool, String> {
+    if !revision::is_staged(ctx, commit)? {
+        return Ok(false);
+    }
+    let definitions: Vec<_> = services.iter().map(|service| Definition::look(ctx, service)).collect();
+    let tree = worktree::look(ctx, |path| definitions.iter().flatten().any(|definition| definition.holds(path)))?;
+    Ok(Drift::of(ctx, &tree)? == Drift::default())
 }
 
 impl<'a> Beside<'a> {

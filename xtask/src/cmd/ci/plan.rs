@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
-use crate::cmd::ci::beside::Beside;
+use crate::cmd::ci::beside::{self, Beside};
 use crate::cmd::ci::{report, sides};
 use crate::cmd::image::current;
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
-use crate::exec::{github, input, interrupt, revision, run};
+use crate::exec::{github, input, interrupt, revision};
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::config::{FILE, Project, Service};
@@ -68,7 +68,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
     // Asking costs more than all the rest, so only who reads the answer asks.
-    let asks = ctx.format == Format::Json && is_checked_out(ctx, args, outcome);
+    let asks = ctx.format == Format::Json && lies_here(ctx, services, args, outcome);
     let fingerprint = |service: &Service| if asks { current::of_service(ctx, project, service).ok() } else { None };
     let result = Planned::of(outcome, &verdicts, args.explain, fingerprint);
     if ctx.format == Format::Github {
@@ -92,10 +92,11 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project>
     }
 }
 
-/// Whether the files that lie here are those of the newer commit.
-fn is_checked_out(ctx: &Ctx, args: &PlanArgs, outcome: &Outcome) -> bool {
-    let head = || run::probe(ctx, &git::git(ctx).look(&["rev-parse", "HEAD"]));
-    args.head.is_none() || head() == outcome.head
+/// Whether the files that lie here are what was asked about. Without `--head`
+/// they are: a build would take them as they lie.
+fn lies_here(ctx: &Ctx, services: &[&Service], args: &PlanArgs, outcome: &Outcome) -> bool {
+    let is_like = |head: &String| beside::lies_here(ctx, services, head).unwrap_or(false);
+    args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
 }
 
 fn everything<'a>(verdict: &'a Verdict<'_>) -> Option<&'a Cause> {
