@@ -5,6 +5,9 @@
 use std::process::ExitCode;
 
 use xtask::cli::Verb;
+use xtask::cli::docker::{Docker, DockerVerb};
+use xtask::ctx::Ctx;
+use xtask::model::config::Project;
 use xtask::{cmd, ctx, exec, fault, start};
 
 fn main() -> ExitCode {
@@ -23,16 +26,26 @@ fn run() -> anyhow::Result<()> {
     exec::interrupt::install()?;
     let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
     match verb {
-        Verb::Build(names, args) => cmd::image::run(&ctx, &project?, &names, &args),
-        Verb::Prove(args) => cmd::prove::run(&ctx, &project?, &args),
-        Verb::Clean(args) => cmd::clean::run(&ctx, &project?, &args),
-        Verb::Up(args) => cmd::up::up(&ctx, &project?, &args),
-        Verb::Down => cmd::up::down(&ctx, &project?),
+        Verb::Docker(verb) => docker(&ctx, &project?, verb),
         Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::all_images(&ctx, &project?)?),
         Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
         Verb::Ci(verb) => cmd::ci::run(&ctx, project, &verb),
         Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),
         Verb::Lint => cmd::lint::run(&ctx, &project?),
         Verb::Bench(args) => cmd::bench::run(&ctx, &project?, &args),
+    }
+}
+
+fn docker(ctx: &Ctx, project: &Project, verb: Docker) -> anyhow::Result<()> {
+    match verb {
+        Docker::Service(name, args) => cmd::image::one(ctx, project, name, &args),
+        Docker::Verb(DockerVerb::All(args)) => cmd::image::all(ctx, project, &args),
+        Docker::Verb(DockerVerb::Test(args)) => cmd::prove::run(ctx, project, &args),
+        Docker::Verb(DockerVerb::Clean(args)) => cmd::clean::run(ctx, project, &args),
+        Docker::Verb(DockerVerb::Up(args)) => cmd::up::up(ctx, project, &args),
+        Docker::Verb(DockerVerb::Down) => cmd::up::down(ctx, project),
+        // Only a services.toml that can't be read leaves a name unknown, and that
+        // is reported before anybody comes here.
+        Docker::Unknown(name) => Err(fault::usage(format!("no service `{name}`")).into()),
     }
 }

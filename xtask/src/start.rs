@@ -8,7 +8,7 @@ use clap::FromArgMatches as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::ci::CiVerb;
-use crate::cli::{self, Global, Verb};
+use crate::cli::{self, Cli, Verb};
 use crate::ctx::{self, Ctx, Env, Format};
 use crate::exec::input;
 use crate::fault;
@@ -40,18 +40,13 @@ pub fn read() -> anyhow::Result<Option<Start>> {
     let services = project.as_ref().ok().map(services);
     let read = cli::command(services.as_deref())
         .try_get_matches_from(&args)
-        .and_then(|matches| Ok((Global::from_arg_matches(&matches)?, cli::verb(&matches, services.as_deref())?)));
-    let (global, verb) = match read {
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { global, verb } = match read {
         Ok(read) => read,
         Err(error) => {
             let of_docker = services.filter(|_| args.iter().any(|arg| arg == "docker"));
             return told(&error, of_docker.as_deref()).map(|()| None);
         }
-    };
-    let Some(verb) = verb else {
-        // A service was named, and why nobody knows it is in the project's fault.
-        project?;
-        return Err(fault::usage("no such command").help("`cargo xtask --help` lists them").into());
     };
     if global.format == Format::Github && !matches!(verb, Verb::Ci(CiVerb::Plan(_) | CiVerb::Check)) {
         return Err(fault::usage("`--format github` is for `ci plan` and `ci check` only")

@@ -11,7 +11,7 @@ use camino::Utf8DirEntry;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::CleanArgs;
+use crate::cli::docker::CleanArgs;
 use crate::cmd::image::record;
 use crate::cmd::image::request::{cache_root, images_lock};
 use crate::ctx::Ctx;

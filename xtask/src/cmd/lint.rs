@@ -12,6 +12,7 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
 use crate::model::pattern::{PathFilter, Pattern};
+use crate::model::reference::Tag;
 use crate::plan::step::{Plan, Step};
 use crate::plan::workflow::FOLDER;
 
@@ -59,9 +60,8 @@ pub fn stages(project: &Project) -> &[String] {
 
 /// One linter, in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
-    let tag = "local".parse().map_err(fault::usage)?;
     let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
-    let image = cmd::image::image(engine, project, &linter(project, stage)?, Some(stage), &tag, Bases::Auto)?;
+    let image = cmd::image::image(engine, project, &linter(project, stage)?, Some(stage), &Tag::local(), Bases::Auto)?;
     run::run(&engine.ctx, &lint(project, stage, &image.id))
 }
 

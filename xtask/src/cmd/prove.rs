@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::ProveArgs;
+use crate::cli::docker::ProveArgs;
 use crate::cmd;
 use crate::cmd::image::Image;
 use crate::cmd::image::request::hold_images;
@@ -59,7 +59,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
     if ctx.dry_run {
         return cmd::print(ctx, &dry_plan(ctx, project, &services, args)?);
     }
-    let engine = cmd::engine(ctx, project, args.setup)?;
+    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = hold_images(ctx, project)?;
     let images =
         services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
@@ -88,7 +88,7 @@ pub fn prove(
         let mut needs: Vec<String> = jobs.iter().flat_map(|(_, run, ..)| run.needs.clone()).collect();
         needs.sort();
         needs.dedup();
-        stage.provide(&standin::images_for(engine, project, &needs, args.bases)?, false)?;
+        stage.provide(&standin::images_for(engine, project, &needs, args.bases.mode)?, false)?;
     }
     let next = AtomicUsize::new(0);
     let proofs = Mutex::new(Vec::new());
@@ -156,19 +156,11 @@ fn roles<'a>(run: &'a Run, args: &'a ProveArgs) -> Vec<Option<&'a str>> {
     }
 }
 
-fn tag(args: &ProveArgs) -> anyhow::Result<Tag> {
-    match &args.tag {
-        Some(tag) => Ok(tag.clone()),
-        None => Ok("local".parse().map_err(fault::usage)?),
-    }
-}
-
 fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Image> {
-    let tag = tag(args)?;
     if !args.no_build {
-        return cmd::image::image(engine, project, service, None, &tag, args.bases);
+        return cmd::image::image(engine, project, service, None, &args.tag, args.bases.mode);
     }
-    there(engine, service, &tag)
+    there(engine, service, &args.tag)
 }
 
 /// The image of a service that somebody has built already.
@@ -306,13 +298,13 @@ impl Proof {
 fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
     let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
     let mut plan = Plan::default();
-    let tag = tag(args)?;
-    if args.setup {
-        plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    if args.setup.wanted {
+        plan.steps.push(Step::setup());
     }
     if !args.no_build {
-        let build =
-            |service: &&Service| Step::new("cargo").args(["xtask", "docker", &service.name, "--tag", tag.as_str()]);
+        let build = |service: &&Service| {
+            Step::new("cargo").args(["xtask", "docker", &service.name, "--tag", args.tag.as_str()])
+        };
         plan.steps.extend(services.iter().map(build));
     }
     if args.with_deps {
@@ -325,7 +317,7 @@ fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArg
     }
     for service in services {
         let Some(run) = &service.run else { continue };
-        let image = reference(None, &service.image, &tag);
+        let image = reference(None, &service.image, &args.tag);
         for role in roles(run, args) {
             let container = Container {
                 service,

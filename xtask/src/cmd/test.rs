@@ -51,11 +51,11 @@ enum Part<'a> {
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
     let parts = parts(ctx, project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup));
+        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup.wanted));
     }
     // What started an engine for a test run stops it at the end.
     let engine = Started(ctx, Cell::new(false));
-    if args.setup && needs_engine(&parts) {
+    if args.setup.wanted && needs_engine(&parts) {
         cmd::setup::ensure_telling(ctx, &cmd::all_images(ctx, project)?, &engine.1)?;
     }
     let mut sum = Tally::default();
@@ -241,7 +241,7 @@ fn workflows(ctx: &Ctx, project: &Project) -> Counted {
 fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan {
     let mut plan = Plan::default();
     if with_setup && needs_engine(parts) {
-        plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+        plan.steps.push(Step::setup());
     }
     let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
     for (_, part) in parts {

@@ -6,7 +6,7 @@ use std::fs::File;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use crate::cli::UpArgs;
+use crate::cli::docker::UpArgs;
 use crate::cmd;
 use crate::cmd::image::request::{cache_root, hold_images};
 use crate::ctx::Ctx;
@@ -14,7 +14,6 @@ use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::scene::{self, Stage};
 use crate::exec::{checkout, files};
-use crate::fault;
 use crate::model::config::{Project, Service};
 use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
@@ -27,11 +26,11 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     if ctx.dry_run {
         return cmd::print(ctx, &plan(ctx, project, args)?);
     }
-    let engine = cmd::engine(ctx, project, args.setup)?;
+    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = hold_images(ctx, project)?;
     let images = images(&engine, project, args)?;
     let names: Vec<String> = project.needs.keys().cloned().collect();
-    let needs = standin::images_for(&engine, project, &names, args.bases)?;
+    let needs = standin::images_for(&engine, project, &names, args.bases.mode)?;
     let _lock = lock(ctx, project)?;
     remove(&engine, project)?;
     let containers = containers(ctx, project, |service| images[&service.name].clone());
@@ -113,13 +112,13 @@ fn of_checkout(ctx: &Ctx, project: &Project, end: &str) -> Utf8PathBuf {
 
 /// What each service is run from, looked up once.
 fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<BTreeMap<String, String>> {
-    let tag: Tag = "local".parse().map_err(fault::usage)?;
+    let tag = Tag::local();
     let running = project.services.values().filter(|service| service.run.is_some() || !args.no_build);
     running
         .map(|service| {
             let image = match args.no_build {
                 true => cmd::prove::there(engine, service, &tag)?,
-                false => cmd::image::image(engine, project, service, None, &tag, args.bases)?,
+                false => cmd::image::image(engine, project, service, None, &tag, args.bases.mode)?,
             };
             Ok((service.name.clone(), image.id))
         })
@@ -175,8 +174,8 @@ fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
     let containers = containers(ctx, project, |service| format!("{}:local", service.image));
     let mut scene = dry_scene(ctx, project, first(project, &containers));
     let mut plan = Plan::default();
-    if args.setup {
-        plan.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    if args.setup.wanted {
+        plan.steps.push(Step::setup());
     }
     if !args.no_build {
         plan.steps.push(Step::new("cargo").args(["xtask", "docker", "all"]));

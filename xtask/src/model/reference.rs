@@ -63,6 +63,19 @@ text_newtype!(
     check_image
 );
 
+impl Tag {
+    /// The tag of a build that names none.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+}
+
+impl Default for Tag {
+    fn default() -> Self {
+        Self::local()
+    }
+}
+
 impl Image {
     /// Its parts between slashes, none of which is empty, `.` or `..`.
     pub fn parts(&self) -> impl Iterator<Item = &str> {

@@ -59,6 +59,11 @@ impl Step {
         Self { tool: tool.into(), ..Self::default() }
     }
 
+    /// What `--setup` does first.
+    pub fn setup() -> Self {
+        Self::new("cargo").args(["xtask", "setup", "--yes"])
+    }
+
     /// Appends one argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {

@@ -19,7 +19,7 @@ use crate::standin;
 
 impl Bench<'_> {
     pub(super) fn builds(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
-        let bases = clap::ValueEnum::to_possible_value(&self.args.bases)
+        let bases = clap::ValueEnum::to_possible_value(&self.args.bases.mode)
             .map_or_else(String::new, |value| value.get_name().to_owned());
         let unchanged = self.ours(&self.root)?.args(["docker", &service.name, "--bases", &bases]);
         let ours = unchanged.clone().arg("--force");
@@ -91,7 +91,7 @@ impl Bench<'_> {
         let definition = Definition::read(&ctx, service)?;
         let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         let mut request = cmd::image::plain(&ctx, self.project, service)?;
-        request.bases = standin::resolve(&self.engine.ctx, self.engine, self.args.bases, &images)?;
+        request.bases = standin::resolve(&self.engine.ctx, self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
         if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
@@ -163,7 +163,7 @@ impl Bench<'_> {
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
         for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &Setting::plain())? {
-            let image = standin::image_for(&self.engine.ctx, self.engine, self.args.bases, &image)?;
+            let image = standin::image_for(&self.engine.ctx, self.engine, self.args.bases.mode, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {
                 most = most.max(base.len());

@@ -9,7 +9,10 @@ pub mod record;
 pub mod request;
 mod several;
 
-use crate::cli::{BuildArgs, ProveArgs};
+use std::num::NonZeroUsize;
+
+use crate::cli::BasesFrom;
+use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
 use crate::cmd;
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
@@ -24,8 +27,24 @@ use crate::plan::step::{Plan, Step};
 
 use self::job::Job;
 
-/// Runs the verb; no names are all services.
-pub fn run(ctx: &Ctx, project: &Project, names: &[String], args: &BuildArgs) -> anyhow::Result<()> {
+/// Runs `docker all`.
+pub fn all(ctx: &Ctx, project: &Project, args: &AllArgs) -> anyhow::Result<()> {
+    run(ctx, project, &[], &args.build, args.jobs)
+}
+
+/// Runs `docker SERVICE`.
+pub fn one(ctx: &Ctx, project: &Project, name: String, args: &BuildArgs) -> anyhow::Result<()> {
+    run(ctx, project, &[name], args, None)
+}
+
+/// Builds these, so many at once; no names are all services.
+fn run(
+    ctx: &Ctx,
+    project: &Project,
+    names: &[String],
+    args: &BuildArgs,
+    jobs: Option<NonZeroUsize>,
+) -> anyhow::Result<()> {
     let services = project.select(names)?;
     let requests = services
         .iter()
@@ -35,21 +54,23 @@ pub fn run(ctx: &Ctx, project: &Project, names: &[String], args: &BuildArgs) -> 
     if ctx.dry_run {
         return dry_run(ctx, names, args, &requests);
     }
-    let engine = cmd::engine(ctx, project, args.setup)?;
+    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
-    let mut jobs: Vec<several::Prepared<'_>> = requests
+    let mut prepared: Vec<several::Prepared<'_>> = requests
         .into_iter()
-        .map(|(service, request)| (service.name.as_str(), Job::new(&engine, project, service, request, args.bases)))
+        .map(|(service, request)| {
+            (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode))
+        })
         .collect();
-    let built = match jobs.pop() {
-        Some((_, job)) if !names.is_empty() && jobs.is_empty() => {
+    let built = match prepared.pop() {
+        Some((_, job)) if !names.is_empty() && prepared.is_empty() => {
             let built = job?.run(|step| run::run(&engine.ctx, step))?;
             ctx.result(&built, || built.line())?;
             vec![built]
         }
         last => {
-            jobs.extend(last);
-            several::run(&engine, jobs, args.jobs)?
+            prepared.extend(last);
+            several::run(&engine, prepared, jobs)?
         }
     };
     if args.test {
@@ -84,7 +105,7 @@ pub fn image(
     tag: &Tag,
     bases: Bases,
 ) -> anyhow::Result<Image> {
-    let args = BuildArgs { tags: vec![tag.clone()], bases, ..BuildArgs::default() };
+    let args = BuildArgs { tags: vec![tag.clone()], bases: BasesFrom { mode: bases }, ..BuildArgs::default() };
     let mut request = request::request(&engine.ctx, project, service, &args)?;
     if let Some(target) = target {
         request.target = Some(target.to_owned());
@@ -103,13 +124,18 @@ pub fn plain(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<
 }
 
 fn after_build(args: &BuildArgs) -> ProveArgs {
-    ProveArgs { tag: args.tags.first().cloned(), no_build: true, bases: args.bases, ..Default::default() }
+    ProveArgs {
+        tag: args.tags.first().cloned().unwrap_or_default(),
+        no_build: true,
+        bases: args.bases,
+        ..Default::default()
+    }
 }
 
 fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service, Request)]) -> anyhow::Result<()> {
     let mut whole = Plan::default();
-    if args.setup {
-        whole.steps.push(Step::new("cargo").args(["xtask", "setup", "--yes"]));
+    if args.setup.wanted {
+        whole.steps.push(Step::setup());
     }
     let mut results = Vec::new();
     for (service, request) in requests {

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use camino::Utf8PathBuf;
 
-use crate::cli::{BuildArgs, CacheKind, Progress};
+use crate::cli::docker::{BuildArgs, CacheKind, Progress};
 use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
@@ -127,7 +127,7 @@ fn tags(
         None => None,
     };
     let name = args.name.as_ref().unwrap_or(&service.image);
-    let local = vec!["local".parse::<Tag>().map_err(fault::usage)?];
+    let local = vec![Tag::local()];
     let tags = if args.tags.is_empty() { &local } else { &args.tags };
     let mut names: Vec<_> = tags.iter().map(|tag| reference(registry.as_ref(), name, tag)).collect();
     if args.output.is_none() && !args.push {
