@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use xtask::engine::Folder;
-use xtask::exec::files::Temporary;
+use xtask::exec::files::{Temporary, removal};
 use xtask::exec::signal;
 
 use self::common::{exit, stderr};
@@ -390,4 +390,42 @@ fn purge_takes_nothing_that_somebody_mounted_below() {
     assert!(Command::new("umount").arg(&disk).status().unwrap().success());
     exit(&own.run(&["engine", "down", "--purge"]), 0);
     assert!(!own.folder.dir.exists());
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn what_is_bound_into_a_folder_of_ours_outlives_it() {
+    if !inside("what_is_bound_into_a_folder_of_ours_outlives_it") {
+        return;
+    }
+    // On the same disk: no device tells that it is not ours.
+    let home = Temporary::new("home").unwrap();
+    std::fs::create_dir(home.path()).unwrap();
+    let thesis = home.path().join("thesis");
+    std::fs::write(&thesis, "three years").unwrap();
+    let stays = |what: &str| assert!(thesis.exists(), "{what} took what is mounted");
+    let bind = |at: &Utf8Path| sh(&format!("mkdir -p {at} && mount --bind {} {at}", home.path()));
+
+    let run = Temporary::new("run").unwrap();
+    let dir = run.path().parent().unwrap().to_owned();
+    bind(&dir.join("deep/disk"));
+    drop(run);
+    stays("the end of a run");
+    // Now it is what a killed run has left, and the next one sweeps.
+    let hidden = dir.with_file_name(format!(".{}", dir.file_name().unwrap()));
+    std::fs::rename(&dir, &hidden).unwrap();
+    drop(Temporary::beside(&dir.with_file_name("it")).unwrap());
+    stays("the next run");
+    let why = removal::folder(&hidden).unwrap_err().to_string();
+    assert!(why.contains("something is mounted at"), "{why}");
+    stays("a removal");
+
+    let tree = dir.with_file_name("tree");
+    bind(&tree.join("usr"));
+    assert!(xtask::engine::packages::remove(&tree).is_err());
+    stays("a removal of programs");
+    sh(&format!("umount {hidden}/deep/disk {tree}/usr"));
+    removal::folder(&hidden).unwrap();
+    xtask::engine::packages::remove(&tree).unwrap();
+    assert!(!hidden.exists() && !tree.exists());
 }

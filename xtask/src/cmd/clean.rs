@@ -15,7 +15,6 @@ use crate::cli::docker::CleanArgs;
 use crate::cmd::image::record;
 use crate::cmd::image::request::{cache_root, images_lock};
 use crate::ctx::Ctx;
-use crate::engine::removal;
 use crate::engine::search;
 use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
@@ -278,7 +277,7 @@ fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Resul
         let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let marker = Marker::of(&path).filter(|marker| marker.project == wanted.project.name);
         let written = written.unwrap_or_default().as_secs();
-        let mounted = removal::mounted(path.as_std_path());
+        let mounted = files::removal::mounted(path.as_std_path());
         let folder = Folder { service: marker.map(|marker| marker.service), written, mounted };
         // What stays is not measured: it may be anybody's, and of any size.
         let fate = wanted.folder(&folder);

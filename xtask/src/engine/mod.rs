@@ -29,6 +29,7 @@ use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::engine::exports;
 use crate::fault;
+use crate::model::mountinfo;
 
 /// What is known about the private engine.
 #[derive(Clone, Debug, Serialize)]
@@ -142,7 +143,7 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
     let mut others = mounts::others(&table, dir);
     // Where dockerd has bound its data to themselves it lets go of them when it
     // ends, and of all that is mounted below.
-    let is_bound = mounts::points(&table).iter().any(|point| *point == data);
+    let is_bound = mountinfo::points(&table).iter().any(|point| *point == data);
     others.retain(|point| purge || (is_bound && point.starts_with(&data) && *point != data));
     if let Some(point) = others.first() {
         return Err(fault::failed(format!("{} is mounted below the engine's folder, and not by it", point.display()))

@@ -6,20 +6,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::undo;
-
-/// One line of a mountinfo. Paths are bytes there, not text.
-#[derive(Debug)]
-struct Mount {
-    device: Vec<u8>,
-    root: PathBuf,
-    point: PathBuf,
-    kind: Vec<u8>,
-    options: Vec<u8>,
-}
+use crate::model::mountinfo::{Mount, parse};
 
 /// Unmounts what the engine in `dir` has mounted, deepest first. What is left.
 pub fn release(dir: &Path) -> Vec<PathBuf> {
@@ -36,11 +27,6 @@ pub fn release(dir: &Path) -> Vec<PathBuf> {
         }
     }
     ours(&table(), dir)
-}
-
-/// All mount points of a table.
-pub fn points(mountinfo: &[u8]) -> Vec<PathBuf> {
-    parse(mountinfo).into_iter().map(|mount| mount.point).collect()
 }
 
 /// The mount points that the engine in `dir` made, deepest first: layers of
@@ -132,44 +118,6 @@ pub fn rooted_below(mountinfo: &[u8], dir: &Path) -> bool {
     let mounts = parse(mountinfo);
     let root = mounts.iter().find(|mount| mount.point == Path::new("/"));
     root.is_some_and(|mount| mount.kind == b"overlay" && layered(&mount.options, dir))
-}
-
-/// `ID PARENT DEVICE ROOT POINT OPTIONS [MORE…] - KIND SOURCE OPTIONS`
-fn parse(mountinfo: &[u8]) -> Vec<Mount> {
-    let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(bytes)));
-    let line = |line: &[u8]| {
-        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let dash = words.iter().position(|word| *word == b"-")?;
-        Some(Mount {
-            device: words.get(2)?.to_vec(),
-            root: path(words.get(3)?),
-            point: path(words.get(4)?),
-            kind: words.get(dash + 1)?.to_vec(),
-            options: unescape(words.get(dash + 3).unwrap_or(&&b""[..])),
-        })
-    };
-    mountinfo.split(|byte| *byte == b'\n').filter_map(line).collect()
-}
-
-/// The kernel writes blanks, tabs, newlines and backslashes as `\040`.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        rest = match (first, code) {
-            (b'\\', Some(code)) => {
-                bytes.push(code);
-                &tail[3..]
-            }
-            _ => {
-                bytes.push(*first);
-                tail
-            }
-        };
-    }
-    bytes
 }
 
 #[cfg(test)]

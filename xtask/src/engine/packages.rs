@@ -300,7 +300,10 @@ pub fn on_path(ctx: &Ctx, tool: &str) -> bool {
 /// Removes a folder or a link, if there is one.
 pub fn remove(path: &Utf8Path) -> anyhow::Result<()> {
     let Ok(found) = path.symlink_metadata() else { return Ok(()) };
-    let removed = if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if found.is_dir() {
+        return removal::tree(path.as_std_path());
+    }
+    let removed = fs::remove_file(path);
     removed.with_context(|| format!("could not remove {path}"))
 }
 

@@ -5,7 +5,6 @@
 //! each removal, and no removal goes on to another device.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -13,7 +12,8 @@ use std::{fs, io};
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-use super::{mounts, undo};
+use super::undo;
+use crate::exec::files::removal::mounted;
 use crate::exec::interrupt;
 use crate::fault;
 
@@ -74,59 +74,12 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
 const PATIENCE: Duration = Duration::from_secs(600);
 const AGAIN: &str = "cargo xtask engine down --purge";
 
-/// Why a path can't be deleted, if something is mounted at it or below it. No
-/// device tells: what is bound there from another folder of the same disk has
-/// the same. The kernel knows its mounts by paths without links.
-pub fn mounted(path: &Path) -> Option<String> {
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let real = match (path.parent().map(Path::canonicalize), path.file_name()) {
-        (Some(Ok(parent)), Some(name)) => parent.join(name),
-        _ => path.to_owned(),
-    };
-    in_the_way(&table, &real)
-}
-
-fn in_the_way(mountinfo: &[u8], path: &Path) -> Option<String> {
-    let points = mounts::points(mountinfo);
-    let point = points.into_iter().find(|point| point.starts_with(path))?;
-    let text = String::from_utf8_lossy(point.as_os_str().as_bytes()).into_owned();
-    Some(format!("something is mounted at {text}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
     use crate::exec::files::Temporary;
-
-    #[test]
-    fn what_is_mounted_at_or_below_is_in_the_way_whatever_it_is_called() {
-        let table = b"1 0 254:0 / / rw - ext4 /dev/vda rw\n\
-            2 1 254:0 /x /e/data/\xff\xfe rw - ext4 /dev/vda rw\n\
-            3 1 0:9 / /e/a\\040b rw - tmpfs none rw\n";
-        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-        for (bytes, is_in_the_way) in [
-            (&b"/e"[..], true),
-            (b"/e/data", true),
-            (b"/e/data/\xff\xfe", true),
-            (b"/e/data/\xff\xfe/inner", false),
-            (b"/e/data/\xff", false),
-            (b"/e/a b", true),
-            (b"/e/a", false),
-            (b"/e/dat", false),
-        ] {
-            assert_eq!(in_the_way(table, &path(bytes)).is_some(), is_in_the_way, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_mounted_is_found_through_a_link_to_the_folder_above_and_a_link_itself_is_free() {
-        let place = Temporary::new("link").unwrap();
-        std::os::unix::fs::symlink("/", place.path()).unwrap();
-        let link = place.path().as_std_path();
-        assert_eq!(mounted(&link.join("proc")).as_deref(), Some("something is mounted at /proc"));
-        assert_eq!(mounted(link), None);
-        assert_eq!(mounted(&link.join("proc/self")), None);
-    }
 
     #[test]
     fn what_is_not_ours_stays_and_keeps_the_folder() {

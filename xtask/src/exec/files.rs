@@ -5,6 +5,7 @@
 //! way only: no link is followed, it is a file with one name, it belongs to us,
 //! and nobody else may open it.
 
+pub mod removal;
 mod temporary;
 pub mod trust;
 

@@ -22,6 +22,7 @@ pub mod glob;
 pub mod identity;
 pub mod junit;
 pub mod made;
+pub mod mountinfo;
 pub mod pattern;
 pub mod place;
 pub mod platform;

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::beside::Claim;
+use crate::exec::files::removal;
 use crate::exec::interrupt;
 use crate::exec::layers::Marker;
 use crate::fault::{self, Fault};
@@ -90,6 +91,10 @@ fn archive(ctx: &Ctx, file: &Utf8Path) -> anyhow::Result<Claim> {
 
 /// Refuses a folder that somebody else may need: it would be replaced.
 fn check_cache(dir: &Utf8Path, marker: &Marker) -> Result<(), Fault> {
+    if let Some(why) = removal::mounted(dir.as_std_path()) {
+        return Err(fault::usage(format!("{dir} can't be replaced by a new layer cache: {why}"))
+            .help("unmount it, or name another folder: `--cache-dir DIR`"));
+    }
     if dir.symlink_metadata().is_err() || Marker::of(dir).as_ref() == Some(marker) {
         return Ok(());
     }

@@ -15,6 +15,8 @@ use std::sync::Once;
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::removal;
+
 /// What a folder's name begins with; sixteen letters of chance follow.
 const PREFIX: &str = "xtask-";
 /// The file that is locked while the run lives.
@@ -73,7 +75,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = removal::folder(&self.dir);
     }
 }
 
@@ -89,7 +91,7 @@ fn claim(dir: &Utf8Path) -> anyhow::Result<Option<File>> {
         Ok(_) => Ok(None),
         Err(_) if !dir.exists() => Ok(None),
         Err(error) => {
-            let _ = fs::remove_dir_all(dir);
+            let _ = removal::folder(dir);
             Err(error)
         }
     }
@@ -106,7 +108,7 @@ fn sweep(base: &Utf8Path, hidden: &str) {
         if is_ours && super::read(&run).as_deref() == Some(MARK) {
             let Ok(file) = super::open(&run) else { continue };
             if file.try_lock().is_ok() {
-                let _ = fs::remove_dir_all(&dir);
+                let _ = removal::folder(&dir);
             }
         }
     }

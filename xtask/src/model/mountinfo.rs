@@ -1,0 +1,98 @@
+//! What the kernel says is mounted, and whether that is in the way of a removal.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+/// One line of a mountinfo. Paths are bytes there, not text.
+#[derive(Debug)]
+pub struct Mount {
+    /// The number of what holds its files.
+    pub device: Vec<u8>,
+    /// The folder of that which is mounted.
+    pub root: PathBuf,
+    /// Where.
+    pub point: PathBuf,
+    /// Of what file system.
+    pub kind: Vec<u8>,
+    /// The file system's own options.
+    pub options: Vec<u8>,
+}
+
+/// All mount points of a table.
+pub fn points(mountinfo: &[u8]) -> Vec<PathBuf> {
+    parse(mountinfo).into_iter().map(|mount| mount.point).collect()
+}
+
+/// The first mount point at a path or below it. Who removes the path removes
+/// what is mounted there, and no device tells: a folder that is bound there from
+/// the same disk has the same.
+pub fn at_or_below(mountinfo: &[u8], path: &Path) -> Option<PathBuf> {
+    points(mountinfo).into_iter().find(|point| point.starts_with(path))
+}
+
+/// All lines of a table: `ID PARENT DEVICE ROOT POINT OPTIONS [MORE…] - KIND SOURCE OPTIONS`
+pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
+    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(unescape(bytes)));
+    let line = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let dash = words.iter().position(|word| *word == b"-")?;
+        Some(Mount {
+            device: words.get(2)?.to_vec(),
+            root: path(words.get(3)?),
+            point: path(words.get(4)?),
+            kind: words.get(dash + 1)?.to_vec(),
+            options: unescape(words.get(dash + 3).unwrap_or(&&b""[..])),
+        })
+    };
+    mountinfo.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+/// The kernel writes blanks, tabs, newlines and backslashes as `\040`.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        rest = match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                &tail[3..]
+            }
+            _ => {
+                bytes.push(*first);
+                tail
+            }
+        };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_at_or_below_is_in_the_way_whatever_it_is_called() {
+        let table = b"1 0 254:0 / / rw - ext4 /dev/vda rw\n\
+            2 1 254:0 /x /e/data/\xff\xfe rw - ext4 /dev/vda rw\n\
+            3 1 0:9 / /e/a\\040b rw - tmpfs none rw\n";
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        for (bytes, is_in_the_way) in [
+            (&b"/e"[..], true),
+            (b"/e/data", true),
+            (b"/e/data/\xff\xfe", true),
+            (b"/e/data/\xff\xfe/inner", false),
+            (b"/e/data/\xff", false),
+            (b"/e/a b", true),
+            (b"/e/a", false),
+            (b"/e/dat", false),
+        ] {
+            assert_eq!(at_or_below(table, &path(bytes)).is_some(), is_in_the_way, "{bytes:?}");
+        }
+    }
+}
