@@ -117,6 +117,29 @@ impl Ctx {
         commands.iter().try_for_each(|command| deliver(&command.to_string()))
     }
 
+    /// A variable as our children see it: what reaches the engine is ours to
+    /// say. Set to what is not UTF-8, it has no value.
+    pub fn variable(&self, name: &str) -> Option<Option<String>> {
+        match self.exports.iter().find(|(key, _)| key == name) {
+            Some((_, value)) => Some(Some(value.clone())),
+            None => Some(self.env.set(name)?.map(str::to_owned)),
+        }
+    }
+
+    /// The folder of the docker client's configuration and plugins. Where there is
+    /// no HOME it asks the user database, which in containers says root.
+    pub fn docker_config(&self) -> Utf8PathBuf {
+        match self.variable("DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty()) {
+            Some(dir) => dir.into(),
+            None => self.default_docker_config(),
+        }
+    }
+
+    /// The same where nobody chose another.
+    pub fn default_docker_config(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from(self.env.get("HOME").unwrap_or("/root")).join(".docker")
+    }
+
     /// The user's folder for what can be made again; none: the environment
     /// names none.
     pub fn cache_dir(&self) -> Option<Utf8PathBuf> {
@@ -164,4 +187,33 @@ pub fn deliver(text: &str) -> anyhow::Result<()> {
         io::ErrorKind::BrokenPipe => fault::unheard().into(),
         _ => fault::failed(format!("the result could not be written to stdout: {error}")).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_folder_is_the_engines_then_the_chosen_then_the_users_own() {
+        for (env, exported, expected) in [
+            (&[("DOCKER_CONFIG", "/c"), ("HOME", "/h")][..], Some("/e/cli"), "/e/cli"),
+            (&[("DOCKER_CONFIG", "/c"), ("HOME", "/h")], None, "/c"),
+            // Docker takes an empty word for none.
+            (&[("DOCKER_CONFIG", ""), ("HOME", "/h")], None, "/h/.docker"),
+            (&[("HOME", "/h")], None, "/h/.docker"),
+            (&[], None, "/root/.docker"),
+        ] {
+            let exports = exported.map(|dir| ("DOCKER_CONFIG".to_owned(), dir.to_owned())).into_iter().collect();
+            let ctx = Ctx {
+                root: "/".into(),
+                env: env.iter().copied().collect(),
+                format: Format::Text,
+                dry_run: false,
+                verbose: false,
+                terminal: false,
+                exports,
+            };
+            assert_eq!(ctx.docker_config(), expected, "{env:?} {exported:?}");
+        }
+    }
 }

@@ -303,13 +303,5 @@ fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {
 
 /// Build arguments with their values, as buildx takes them.
 pub fn build_args(ctx: &Ctx, args: &[String]) -> BTreeMap<String, String> {
-    environment::build_args(args, &|name| variable(ctx, name))
-}
-
-/// A variable as a build sees it: what reaches the engine is ours to say.
-pub fn variable(ctx: &Ctx, name: &str) -> Option<Option<String>> {
-    match ctx.exports.iter().find(|(key, _)| key == name) {
-        Some((_, value)) => Some(Some(value.clone())),
-        None => Some(ctx.env.set(name)?.map(str::to_owned)),
-    }
+    environment::build_args(args, &|name| ctx.variable(name))
 }

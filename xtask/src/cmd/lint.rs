@@ -7,7 +7,7 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
-use crate::exec::run;
+use crate::exec::{program, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
@@ -115,7 +115,7 @@ fn without_engine(ctx: &Ctx) -> anyhow::Result<()> {
     let zizmor = Step::new("zizmor").args(zizmor.split(' '));
     for step in [Step::new("actionlint"), schema, zizmor] {
         let name = &step.tool;
-        if which::which(name).is_ok() {
+        if program::find(ctx, name).is_some() {
             run::run(ctx, &step)?;
         } else {
             let without = "the workflows are not looked at by it (`cargo xtask setup` gets an engine)";

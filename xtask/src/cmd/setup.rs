@@ -149,13 +149,9 @@ fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
     let folder = engine::Folder::of(ctx)?;
     let _lock = folder.lock(ctx, "engine")?;
     packages::fetch(ctx, &folder, &["docker-buildx"], true, "buildx")?;
-    let home = ctx.env.get("HOME").unwrap_or("/root");
-    let config = match ctx.env.get("DOCKER_CONFIG") {
-        Some(config) => Utf8PathBuf::from(config),
-        None => Utf8PathBuf::from(home).join(".docker"),
-    };
-    let plugin = config.join("cli-plugins/docker-buildx");
-    std::fs::create_dir_all(config.join("cli-plugins"))?;
+    let plugins = ctx.docker_config().join("cli-plugins");
+    let plugin = plugins.join("docker-buildx");
+    std::fs::create_dir_all(&plugins)?;
     packages::remove(&plugin)?;
     let target = folder.dir.join("buildx/usr/libexec/docker/cli-plugins/docker-buildx");
     std::os::unix::fs::symlink(&target, &plugin)?;

@@ -16,7 +16,7 @@ use super::network::Network;
 use super::{Folder, mounts, removal};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::{interrupt, run, signal};
+use crate::exec::{interrupt, proc, run, signal};
 use crate::fault;
 use crate::plan::step::Step;
 
@@ -104,14 +104,13 @@ fn configure(folder: &Folder, network: &Network) -> anyhow::Result<()> {
 /// the user's.
 fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
     let link = dir.join("cli/config.json");
-    let home = ctx.env.get("HOME").unwrap_or("/root");
-    let target = match ctx.env.get("DOCKER_CONFIG") {
-        // From within `engine env` this is our own folder.
-        Some(config) if Utf8Path::new(config) != dir.join("cli") => format!("{config}/config.json"),
-        _ => format!("{home}/.docker/config.json"),
+    // From within `engine env` this is our own folder.
+    let target = match ctx.docker_config() {
+        config if config == dir.join("cli") => ctx.default_docker_config(),
+        config => config,
     };
     let _ = fs::remove_file(&link);
-    std::os::unix::fs::symlink(target, &link).with_context(|| format!("could not link {link}"))
+    std::os::unix::fs::symlink(target.join("config.json"), &link).with_context(|| format!("could not link {link}"))
 }
 
 /// Detached: its own session, its own log, and none of our open files, since
@@ -204,14 +203,7 @@ fn is(pid: u32, folder: &Folder, name: &str) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     let ours = fs::canonicalize(folder.bin().join(name));
     let same = matches!((exe, ours), (Ok(exe), Ok(ours)) if exe == ours);
-    same && alive(pid)
-}
-
-fn alive(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name is in parentheses and may hold anything.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    same && proc::is_alive(pid)
 }
 
 /// Ends both daemons: asks, waits, kills. Those that are still there.
@@ -237,7 +229,8 @@ pub fn stop(folder: &Folder) -> Vec<String> {
 pub fn sweep(folder: &Folder) -> Vec<String> {
     let left = leftovers(folder);
     end(&left, "KILL", Duration::from_secs(5));
-    let mut left: Vec<_> = left.iter().filter(|pid| alive(**pid)).map(|pid| format!("process {pid}")).collect();
+    let mut left: Vec<_> =
+        left.iter().filter(|pid| proc::is_alive(**pid)).map(|pid| format!("process {pid}")).collect();
     left.extend(
         mounts::release(folder.dir.as_std_path()).iter().map(|point| format!("a mount at {}", point.display())),
     );
@@ -253,14 +246,14 @@ pub fn sweep(folder: &Folder) -> Vec<String> {
 fn end(pids: &[u32], signal: &str, patience: Duration) {
     let since = Instant::now();
     let mut told = Duration::ZERO;
-    signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
+    signal::send(signal, pids.iter().copied().filter(|pid| proc::is_alive(*pid)));
     // An interrupt does not shorten this: half a stop helps nobody.
-    while pids.iter().any(|pid| alive(*pid)) && since.elapsed() < patience {
+    while pids.iter().any(|pid| proc::is_alive(*pid)) && since.elapsed() < patience {
         sleep(BEAT);
         // What sends it may itself have been ended by the terminal's signal.
         if since.elapsed() > told + Duration::from_secs(1) {
             told = since.elapsed();
-            signal::send(signal, pids.iter().copied().filter(|pid| alive(*pid)));
+            signal::send(signal, pids.iter().copied().filter(|pid| proc::is_alive(*pid)));
         }
     }
 }
@@ -269,15 +262,13 @@ fn end(pids: &[u32], signal: &str, patience: Duration) {
 fn leftovers(folder: &Folder) -> Vec<u32> {
     let tree = folder.dir.join("tree");
     let own = std::process::id();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
+    let ours = |pid: &u32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let table = || fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         let is_inside = || mounts::rooted_below(&table(), folder.dir.as_std_path());
         *pid != own && *pid > 1 && (exe.starts_with(&tree) || is_inside())
-    })
-    .collect()
+    };
+    proc::all().filter(ours).collect()
 }
 
 /// How many bytes the folder takes, without what is mounted in it.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::forwarding::{self, Before};
 use super::{Folder, rules, undo};
 use crate::ctx::Ctx;
-use crate::exec::{files, run};
+use crate::exec::{files, program, run};
 use crate::fault;
 use crate::model::base::fnv;
 use crate::plan::step::Step;
@@ -283,7 +283,7 @@ fn choose(ctx: &Ctx, folder: &Folder) -> Option<String> {
             |table: &str| run::probe(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"]));
         rules::TABLES.iter().all(|table| listed(table).is_some())
     };
-    if super::packages::on_path(ctx, "iptables") {
+    if program::find_tool(ctx, "iptables").is_some() {
         return Some("iptables".to_owned()).filter(|program| works(program));
     }
     for kind in ["nft", "legacy"] {
@@ -312,7 +312,7 @@ fn programs(ctx: &Ctx, folder: &Folder) -> Vec<String> {
     // would make them.
     let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| !names.trim().is_empty());
     let own = |kind| Some(unpacked(folder, kind)).filter(|program| program.exists()).map(Utf8PathBuf::into_string);
-    let host = |name: &str| super::packages::on_path(ctx, name).then(|| name.to_owned());
+    let host = |name: &str| program::find_tool(ctx, name).map(|_| name.to_owned());
     let mut programs = vec![host("iptables"), own("nft")];
     if legacy {
         programs.extend([host("iptables-legacy"), own("legacy")]);

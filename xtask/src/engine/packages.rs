@@ -17,7 +17,7 @@ use super::archive::Archive;
 use super::{Folder, apt, removal};
 use crate::ctx::Ctx;
 use crate::exec::files::trust;
-use crate::exec::run;
+use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::plan::step::Step;
 
@@ -186,7 +186,7 @@ fn assemble(ctx: &Ctx, folder: &Folder, release: &Release, work: &Utf8Path) -> a
     let own = archive(ctx, release, &work.join("own"))?;
     let mut wanted: Vec<&str> = BESIDE.to_vec();
     for (tool, package) in TOOLS {
-        if !on_path(ctx, tool) {
+        if program::find_tool(ctx, tool).is_none() {
             wanted.push(package);
         }
     }
@@ -287,14 +287,6 @@ fn fetched(
     let target = folder.dir.join(into);
     removal::tree(target.as_std_path())?;
     fs::rename(&tree, &target).with_context(|| format!("could not make {target}"))
-}
-
-/// Whether a tool is on the host's PATH.
-pub fn on_path(ctx: &Ctx, tool: &str) -> bool {
-    let path = ctx.env.get("PATH").unwrap_or_default();
-    // The folders of the administrator's tools may be missing from a PATH.
-    let path = format!("{path}:/usr/sbin:/sbin");
-    which::which_in(tool, Some(path), &ctx.root).is_ok()
 }
 
 /// Removes a folder or a link, if there is one.

@@ -15,7 +15,7 @@ use super::{Folder, Health, health, packages, up, was_up};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::engine::{Engine, exports};
-use crate::exec::{input, interrupt};
+use crate::exec::{input, interrupt, program};
 use crate::fault::{self, Fault};
 
 /// The default socket of a Docker Engine.
@@ -167,10 +167,8 @@ pub fn within_private(ctx: &Ctx, dir: &Utf8Path) -> Ctx {
 }
 
 /// The client on the PATH.
-pub fn docker(ctx: &Ctx) -> Option<String> {
-    let path = ctx.env.get("PATH")?;
-    let found = which::which_in("docker", Some(path), &ctx.root).ok()?;
-    Some(found.to_string_lossy().into_owned())
+fn docker(ctx: &Ctx) -> Option<Utf8PathBuf> {
+    program::find(ctx, "docker")
 }
 
 /// The endpoint by the docker client's own rules, how to name it to people, and
@@ -193,12 +191,7 @@ fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
     if let Some(name) = ctx.env.get("DOCKER_CONTEXT") {
         return Ok(Some(name.to_owned()));
     }
-    let dir = match (ctx.env.get("DOCKER_CONFIG"), ctx.env.get("HOME")) {
-        (Some(dir), _) => Utf8PathBuf::from(dir),
-        (None, Some(home)) => Utf8PathBuf::from(home).join(".docker"),
-        (None, None) => return Ok(None),
-    };
-    let file = dir.join("config.json");
+    let file = ctx.docker_config().join("config.json");
     let text = match input::text(&file, CONFIG_LIMIT) {
         Ok(text) => text,
         // The docker client does without a file that it may not see, too.

@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context as _;
 use camino::Utf8Path;
 
+use crate::exec::proc;
 use crate::model::identity::{Life, Run, checkout};
 use crate::plan::step::Secret;
 
@@ -32,9 +33,7 @@ pub fn identity(root: &Utf8Path) -> String {
 
 /// The run that this process is.
 pub fn this_run() -> Run {
-    // As /proc numbers us: that may be of a namespace above ours.
-    let pid = std::fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
-    let pid = pid.unwrap_or_else(std::process::id);
+    let pid = proc::own().unwrap_or_else(std::process::id);
     Run { space: space(), pid, start: started(pid).unwrap_or_default() }
 }
 
@@ -56,8 +55,7 @@ pub fn password() -> anyhow::Result<Secret> {
 /// are meant, and `0` is no namespace.
 fn space() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let own = std::fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
-    let namespace = std::fs::read_link("/proc/self/ns/pid").ok().filter(|_| own == Some(std::process::id()));
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok().filter(|_| proc::own() == Some(std::process::id()));
     let number = namespace.and_then(|link| {
         let text = link.to_str()?;
         text.strip_prefix("pid:[")?.strip_suffix(']')?.parse::<u64>().ok()
@@ -67,9 +65,7 @@ fn space() -> String {
 
 /// When a process began, in the kernel's ticks: a number alone is used again.
 fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields.first() != Some(&"Z")).then(|| fields.get(19)?.parse().ok())?
+    proc::of(pid).filter(proc::Stat::is_alive).map(|stat| stat.started)
 }
 
 #[cfg(test)]

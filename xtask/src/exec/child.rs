@@ -256,9 +256,7 @@ mod tests {
         for apart in [false, true] {
             assert_eq!(sh(&script, None, Bounds { apart, ..short }, false), Err(io::ErrorKind::TimedOut));
             let pid = std::fs::read_to_string(dir.path()).unwrap();
-            let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok();
-            // Gone, or a zombie of whoever reaps here.
-            let lives = || state().is_some_and(|stat| !stat.rsplit_once(')').unwrap().1.starts_with(" Z"));
+            let lives = || crate::exec::proc::is_alive(pid.trim().parse().unwrap());
             for _ in 0..1000 {
                 if !lives() {
                     break;

@@ -16,6 +16,8 @@ pub mod http;
 pub mod input;
 pub mod interrupt;
 pub mod layers;
+pub mod proc;
+pub mod program;
 pub mod revision;
 pub mod run;
 pub mod scene;

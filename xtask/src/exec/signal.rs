@@ -4,6 +4,8 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use crate::exec::proc::{self, Stat};
+
 /// Sends `INT`, `TERM` or `KILL` to processes. They may be gone by now; then
 /// there is nothing to do.
 pub fn send(signal: &str, pids: impl IntoIterator<Item = u32>) {
@@ -18,21 +20,13 @@ pub fn send(signal: &str, pids: impl IntoIterator<Item = u32>) {
 /// ended is nobody's child any more, so the tree is remembered.
 #[derive(Debug, Default)]
 pub struct Tree {
-    known: Vec<Process>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    parent: u32,
-    /// In the kernel's ticks: a pid alone is used again.
-    started: u64,
+    known: Vec<Stat>,
 }
 
 impl Tree {
     /// Sends a signal to all of it that is there.
     pub fn send(&mut self, signal: &str, roots: impl IntoIterator<Item = u32>) {
-        let there = processes();
+        let there: Vec<Stat> = proc::all().filter_map(proc::of).collect();
         self.known.retain(|one| there.iter().any(|other| (one.pid, one.started) == (other.pid, other.started)));
         let mut pids: Vec<u32> = roots.into_iter().chain(self.known.iter().map(|one| one.pid)).collect();
         pids.sort_unstable();
@@ -49,19 +43,6 @@ impl Tree {
         self.known = there.into_iter().filter(|one| pids.contains(&one.pid)).collect();
         send(signal, pids);
     }
-}
-
-/// Every process of this machine; none where there is no /proc.
-fn processes() -> Vec<Process> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let process = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // A name may hold anything: what counts stands behind its last bracket.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        Some(Process { pid, parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
-    };
-    pids.filter_map(process).collect()
 }
 
 /// Sends a signal to all of the process group that a process leads.
@@ -90,10 +71,7 @@ mod tests {
         let mut line = String::new();
         BufReader::new(root.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let deaf: u32 = line.trim().parse().unwrap();
-        let is_there = || {
-            let stat = std::fs::read_to_string(format!("/proc/{deaf}/stat")).unwrap_or_default();
-            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
-        };
+        let is_there = || proc::is_alive(deaf);
         let mut tree = Tree::default();
         tree.send("TERM", [root.id()]);
         root.wait().unwrap();
@@ -108,9 +86,6 @@ mod tests {
         assert!(!is_there());
         // What is known now is nobody.
         tree.send("KILL", None);
-        assert_eq!(
-            tree.known.iter().filter(|one| one.pid == deaf).count(),
-            usize::from(processes().iter().any(|one| one.pid == deaf))
-        );
+        assert_eq!(tree.known.iter().filter(|one| one.pid == deaf).count(), usize::from(proc::of(deaf).is_some()));
     }
 }

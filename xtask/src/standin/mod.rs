@@ -23,7 +23,7 @@ pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
 use crate::engine::{Folder, network, packages};
 use crate::exec::engine::Engine;
-use crate::exec::{checkout, run};
+use crate::exec::{checkout, program, run};
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
@@ -315,7 +315,7 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
         return Ok(());
     }
     packages::release()?;
-    if !packages::on_path(ctx, "mmdebstrap") && !folder.bin().join("mmdebstrap").exists() {
+    if program::find_tool(ctx, "mmdebstrap").is_none() && !folder.bin().join("mmdebstrap").exists() {
         packages::fetch(ctx, folder, &["mmdebstrap"], false, "tools")?;
     }
     let sources = packages::lines(ctx, folder, RELEASE)?;

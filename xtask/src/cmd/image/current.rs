@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::cmd::definition::{Definition, Setting, variable};
+use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::record;
 use crate::ctx::Ctx;
 use crate::engine::search::CONFIG_LIMIT;
@@ -58,7 +58,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
         files: &files,
         folders: &folders(definition, &inputs, &files),
     });
-    let of_environment = environment::doubt(&request.build_args, &|name| variable(ctx, name));
+    let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
     let of_buildkit = || {
         let path = unseen.iter().find(|path| definition.holds(path))?;
         Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
@@ -70,9 +70,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 /// The proxies of the client's configuration: buildx makes build arguments of
 /// them.
 fn proxies(ctx: &Ctx) -> Option<String> {
-    let dir = variable(ctx, "DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty());
-    let dir = dir.or_else(|| Some(format!("{}/.docker", ctx.env.get("HOME")?)))?;
-    let text = input::text(format!("{dir}/config.json").as_str().into(), CONFIG_LIMIT).ok()?;
+    let text = input::text(&ctx.docker_config().join("config.json"), CONFIG_LIMIT).ok()?;
     let config: Value = serde_json::from_str(&text).ok()?;
     config.get("proxies").map(Value::to_string)
 }

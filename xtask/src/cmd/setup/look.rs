@@ -9,7 +9,7 @@ use crate::engine::packages;
 use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
-use crate::exec::run;
+use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases};
 use crate::model::bytes::Bytes;
@@ -97,7 +97,7 @@ fn way_out(fault: Fault) -> String {
 
 fn git(ctx: &Ctx) -> Item {
     let item = Item::needed("git");
-    match (run::probe(ctx, &Step::new("git").arg("--version")), which(ctx, "git")) {
+    match (run::probe(ctx, &Step::new("git").arg("--version")), program::find(ctx, "git")) {
         (Some(text), Some(place)) => item.found(text.trim_start_matches("git version "), place),
         _ => item.missing("", "sudo apt-get install git"),
     }
@@ -106,7 +106,7 @@ fn git(ctx: &Ctx) -> Item {
 fn client(ctx: &Ctx) -> Item {
     let item = Item::needed("docker client");
     let step = Step::new("docker").args(["version", "--format", "{{.Client.Version}}"]);
-    match (run::probe(ctx, &step), which(ctx, "docker")) {
+    match (run::probe(ctx, &step), program::find(ctx, "docker")) {
         (Some(text), Some(place)) => item.found(text, place),
         _ => item.missing("", "sudo apt-get install docker-cli"),
     }
@@ -139,10 +139,7 @@ pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
 pub fn buildx(ctx: &Ctx) -> Option<(String, String)> {
     let text = run::probe(ctx, &Step::new("docker").args(["buildx", "version"]))?;
     let version = text.split_whitespace().nth(1)?.to_owned();
-    let config = ctx.exports.iter().find(|(name, _)| name == "DOCKER_CONFIG").map(|(_, dir)| dir.as_str());
-    let config = config
-        .or(ctx.env.get("DOCKER_CONFIG"))
-        .map_or_else(|| format!("{}/.docker", ctx.env.get("HOME").unwrap_or_default()), str::to_owned);
+    let config = ctx.docker_config();
     let folders = [
         config.as_str(),
         "/usr/libexec/docker",
@@ -219,13 +216,6 @@ fn disk(ctx: &Ctx, engine: &Engine) -> anyhow::Result<Option<Item>> {
         }
         item.found(format!("{} free", Bytes(bytes)), dir)
     }))
-}
-
-fn which(ctx: &Ctx, tool: &str) -> Option<String> {
-    let exported = ctx.exports.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
-    let path = exported.or(ctx.env.get("PATH"))?;
-    let found = which::which_in(tool, Some(path), &ctx.root).ok()?;
-    Some(found.to_string_lossy().into_owned())
 }
 
 /// What `--yes` would do, as lines for a shell.

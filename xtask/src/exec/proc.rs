@@ -1,0 +1,88 @@
+//! What the kernel says of processes, of this machine or this container.
+
+use std::fs;
+
+/// A process, as `/proc/PID/stat` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its number.
+    pub pid: u32,
+    /// `R`, `S`, `Z` and so on.
+    state: char,
+    /// The number of its parent.
+    pub parent: u32,
+    /// When it began, in the kernel's ticks: a number alone is used again.
+    pub started: u64,
+}
+
+impl Stat {
+    /// Whether it has not ended. A zombie has, and waits for its parent to ask.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The process of a number, if there is one.
+pub fn of(pid: u32) -> Option<Stat> {
+    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Whether the process of a number is there and has not ended.
+pub fn is_alive(pid: u32) -> bool {
+    of(pid).is_some_and(|stat| stat.is_alive())
+}
+
+/// The numbers of all processes; none where there is no /proc.
+pub fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Our own number as /proc counts, which may be for a namespace above ours.
+pub fn own() -> Option<u32> {
+    fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
+fn parse(pid: u32, stat: &str) -> Option<Stat> {
+    // A name may hold anything: what counts stands behind its last bracket.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        pid,
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_blanks_moves_no_field() {
+        let rest = "7 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4711 1000 200";
+        for (text, expected) in [
+            (format!("42 (sleep) S {rest}"), Some(('S', 7, 4711, true))),
+            (format!("42 (a) Z (b) R {rest}"), Some(('R', 7, 4711, true))),
+            (format!("42 (sh) Z {rest}"), Some(('Z', 7, 4711, false))),
+            (format!("42 (sh) X {rest}"), Some(('X', 7, 4711, false))),
+            ("42 (sh) S 7 7".to_owned(), None),
+            (String::new(), None),
+        ] {
+            let found = parse(42, &text).map(|it| (it.state, it.parent, it.started, it.is_alive()));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_child_that_nobody_waited_for_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let since = std::time::Instant::now();
+        while is_alive(child.id()) {
+            assert!(since.elapsed().as_secs() < 20);
+        }
+        assert!(of(child.id()).is_some_and(|zombie| Some(zombie.parent) == own()));
+        child.wait().unwrap();
+        assert!(is_alive(std::process::id()));
+    }
+}
