@@ -10,6 +10,8 @@
 #[path = "engine/builds.rs"]
 mod builds;
 mod common;
+#[path = "engine/interrupts.rs"]
+mod interrupts;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};

@@ -7,20 +7,22 @@ use crate::cmd;
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
-use crate::exec::{program, run};
+use crate::exec::scene::Stage;
+use crate::exec::{checkout, interrupt, program, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
 use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::reference::Tag;
-use crate::plan::step::{Plan, Step};
+use crate::plan::container::Scene;
+use crate::plan::step::{Plan, Secret, Step};
 use crate::plan::workflow::FOLDER;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let plan = plan();
     if ctx.dry_run {
-        let steps = plan.steps.into_iter().chain(workflow_plan(project)).collect();
+        let steps = plan.steps.into_iter().chain(workflow_plan(ctx, project)?).collect();
         return cmd::print(ctx, &Plan { steps, finally: Vec::new() });
     }
     plan.steps.iter().try_for_each(|step| run::run(ctx, step))?;
@@ -61,26 +63,32 @@ pub fn stages(project: &Project) -> &[String] {
 /// One linter, in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
-    let image = cmd::image::image(engine, project, &linter(project, stage)?, Some(stage), &Tag::local(), Bases::Auto)?;
-    run::run(&engine.ctx, &lint(project, stage, &image.id))
+    let linter = linter(project, stage)?;
+    let image = cmd::image::image(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
+    let stage = Stage::new(engine, project, false)?;
+    let lint = lint(&stage.scene, &linter, &image.id);
+    let linted = run::run(&engine.ctx, &lint);
+    if interrupt::raised() {
+        stage.broke_off(&lint);
+    }
+    linted
 }
 
 /// `check`, and what `workflows` does for each stage, as lines.
-pub fn workflow_plan(project: &Project) -> Vec<Step> {
-    let steps = |stage: &String| {
+pub fn workflow_plan(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Step>> {
+    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
+    let mut steps = vec![Step::new("cargo").args(["xtask", "ci", "check"])];
+    for stage in stages(project) {
         let image = format!("{}-{stage}-test:local", project.name);
         let build = Step::new("docker").args(["buildx", "build", "--file", "Dockerfile", "--target", stage]);
-        [build.args(["--tag", &image, "--load", "."]), lint(project, stage, &image)]
-    };
-    let check = Step::new("cargo").args(["xtask", "ci", "check"]);
-    std::iter::once(check).chain(stages(project).iter().flat_map(steps)).collect()
+        steps.push(build.args(["--tag", &image, "--load", "."]));
+        steps.push(lint(&scene, &linter(project, stage)?, &image));
+    }
+    Ok(steps)
 }
 
-fn lint(project: &Project, stage: &str, image: &str) -> Step {
-    Step::new("docker")
-        .args(["run", "--rm", "--network", "none"])
-        .args(["--label", &format!("{}={stage}", project.label("service")), image])
-        .hint("what it found is above; `file:line` is a file below the root")
+fn lint(scene: &Scene<'_>, linter: &Service, image: &str) -> Step {
+    scene.run_alone(linter, image).hint("what it found is above; `file:line` is a file below the root")
 }
 
 /// A stage is built as a service is; there is nothing to run or to publish.

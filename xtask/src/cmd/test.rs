@@ -51,7 +51,7 @@ enum Part<'a> {
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
     let parts = parts(ctx, project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup.wanted));
+        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup.wanted)?);
     }
     // What started an engine for a test run stops it at the end.
     let engine = Started(ctx, Cell::new(false));
@@ -218,7 +218,11 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
         let stage = Stage::new(&engine, project, false)?;
         stage.provide(&needs, false)?;
         let tests = stage.scene.run_tests(service, test, &image.id);
-        Ok(count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref()))
+        let counted = count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref());
+        if interrupt::raised() {
+            stage.broke_off(&tests);
+        }
+        Ok(counted)
     };
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
 }
@@ -238,7 +242,7 @@ fn workflows(ctx: &Ctx, project: &Project) -> Counted {
     (tally, results.into_iter().collect())
 }
 
-fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> Plan {
+fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     if with_setup && needs_engine(parts) {
         plan.steps.push(Step::setup());
@@ -249,7 +253,7 @@ fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bo
             Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
             Part::Images => plan.steps.push(on_engine()),
             Part::Fuzz { seconds, seed } => plan.steps.push(fuzz(*seconds, *seed)),
-            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(project)),
+            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(ctx, project)?),
             Part::Service(service, test) => {
                 let image = format!("{}-test:local", service.image);
                 plan.steps.push(
@@ -273,5 +277,5 @@ fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bo
             }
         }
     }
-    plan
+    Ok(plan)
 }

@@ -13,7 +13,7 @@ use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::scene::{self, Stage};
-use crate::exec::{checkout, files};
+use crate::exec::{checkout, files, interrupt};
 use crate::model::config::{Project, Service};
 use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
@@ -91,7 +91,9 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
 fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
     let held = scene::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
     let up: Vec<Thing> = held.into_iter().filter(|one| one.mark.is_up()).collect();
-    scene::strike(engine, &up)?;
+    let struck = scene::strike(engine, &up);
+    interrupt::check()?;
+    struck?;
     let _ = std::fs::remove_file(credentials(&engine.ctx, project));
     Ok(up.len())
 }

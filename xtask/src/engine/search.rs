@@ -73,7 +73,7 @@ pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
 fn search(ctx: &Ctx) -> anyhow::Result<Found> {
     let (endpoint, origin, chosen) = configured(ctx)?;
     let found = |ctx: &Ctx, origin: String, private, endpoint| {
-        Found::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint }))
+        Found::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint, cleans_up: false }))
     };
     let dir = ctx.engine_dir();
     // Within `engine env` the private engine is the one that is named.

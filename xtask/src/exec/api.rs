@@ -45,9 +45,10 @@ const QUESTION: Bounds = Bounds { time: Duration::from_secs(30), bytes: 64 * 102
 /// Whether there is an engine at all is no work for it.
 const PING: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 * 1024 };
 
-/// Asks for `route`; `None` is the engine's 404.
-pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route) -> anyhow::Result<Option<Value>> {
-    let answer = request(ctx, endpoint, route, QUESTION).map_err(|error| {
+/// Asks for `route`; `None` is the engine's 404. What cleans up does not ask
+/// for the interrupt.
+pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route, cleans_up: bool) -> anyhow::Result<Option<Value>> {
+    let answer = request(ctx, endpoint, route, QUESTION, cleans_up).map_err(|error| {
         let told = fault::failed(format!("the engine at {endpoint} was asked for GET {}: {error}", route.path()));
         if error.kind() == io::ErrorKind::Interrupted { fault::interrupted() } else { told }
     })?;
@@ -93,7 +94,7 @@ fn start(text: &str, longest: usize) -> String {
 
 /// Whether an engine answers; the error says why not.
 pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
-    let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING)?;
+    let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING, false)?;
     match (answer.status, answer.text().as_str()) {
         (200, "OK") => Ok(()),
         (200, text) => {
@@ -104,9 +105,9 @@ pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
     }
 }
 
-fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds) -> io::Result<Response> {
+fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds, cleans_up: bool) -> io::Result<Response> {
     // An interrupt ends what it meets; what is asked after it is a clean-up's.
-    let cleans_up = interrupt::raised();
+    let cleans_up = cleans_up || interrupt::raised();
     let stop = || !cleans_up && interrupt::raised();
     match endpoint {
         Endpoint::Socket(socket) => {

@@ -32,6 +32,9 @@ pub struct Bounds {
     /// Whether it runs in a process group of its own, where the terminal's
     /// Ctrl-C does not reach it: for what cleans up.
     pub apart: bool,
+    /// How long it has after an interrupt to end by itself: what it was about
+    /// is then whole.
+    pub grace: Duration,
 }
 
 /// Why a child is told to end.
@@ -43,11 +46,13 @@ enum Reason {
 }
 
 impl Reason {
-    /// When which signal is sent. After an interrupt a quick command has the
-    /// time to end by itself: what it was about is then whole.
-    fn ladder(self) -> [(Duration, &'static str); 3] {
-        let after = if self == Self::Interrupt { [2000, 4000, 6000] } else { [0, 300, 1000] };
-        let [first, second, third] = after.map(Duration::from_millis);
+    /// When which signal is sent.
+    fn ladder(self, bounds: Bounds) -> [(Duration, &'static str); 3] {
+        let after = match self {
+            Self::Interrupt => [0, 2000, 4000].map(|millis| bounds.grace + Duration::from_millis(millis)),
+            _ => [0, 300, 1000].map(Duration::from_millis),
+        };
+        let [first, second, third] = after;
         [(first, "INT"), (second, "TERM"), (third, "KILL")]
     }
 
@@ -129,7 +134,7 @@ pub fn collect(
             told = reason.map(|reason| Told { reason, since: Instant::now(), sent: 0, tree: Tree::default() });
         }
         if let Some(told) = &mut told
-            && !told.tell(&child, bounds.apart, ended.is_some())
+            && !told.tell(&child, bounds, ended.is_some())
         {
             return Err(told.reason.error(bounds));
         }
@@ -147,13 +152,13 @@ struct Told {
 impl Told {
     /// Sends what is due; whether there is anything left to wait for. A child that
     /// has ended may have left others, but its number is anybody's.
-    fn tell(&mut self, child: &Child, apart: bool, gone: bool) -> bool {
-        let ladder = self.reason.ladder();
+    fn tell(&mut self, child: &Child, bounds: Bounds, gone: bool) -> bool {
+        let ladder = self.reason.ladder(bounds);
         match ladder.get(self.sent) {
             Some((after, signal)) if self.since.elapsed() >= *after => {
                 self.sent += 1;
                 self.tree.send(signal, (!gone).then(|| child.id()));
-                if apart && !gone {
+                if bounds.apart && !gone {
                     signal::send_group(signal, child.id());
                 }
             }
@@ -190,7 +195,8 @@ fn keep_end(text: &mut Vec<u8>, more: Vec<u8>) {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(60), bytes: 1 << 20, apart: false };
+    const BOUNDS: Bounds =
+        Bounds { time: Duration::from_secs(60), bytes: 1 << 20, apart: false, grace: Duration::from_secs(2) };
 
     fn sh(
         script: &str,

@@ -23,12 +23,19 @@ pub struct Engine {
     pub private: bool,
     /// How it is reached.
     pub endpoint: Endpoint,
+    /// Whether no interrupt ends a question: what cleans up goes on.
+    pub cleans_up: bool,
 }
 
 impl Engine {
+    /// The same engine, for what cleans up.
+    pub fn to_clean_up(&self) -> Self {
+        Self { cleans_up: true, ..self.clone() }
+    }
+
     /// Asks the engine; `None` is a 404.
     pub fn get(&self, route: &Route) -> anyhow::Result<Option<Value>> {
-        api::get(&self.ctx, &self.endpoint, route)
+        api::get(&self.ctx, &self.endpoint, route, self.cleans_up)
     }
 
     /// An image's `inspect`, by name or id.

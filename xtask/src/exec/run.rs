@@ -5,6 +5,7 @@
 //! |---------|---------|----------------|---------------------------------------|---------|
 //! | `read`  | with -v | returned       | error with the command's stderr       | a minute, or what the step says |
 //! | `bytes` | with -v | returned as it is | as `read`                          | as `read` |
+//! | `make`  | with -v | dropped        | as `read`; after Ctrl-C it has five seconds to end by itself | as `read` |
 //! | `probe` | with -v | returned       | `None`                                | as `read` |
 //! | `tidy`  | with -v | returned       | error as `read`; runs after Ctrl-C    | half a minute |
 //! | `words` | with -v | with stderr, for people | what it said; runs after Ctrl-C | half a minute |
@@ -36,6 +37,10 @@ const LINE: u64 = 64 * 1024;
 const QUESTION: Duration = Duration::from_secs(60);
 /// How long a clean-up may take: somebody has pressed Ctrl-C and waits.
 const CLEAN_UP: Duration = Duration::from_secs(30);
+/// How long a quick command has after Ctrl-C to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+/// The same for what makes something in the engine.
+const TO_MAKE: Duration = Duration::from_secs(5);
 /// No answer that we read is larger, short of a tool gone wild.
 const ANSWER: usize = 256 * 1024 * 1024;
 
@@ -47,8 +52,19 @@ pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// Runs a quick command and returns exactly what it wrote: not every list of
 /// files is text.
 pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
+    quick(ctx, step, Bounds { time: step.limit.unwrap_or(QUESTION), bytes: ANSWER, apart: false, grace: GRACE })
+}
+
+/// Runs a quick command that makes something in the engine, where the
+/// terminal's Ctrl-C does not reach it: a client that ends half-way leaves the
+/// engine at work on what comes after every clean-up.
+pub fn make(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
+    let time = step.limit.unwrap_or(QUESTION);
+    quick(ctx, step, Bounds { time, bytes: ANSWER, apart: true, grace: TO_MAKE }).map(drop)
+}
+
+fn quick(ctx: &Ctx, step: &Step, bounds: Bounds) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
-    let bounds = Bounds { time: step.limit.unwrap_or(QUESTION), bytes: ANSWER, apart: false };
     let output = collect(ctx, step, bounds, interrupt::raised);
     interrupt::check().or_else(|fault| if output.is_ok() { Ok(()) } else { Err(fault) })?;
     let output = output.with_context(|| format!("could not run `{step}`"))?;
@@ -85,7 +101,7 @@ pub fn words(ctx: &Ctx, step: &Step) -> String {
 }
 
 fn cleaning(step: &Step) -> Bounds {
-    Bounds { time: step.limit.unwrap_or(CLEAN_UP), bytes: ANSWER, apart: true }
+    Bounds { time: step.limit.unwrap_or(CLEAN_UP), bytes: ANSWER, apart: true, grace: GRACE }
 }
 
 fn collect(ctx: &Ctx, step: &Step, bounds: Bounds, stop: fn() -> bool) -> std::io::Result<Output> {

@@ -1,6 +1,8 @@
 //! Containers under a guard: whatever happens, they are gone when it ends.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -9,7 +11,7 @@ use serde_json::Value;
 use crate::exec::engine::Engine;
 use crate::exec::http::Route;
 use crate::exec::{checkout, interrupt, run};
-use crate::fault;
+use crate::fault::{self, Code};
 use crate::model::config::Project;
 use crate::model::identity::Life;
 use crate::plan::clean::{self, Thing};
@@ -25,6 +27,11 @@ const NEED_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the engine may take to be rid of what it was told to remove.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the engine may go on making what nobody waits for any more.
+const LATE: Duration = Duration::from_secs(5);
+/// The same where somebody watched: then it most likely came long ago.
+const WATCHED: Duration = Duration::from_secs(2);
+
 /// How long a step may take, the pull of a server's image included.
 const PULL_PATIENCE: Duration = Duration::from_secs(900);
 
@@ -34,6 +41,8 @@ pub struct Stage<'a> {
     pub scene: Scene<'a>,
     engine: &'a Engine,
     keep: bool,
+    /// The names of what may still come, and how long: whoever asked for it has ended.
+    late: Mutex<Vec<(String, Duration)>>,
 }
 
 impl<'a> Stage<'a> {
@@ -42,7 +51,7 @@ impl<'a> Stage<'a> {
         let checkout = checkout::identity(&engine.ctx.root);
         sweep(engine, project, &checkout);
         let run = checkout::this_run().to_string();
-        Ok(Self { scene: Scene::of_run(project, checkout, run, checkout::password()?), engine, keep })
+        Ok(Self::of(Scene::of_run(project, checkout, run, checkout::password()?), engine, keep))
     }
 
     /// The scene of `docker up`: it stays when all of it has come up, and is
@@ -50,7 +59,11 @@ impl<'a> Stage<'a> {
     pub fn up(engine: &'a Engine, project: &'a Project, first: Option<String>) -> anyhow::Result<Self> {
         let by = checkout::this_run().to_string();
         let checkout = checkout::identity(&engine.ctx.root);
-        Ok(Self { scene: Scene::up(project, checkout, Some(by), first, checkout::password()?), engine, keep: false })
+        Ok(Self::of(Scene::up(project, checkout, Some(by), first, checkout::password()?), engine, false))
+    }
+
+    fn of(scene: Scene<'a>, engine: &'a Engine, keep: bool) -> Self {
+        Self { scene, engine, keep, late: Mutex::default() }
     }
 
     /// Says that all of it is there.
@@ -90,16 +103,55 @@ impl<'a> Stage<'a> {
     pub fn run(&self, step: &Step) -> anyhow::Result<()> {
         // `docker run` pulls an image that the engine lacks.
         let step = &step.clone().within(PULL_PATIENCE);
-        let mut result = run::read(&self.engine.ctx, step).map(drop);
+        interrupt::check()?;
+        let mut result = run::make(&self.engine.ctx, step);
         for _ in 0..PORTS {
             let Some(name) = lost_port(step, &result) else { break };
             run::tidy(&self.engine.ctx, &container::remove_containers([name]))?;
-            result = run::read(&self.engine.ctx, step).map(drop);
+            result = run::make(&self.engine.ctx, step);
+        }
+        if result.as_ref().is_err_and(was_ended) {
+            self.expect(step, LATE);
         }
         result.map_err(|error| {
             let said = fault::said(&error).to_owned();
             error.context(format!("`{step}`: {said}"))
         })
+    }
+
+    /// Says that a step that people watched was ended: what it was to make may
+    /// come yet.
+    pub fn broke_off(&self, step: &Step) {
+        self.expect(step, WATCHED);
+    }
+
+    fn expect(&self, step: &Step, patience: Duration) {
+        if let Some(name) = container::made(step) {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), patience));
+        }
+    }
+
+    /// Removes all of it, and what comes late; by the run that made it: another
+    /// `up` of this checkout has the same id.
+    fn strike(&self) -> anyhow::Result<()> {
+        let by = self.scene.by.as_ref().unwrap_or(&self.scene.id);
+        let made = |one: &Thing| {
+            one.mark.id == self.scene.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
+        };
+        let engine = self.engine.to_clean_up();
+        let mut late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        let started = Instant::now();
+        loop {
+            let held = held(&engine, self.scene.project, Some(&self.scene.checkout), false)?;
+            let held: Vec<Thing> = held.into_iter().filter(made).collect();
+            strike(&engine, &held)?;
+            let waited = started.elapsed();
+            late.retain(|(name, patience)| waited < *patience && held.iter().all(|one| one.name != *name));
+            if late.is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A container's state, straight from the engine.
@@ -144,14 +196,7 @@ impl Drop for Stage<'_> {
             self.engine.ctx.say("kept: `cargo xtask docker clean --containers` removes it");
             return;
         }
-        // By the run that made it: another `up` of this checkout has the same id.
-        let by = self.scene.by.as_ref().unwrap_or(&self.scene.id);
-        let made = |one: &Thing| {
-            one.mark.id == self.scene.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
-        };
-        let struck = held(self.engine, self.scene.project, Some(&self.scene.checkout), false)
-            .and_then(|held| strike(self.engine, &held.into_iter().filter(made).collect::<Vec<_>>()));
-        if let Err(error) = struck {
+        if let Err(error) = self.strike() {
             self.engine.ctx.say(fault::render(&error));
         }
     }
@@ -198,6 +243,8 @@ pub fn labels(value: &Value) -> BTreeMap<String, String> {
 /// Removes these, containers first; done only when the engine no longer knows
 /// them. What somebody else has removed meanwhile is as gone.
 pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
+    // Half of it struck is no use to anybody: an interrupt waits.
+    let engine = &engine.to_clean_up();
     let mut left = Vec::new();
     for (is_network, remove) in REMOVES {
         let things: Vec<&Thing> = held.iter().filter(|one| one.is_network == is_network).collect();
@@ -261,11 +308,17 @@ fn seconds(time: &str) -> u64 {
     u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).unwrap_or(0)
 }
 
+/// Whether a command did not end by itself: then nobody knows what came of it.
+fn was_ended(error: &anyhow::Error) -> bool {
+    let timed_out = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    fault::code(error) == Code::Interrupted || error.downcast_ref().is_some_and(timed_out)
+}
+
 /// The name of the container that stands there without a port, since somebody
 /// else has taken the one that the engine chose.
 fn lost_port<'s>(step: &'s Step, result: &anyhow::Result<()>) -> Option<&'s str> {
     let said = fault::said(result.as_ref().err()?);
-    let name = step.args.iter().skip_while(|arg| *arg != "--name").nth(1)?;
+    let name = container::made(step)?;
     said.contains("address already in use").then_some(name)
 }
 
@@ -282,6 +335,19 @@ mod tests {
         assert_eq!(lost_port(&step, &failed("no such image")), None);
         assert_eq!(lost_port(&step, &Ok(())), None);
         assert_eq!(lost_port(&Step::new("docker").arg("network"), &failed(taken)), None);
+    }
+
+    #[test]
+    fn what_was_ended_may_still_come_and_what_failed_will_not() {
+        let timed_out = io::Error::new(io::ErrorKind::TimedOut, "it did not end within 900 s");
+        for (error, expected) in [
+            (anyhow::Error::from(timed_out).context("could not run `docker run`"), true),
+            (fault::interrupted().into(), true),
+            (fault::failed("`docker run` ended with exit status: 125").into(), false),
+            (io::Error::from(io::ErrorKind::NotFound).into(), false),
+        ] {
+            assert_eq!(was_ended(&error), expected, "{error:#}");
+        }
     }
 
     #[test]

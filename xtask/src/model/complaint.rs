@@ -127,6 +127,15 @@ impl Complaint {
     }
 }
 
+/// What to do where nobody knows what was complained of. On a terminal buildx
+/// has the screen: it may be anything, a push or a base, and only buildx said it.
+pub fn unknown(said: &str) -> &'static str {
+    match said {
+        "" => "the reason is above; with `--progress plain` there is the whole log, and a hint by what it says",
+        _ => "the failing step and its last lines are above; `--progress plain` shows the whole log",
+    }
+}
+
 /// The registry of a reference, as `docker login` takes it.
 fn host(reference: &str) -> String {
     let reference = reference.split(": ").next().unwrap_or_default();
@@ -255,5 +264,12 @@ mod tests {
         ] {
             assert!(!complaint.help().contains("base image") && complaint.help().contains(" r"), "{complaint:?}");
         }
+        // Nothing was heard, or nothing understood: then no way is pointed.
+        for said in ["", "ERROR: failed to solve: x"] {
+            let help = unknown(said);
+            assert_eq!(Complaint::of(said), None);
+            assert!(help.contains("`--progress plain`") && !help.contains("base") && !help.contains("push"), "{help}");
+        }
+        assert!(unknown("").contains("hint") && !unknown("").contains("step"), "buildx may have had no step to fail");
     }
 }

@@ -219,6 +219,14 @@ impl<'a> Scene<'a> {
         self.environment(step, self.provided(&test.needs)).arg(image)
     }
 
+    /// Runs the command of a stage that needs nobody and leaves nothing.
+    pub fn run_alone(&self, stage: &Service, image: &str) -> Step {
+        Step::new("docker")
+            .args(["run", "--rm", "--name", &self.name(&stage.name), "--network", "none"])
+            .each("--label", self.labels(Some(stage)))
+            .arg(image)
+    }
+
     /// How the report of a test stage is taken out of its container: through
     /// the engine, which may be another machine's.
     pub fn report(&self, test: &Test) -> Option<Report> {
@@ -247,6 +255,16 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// The name of what a step makes in the engine, if it makes something.
+pub fn made(step: &Step) -> Option<&str> {
+    let args: Vec<&str> = step.args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["run", ..] => args.iter().skip_while(|arg| **arg != "--name").nth(1).copied(),
+        ["network", "create", .., name] => Some(name),
+        _ => None,
+    }
+}
+
 /// Removes containers with their anonymous volumes.
 pub fn remove_containers<S: Into<String>>(ids: impl IntoIterator<Item = S>) -> Step {
     Step::new("docker").args(["rm", "--force", "--volumes"]).args(ids)
@@ -263,6 +281,20 @@ mod tests {
 
     const PROJECT: &str = "[project]\nname = \"scribe\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
         [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
+
+    #[test]
+    fn a_step_tells_the_name_of_what_it_makes() {
+        for (line, expected) in [
+            ("run --detach --name a --label name=b image --name c", Some("a")),
+            ("run image", None),
+            ("network create --label x=y n", Some("n")),
+            ("network rm n", None),
+            ("kill --signal SIGTERM a", None),
+            ("rename a b", None),
+        ] {
+            assert_eq!(made(&Step::new("docker").args(line.split(' '))), expected, "{line}");
+        }
+    }
 
     #[test]
     fn what_is_ours_says_so_in_labels_that_nobody_inherits_and_in_its_name() {

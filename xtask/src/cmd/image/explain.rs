@@ -3,7 +3,7 @@
 use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
-use crate::model::complaint::Complaint;
+use crate::model::complaint::{self, Complaint};
 use crate::model::config::Service;
 use crate::plan::step::Step;
 
@@ -24,7 +24,7 @@ pub fn explain(engine: &Engine, service: &Service, error: anyhow::Error) -> anyh
     let help = match complaint {
         Some(complaint) => complaint.help(),
         None if has_no_buildx(engine) => "`docker buildx` is missing: `cargo xtask setup --yes` gets it".into(),
-        None => "the failing step and its last lines are above; `--progress plain` shows the whole log".into(),
+        None => complaint::unknown(&said).into(),
     };
     fault.help(help).into()
 }
