@@ -618,7 +618,7 @@ fn the_tool_and_what_all_services_share_are_everything_and_no_failure() {
     let repo = world.repository();
     let range = ["--strict", "--base", "HEAD~1", "--head", "HEAD"];
     repo.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n");
-    for path in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "xtask/src/main.rs"] {
+    for path in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "xtask/src/main.rs", "xtask/crates/a/src/lib.rs"] {
         repo.change(path);
         assert_eq!(repo.plan(&range, &[]).affected(), [""; 0], "{path} is this project's own affair");
     }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What each layer may import from the crate. `cmd` sees everything.
 const MAY: [(&str, &[&str]); 5] = [
@@ -16,8 +16,39 @@ const MAY: [(&str, &[&str]); 5] = [
     ("standin", &["standin", "engine", "exec", "plan", "model", "ctx", "fault"]),
 ];
 
+/// The same of docker-context; between crates the compiler holds the direction.
+const MAY_IN_CONTEXT: [(&str, &[&str]); 3] = [
+    ("glob", &["glob"]),
+    ("dockerignore", &["dockerignore", "glob"]),
+    ("dockerfile", &["dockerfile", "dockerignore", "glob"]),
+];
+
 fn source() -> PathBuf {
     common::root().join("xtask/src")
+}
+
+fn crates() -> PathBuf {
+    common::root().join("xtask/crates")
+}
+
+/// Every file that the program is compiled from.
+fn sources() -> Vec<PathBuf> {
+    [common::files(&source(), "rs"), common::files(&crates(), "rs")].concat()
+}
+
+/// What of the crate a file imports that it may not.
+fn not_allowed(layer: &str, may: &[&str], file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut wrong = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        for import in line.split("crate::").skip(1) {
+            let module: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !module.is_empty() && !may.contains(&module.as_str()) {
+                wrong.push(format!("{}:{}: {layer} imports {module}", file.display(), at + 1));
+            }
+        }
+    }
+    wrong
 }
 
 #[test]
@@ -25,24 +56,45 @@ fn imports_run_one_way() {
     let mut wrong = Vec::new();
     for (layer, may) in MAY {
         for file in common::files(&source().join(layer), "rs") {
-            let text = std::fs::read_to_string(&file).unwrap();
-            for (at, line) in text.lines().enumerate() {
-                for import in line.split("crate::").skip(1) {
-                    let module: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                    if !module.is_empty() && !may.contains(&module.as_str()) {
-                        wrong.push(format!("{}:{}: {layer} imports {module}", file.display(), at + 1));
-                    }
-                }
-            }
+            wrong.extend(not_allowed(layer, may, &file));
+        }
+    }
+    let context = crates().join("docker-context/src");
+    for file in common::files(&context, "rs") {
+        let name = file.strip_prefix(&context).unwrap().iter().next().unwrap().to_str().unwrap();
+        let layer = MAY_IN_CONTEXT.iter().find(|(layer, _)| *layer == name.trim_end_matches(".rs"));
+        match layer {
+            Some((layer, may)) => wrong.extend(not_allowed(layer, may, &file)),
+            None => assert_eq!(name, "lib.rs", "no layer is named for it"),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What others can use takes nothing of ours with it, and says what it is.
+#[test]
+fn the_leaf_crates_are_leaves() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(crates()).unwrap() {
+        let folder = entry.unwrap().path();
+        let manifest: toml::Table = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        for (kind, table) in manifest.iter().filter(|(kind, _)| kind.ends_with("dependencies")) {
+            for (name, dependency) in table.as_table().unwrap() {
+                assert!(dependency.is_str(), "{}: {kind}: {name} is not from the registry", folder.display());
+            }
+        }
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(readme.contains("```rust\n"), "{}: its README shows no use", folder.display());
+        names.push(folder.file_name().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["docker-context", "path-filter"]);
+}
+
 #[test]
 fn every_file_says_why_it_is_there_and_none_is_a_hall() {
     let mut wrong = Vec::new();
-    for file in common::files(&source(), "rs") {
+    for file in sources() {
         let text = std::fs::read_to_string(&file).unwrap();
         if !text.starts_with("//! ") {
             wrong.push(format!("{}: does not open with `//!`", file.display()));
@@ -60,7 +112,7 @@ fn every_file_says_why_it_is_there_and_none_is_a_hall() {
 #[test]
 fn git_is_called_in_one_place() {
     let mut wrong = Vec::new();
-    for file in common::files(&source(), "rs") {
+    for file in sources() {
         let text = std::fs::read_to_string(&file).unwrap();
         let calls = |line: &&str| {
             ["Step::new(\"git\")", "Command::new(\"git\")", "cmd(\"git\""].iter().any(|call| line.contains(call))
@@ -81,10 +133,10 @@ fn services_toml_is_right_and_its_stages_are_there() {
         let dockerfile = std::fs::read_to_string(common::root().join(&service.dockerfile)).unwrap();
         let targets = service.target.iter().chain(service.test.iter().map(|test| &test.target));
         for target in targets {
-            let images = xtask::model::dockerfile::base_images(
+            let images = docker_context::dockerfile::base_images(
                 dockerfile.as_bytes(),
                 Some(target),
-                &xtask::model::dockerfile::Given::NOTHING,
+                &docker_context::dockerfile::Given::NOTHING,
             );
             assert!(!images.unwrap().is_empty(), "{target} is built on nothing");
         }

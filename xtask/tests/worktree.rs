@@ -10,10 +10,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
+use docker_context::dockerignore::Dockerignore;
 use xtask::ctx::{Ctx, Env, Format};
 use xtask::exec::worktree;
 use xtask::model::config::Project;
-use xtask::model::dockerignore::Dockerignore;
 use xtask::model::fingerprint::{File, Inputs, fingerprint};
 
 /// A repository of its own, gone afterwards.

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_context::dockerfile::inputs::Inputs;
+use docker_context::dockerfile::{self, Config, DockerfileError, Given};
+use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::ctx::Ctx;
 use crate::exec::worktree::{self, Moment, Tree};
@@ -12,9 +15,6 @@ use crate::fault::{self, Fault};
 use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
-use crate::model::dockerfile::inputs::Inputs;
-use crate::model::dockerfile::{self, Config, DockerfileError, Given};
-use crate::model::dockerignore::{self, Dockerignore};
 use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
@@ -77,7 +77,8 @@ impl Setting {
     }
 
     fn given(&self) -> Given<'_> {
-        Given { build_args: &self.build_args, platforms: &self.platforms, bases: &self.bases }
+        let platforms = self.platforms.iter().map(Platform::as_str).collect();
+        Given { build_args: &self.build_args, platforms, bases: &self.bases }
     }
 }
 
@@ -140,7 +141,7 @@ impl<'a> Definition<'a> {
         is_folder(ctx, service)?;
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
         let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
-        let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
+        let candidates = candidates(service);
         let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
         let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
         let ignore = match &ignore_file {
@@ -159,7 +160,7 @@ impl<'a> Definition<'a> {
         let Some(text) = read(service.dockerfile.as_str()) else {
             return Err(broken(&service.dockerfile, 0, "it is not there".into()));
         };
-        let candidates = dockerignore::candidates(&service.dockerfile, &service.context);
+        let candidates = candidates(service);
         let found = candidates.into_iter().find_map(|file| read(file.as_str()).map(|bytes| (file, bytes)));
         let (ignore_file, ignore_text) = found.map(|(file, bytes)| (Some(file), bytes)).unwrap_or_default();
         let ignore = match &ignore_file {
@@ -246,8 +247,13 @@ impl<'a> Definition<'a> {
 /// The Dockerfile, and where its ignore file may stand: each spelled as a walk
 /// through the tree spells it.
 fn files(service: &Service) -> [Utf8PathBuf; 3] {
-    let [first, second] = dockerignore::candidates(&service.dockerfile, &service.context);
+    let [first, second] = candidates(service);
     [&service.dockerfile, &first, &second].map(|file| file.components().collect())
+}
+
+/// Where a service's ignore file may stand: the first that exists counts.
+pub fn candidates(service: &Service) -> [Utf8PathBuf; 2] {
+    dockerignore::candidates(service.dockerfile.as_str(), service.context.as_str()).map(Utf8PathBuf::from)
 }
 
 /// Instead of words that may be a secret's: a link in a checkout that somebody

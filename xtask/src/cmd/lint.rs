@@ -3,6 +3,8 @@
 //! machine that has an engine and nothing else. The applications' linters run
 //! in their test stages, where their tools are.
 
+use path_filter::{PathFilter, Pattern};
+
 use crate::cmd;
 use crate::ctx::Ctx;
 use crate::engine::search;
@@ -12,7 +14,6 @@ use crate::exec::{checkout, interrupt, program, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
-use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::reference::Tag;
 use crate::plan::container::Scene;
 use crate::plan::step::{Plan, Secret, Step};

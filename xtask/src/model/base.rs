@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::model::dockerfile::Config;
+use docker_context::dockerfile::Config;
 
 /// The registry in a stand-in's name: a port of loopback where nothing listens.
 /// BuildKit asks a name's registry even for what the engine holds. This answer

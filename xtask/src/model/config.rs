@@ -12,13 +12,13 @@ pub use self::read::text;
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use path_filter::PathFilter;
 
 use crate::fault::{self, Fault};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::Ci;
 use crate::model::junit::ReportPath;
-use crate::model::pattern::PathFilter;
 use crate::model::platform::Platform;
 use crate::model::reference::{Image, Name, Registry};
 

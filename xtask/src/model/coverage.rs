@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use docker_context::dockerfile::inputs::{Input, Inputs, Source};
+use docker_context::dockerignore::Dockerignore;
+use path_filter::Pattern;
 
 use crate::model::config::{FILE, Service};
-use crate::model::dockerfile::inputs::{Input, Inputs, Source};
-use crate::model::dockerignore::Dockerignore;
 use crate::model::finding::Finding;
-use crate::model::pattern::Pattern;
 
 /// A service's filter beside what its target can read.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ pub fn in_context<'p>(context: &str, path: &'p str) -> Option<&'p str> {
 mod tests {
     use super::*;
     use crate::model::config::Project;
-    use crate::model::dockerfile::{Given, inputs};
+    use docker_context::dockerfile::{Given, inputs};
     use expect_test::expect;
 
     #[test]

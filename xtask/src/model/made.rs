@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use crate::model::config::{FILE, Service};
 use crate::model::event::Cause;
-use crate::model::glob;
 use crate::model::yaml::{self, Node, Value};
 
 /// Where workflows are.
@@ -198,7 +197,7 @@ impl Workflow {
 
     /// A file that has to be read for what it calls.
     fn call(&mut self, made: &Made<'_>, from: &str, call: &str) -> Option<String> {
-        let place = glob::clean(call.trim_start_matches('$').trim_start_matches('/'));
+        let place = docker_context::clean(call.trim_start_matches('$').trim_start_matches('/'));
         if place == "." || place.starts_with("..") || call.contains("${{") {
             self.unread = Some((from.to_owned(), format!("it calls `{call}`")));
             return None;

@@ -1,4 +1,4 @@
-//! What there is: services, references, platforms, patterns. Pure: text in,
+//! What there is: services, references, platforms. Pure: text in,
 //! checked values or a fault out.
 
 pub mod affected;
@@ -12,18 +12,14 @@ pub mod ci;
 pub mod complaint;
 pub mod config;
 pub mod coverage;
-pub mod dockerfile;
-pub mod dockerignore;
 pub mod environment;
 pub mod event;
 pub mod finding;
 pub mod fingerprint;
-pub mod glob;
 pub mod identity;
 pub mod junit;
 pub mod made;
 pub mod mountinfo;
-pub mod pattern;
 pub mod place;
 pub mod platform;
 pub mod reference;

@@ -25,6 +25,11 @@ impl Platform {
         KNOWN.iter().find(|(name, _)| *name == self.0).map_or("unknown", |(_, qemu)| qemu)
     }
 
+    /// The name: `linux/arm/v7`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name as one file name: `linux-arm-v7`.
     pub fn slug(&self) -> String {
         self.0.replace('/', "-")

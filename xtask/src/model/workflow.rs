@@ -6,10 +6,10 @@ mod shape;
 
 use std::collections::BTreeSet;
 
+use path_filter::Pattern;
+
 use crate::model::finding::Finding;
-use crate::model::glob;
 use crate::model::made::{Read, WORKFLOWS};
-use crate::model::pattern::Pattern;
 use crate::model::yaml::{self, Node};
 
 /// What is looked for beyond what is wrong everywhere.
@@ -122,7 +122,7 @@ impl Look<'_> {
     fn uses(&mut self, node: &Node) {
         let Some(uses) = node.text() else { return };
         if let Some(place) = uses.strip_prefix("./").or(uses.strip_prefix("$/")) {
-            self.local(node.line, uses, &glob::clean(place));
+            self.local(node.line, uses, &docker_context::clean(place));
             return;
         }
         if uses.starts_with("docker://") {

@@ -7,12 +7,12 @@ use std::fs;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_context::dockerfile::mounts::{Mount, with_mounts};
 
 use crate::ctx::Ctx;
 use crate::engine::{Folder, packages};
 use crate::exec::{files, input, run};
 use crate::model::base::fnv;
-use crate::model::dockerfile::mounts::{Mount, with_mounts};
 use crate::plan::build::Request;
 use crate::plan::step::Step;
 

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Context as _;
 use camino::Utf8Path;
+use docker_context::dockerfile::mounts::{Mount, with_mounts};
 
 use crate::engine::packages;
 use crate::model::base::fnv;
-use crate::model::dockerfile::mounts::{Mount, with_mounts};
 
 /// What the stand-ins are built from, by path in the build context.
 const FILES: [(&str, &str); 11] = [

@@ -14,6 +14,7 @@ use std::{fs, thread};
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_context::dockerfile::Config;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,7 +29,6 @@ use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
 use crate::model::config::Project;
-use crate::model::dockerfile::Config;
 use crate::model::reference::Image;
 use crate::plan::step::Step;
 

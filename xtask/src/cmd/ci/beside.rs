@@ -8,9 +8,11 @@
 
 use std::collections::BTreeSet;
 
+use docker_context::dockerfile::inputs::Inputs;
+
 use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::plan::Outcome;
-use crate::cmd::definition::{Broken, Definition, Setting};
+use crate::cmd::definition::{Broken, Definition, Setting, candidates};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
@@ -20,8 +22,6 @@ use crate::fault::Fault;
 use crate::model::affected::{Reason, Verdict, shown};
 use crate::model::config::Service;
 use crate::model::coverage::Reader;
-use crate::model::dockerfile::inputs::Inputs;
-use crate::model::dockerignore;
 use crate::model::event::Cause;
 
 /// The newer side of a comparison, as a build would find it.
@@ -82,7 +82,7 @@ impl<'a> Beside<'a> {
     fn of_commit(ctx: &Ctx, services: &[&'a Service], head: &str, fetch: bool) -> Result<Self, String> {
         let snapshot = Snapshot::of(ctx, head)?;
         let files = services.iter().flat_map(|service| {
-            let [first, second] = dockerignore::candidates(&service.dockerfile, &service.context);
+            let [first, second] = candidates(service);
             [service.dockerfile.to_string(), first.into(), second.into()]
         });
         let files: BTreeSet<String> = files.collect();

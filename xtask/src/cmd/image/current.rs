@@ -5,6 +5,7 @@
 //! here from the same, tags are put on it and nothing is built. Any doubt, a
 //! build.
 
+use docker_context::dockerfile;
 use serde_json::Value;
 
 use crate::cmd::definition::{Definition, Setting};
@@ -18,7 +19,6 @@ use crate::fault::Fault;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
-use crate::model::dockerfile;
 use crate::model::environment;
 use crate::model::fingerprint::{self, File, Fingerprint, Inputs};
 use crate::model::platform::Platform;

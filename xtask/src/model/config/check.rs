@@ -11,14 +11,14 @@ use std::hash::Hash;
 use std::str::FromStr;
 use std::time::Duration;
 
+use path_filter::{PathFilter, Pattern};
+
 use super::raw::{Number, Pairs, RawCi, RawFile, RawNeed, RawProject, RawRun, RawService, RawTest, Text, Texts};
 use super::words::{self, Ruling};
 use super::{Lines, OUTPUTS, Project, RESERVED, Run, Service, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
-use crate::model::glob;
-use crate::model::pattern::{PathFilter, Pattern};
 use crate::model::place::Place;
 use crate::model::platform::Platform;
 
@@ -193,7 +193,7 @@ impl Checker<'_> {
         let title = self.optional(&key("title"), title, words::title);
         let image_text = self.text(&key("image"), image, words::image_name);
         let path = |field: &str, text: Option<Text>, rule: fn(&str) -> Ruling| {
-            let clean = |text: Option<String>| text.map(|text| glob::clean(&text));
+            let clean = |text: Option<String>| text.map(|text| docker_context::clean(&text));
             self.optional(&key(field), text, rule).map(clean)
         };
         let dockerfile = path("dockerfile", dockerfile, words::file);

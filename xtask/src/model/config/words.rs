@@ -3,7 +3,6 @@
 
 use camino::Utf8Path;
 
-use crate::model::glob;
 use crate::model::reference::Name;
 use crate::model::text;
 
@@ -129,7 +128,7 @@ pub fn stage(text: &str) -> Ruling {
 /// A file or a folder below the root. What buildx takes for something else than
 /// a path is none, whether there is such a path or not.
 pub fn path(text: &str) -> Ruling {
-    let clean = glob::clean(text);
+    let clean = docker_context::clean(text);
     let path = Utf8Path::new(text);
     if text.is_empty() || path.is_absolute() || path.components().any(|part| part.as_str() == "..") {
         return Err("expected a path below the root, without `..`".into());

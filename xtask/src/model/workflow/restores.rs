@@ -3,7 +3,6 @@
 //! actions are looked into, which zizmor does not do.
 
 use crate::model::finding::Finding;
-use crate::model::glob;
 use crate::model::made::Read;
 use crate::model::yaml::{self, Node};
 
@@ -83,7 +82,7 @@ fn restores(step: &Node, read: Read<'_>, depth: usize) -> Option<String> {
     }
     let uses = step.get("uses").and_then(Node::text)?;
     if let Some(place) = uses.strip_prefix("./").or(uses.strip_prefix("$/")) {
-        return below(&glob::clean(place), read, depth.checked_sub(1)?);
+        return below(&docker_context::clean(place), read, depth.checked_sub(1)?);
     }
     let name = uses.split('@').next().unwrap_or_default();
     let (_, when) = RESTORING.iter().find(|(action, _)| action.eq_ignore_ascii_case(name))?;

@@ -8,7 +8,6 @@ use super::instruction::{Instruction, Kind, instruction};
 use super::scope::{Budget, Globals};
 use super::words::fields;
 use super::{DockerfileError, Given, lines};
-use crate::model::platform::Platform;
 
 /// More than any person writes; BuildKit itself takes minutes for them.
 const MOST_STAGES: usize = 1_000;
@@ -82,7 +81,7 @@ impl Graph {
         text: &[u8],
         checks: bool,
         given: &Given<'_>,
-        platform: Option<&Platform>,
+        platform: Option<&str>,
         budget: &Budget,
     ) -> Result<Self, DockerfileError> {
         let parsed = lines::parse(text, checks)?;

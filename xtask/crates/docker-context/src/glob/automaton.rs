@@ -3,7 +3,7 @@
 //! character leads from one is remembered: a path then costs a look into a table
 //! for each of its characters, however many patterns there are.
 //!
-//! The path filter's automaton (`pattern/automaton.rs`) is another: its patterns
+//! The path filter's automaton (the crate path-filter) is another: its patterns
 //! are few, each is asked about alone, and it has no choices and no counting.
 
 use std::collections::HashMap;

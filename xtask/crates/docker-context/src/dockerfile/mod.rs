@@ -1,7 +1,7 @@
 //! What a Dockerfile's target is made from: the stages that it reaches, the
 //! images that those name, and what they read from the build context, as
 //! BuildKit's own frontend reads it. That one's rules are in many small files
-//! and few of them are written down; `tests/oracle.rs` holds ours against it.
+//! and few of them are written down; random files hold ours against it.
 
 mod cycles;
 mod documents;
@@ -23,8 +23,6 @@ use std::fmt;
 use graph::{Graph, Origin};
 use inputs::Inputs;
 use scope::Budget;
-
-use crate::model::platform::Platform;
 
 /// Why a Dockerfile can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,19 +54,20 @@ pub struct Config {
 }
 
 /// What a build has besides its files.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Given<'a> {
     /// `--build-arg`.
     pub build_args: &'a BTreeMap<String, String>,
-    /// What it is built for; none: not known.
-    pub platforms: &'a [Platform],
+    /// What it is built for, as BuildKit writes it (`linux/arm/v7`); none: not known.
+    pub platforms: Vec<&'a str>,
     /// What is known of base images, by the name in FROM.
     pub bases: &'a BTreeMap<String, Config>,
 }
 
 impl Given<'_> {
     /// Nothing is known.
-    pub const NOTHING: Given<'static> = Given { build_args: &BTreeMap::new(), platforms: &[], bases: &BTreeMap::new() };
+    pub const NOTHING: Given<'static> =
+        Given { build_args: &BTreeMap::new(), platforms: Vec::new(), bases: &BTreeMap::new() };
 }
 
 /// The images that the stages behind `target` name in FROM, `COPY --from` and
@@ -110,9 +109,9 @@ fn for_each_platform(
     mut read: impl FnMut(&Graph, &BTreeSet<usize>, &Budget) -> Result<(), DockerfileError>,
 ) -> Result<(), DockerfileError> {
     let checks = frontend(text, given).is_some_and(|(_, syntax)| knows_check(&syntax));
-    let platforms: Vec<Option<&Platform>> = match given.platforms {
+    let platforms: Vec<Option<&str>> = match given.platforms.as_slice() {
         [] => vec![None],
-        some => some.iter().map(Some).collect(),
+        some => some.iter().copied().map(Some).collect(),
     };
     for platform in platforms {
         let budget = Budget::new();

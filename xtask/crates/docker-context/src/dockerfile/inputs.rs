@@ -4,8 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::dockerignore::Dockerignore;
-use crate::model::glob::{Glob, clean, has_wildcards};
+use crate::dockerignore::Dockerignore;
+use crate::glob::{Glob, clean, has_wildcards};
 
 /// Something that could not be told from the Dockerfile alone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,11 +55,6 @@ pub fn clean(path: &str) -> String {
     }
 }
 
-/// The folders above a path and the path itself, the uppermost first.
-pub fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at]).chain([path])
-}
-
 impl PartialEq for Glob {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -1,6 +1,5 @@
-//! GitHub's filter dialect, exactly; what its documentation leaves open is
-//! refused, with the column and what to write instead (docs/filter.md). Never a
-//! glob crate: none of them speaks this dialect.
+//! One dialect of path filters, on its own: no crate for globs speaks it.
+#![doc = include_str!("../README.md")]
 
 mod automaton;
 
@@ -280,7 +279,7 @@ mod tests {
     /// GitHub's "Filter pattern cheat sheet", row by row.
     #[test]
     fn every_documented_row_holds() {
-        let rows = include_str!("pattern_rows.txt");
+        let rows = include_str!("rows.txt");
         let mut count = 0;
         for row in rows.lines() {
             let [patterns, path, verdict] = row.split('\t').collect::<Vec<_>>()[..] else { panic!("{row}") };

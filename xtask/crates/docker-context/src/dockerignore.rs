@@ -6,10 +6,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
-
-use crate::model::glob::automaton::Automaton;
-use crate::model::glob::{self, Rule, clean};
+use crate::glob::automaton::Automaton;
+use crate::glob::{self, Rule, clean};
 
 /// More than any person writes.
 const MOST_RULES: usize = 2_000;
@@ -53,8 +51,8 @@ struct Cover {
 
 /// Where the rules of a Dockerfile stand: the first of these files that exists
 /// counts alone, even when it is empty. Both arguments start at the same folder.
-pub fn candidates(dockerfile: &Utf8Path, context: &Utf8Path) -> [Utf8PathBuf; 2] {
-    [format!("{dockerfile}.dockerignore").into(), clean(context.join(".dockerignore").as_str()).into()]
+pub fn candidates(dockerfile: &str, context: &str) -> [String; 2] {
+    [format!("{dockerfile}.dockerignore"), clean(&format!("{context}/.dockerignore"))]
 }
 
 impl Dockerignore {
@@ -305,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_file_beside_the_dockerfile_comes_first() {
-        let names = candidates("apps/x/Dockerfile".into(), "apps".into());
+        let names = candidates("apps/x/Dockerfile", "apps");
         assert_eq!(names, ["apps/x/Dockerfile.dockerignore", "apps/.dockerignore"]);
     }
 

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use super::expand::{Lexer, Value, WordError};
 use super::{Config, Given};
-use crate::model::platform::Platform;
 
 /// What an image has where nobody says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,7 +45,7 @@ pub struct Globals {
 
 impl Globals {
     /// The platforms that a build has, and what is given to it.
-    pub fn new(escape: char, given: &Given<'_>, platform: Option<&Platform>) -> Self {
+    pub fn new(escape: char, given: &Given<'_>, platform: Option<&str>) -> Self {
         let mut values = Values::new();
         for (name, value) in platform.map(of_platform).unwrap_or_default() {
             values.insert(format!("TARGET{name}"), Value::Set(value));
@@ -104,11 +103,10 @@ fn counted(result: Result<String, WordError>, word: &str, budget: &Budget) -> Re
 }
 
 /// `OS/ARCH/VARIANT`, as the words of `TARGET…`.
-fn of_platform(platform: &Platform) -> Vec<(&'static str, String)> {
-    let text = platform.to_string();
-    let mut parts = text.split('/').map(str::to_owned);
+fn of_platform(platform: &str) -> Vec<(&'static str, String)> {
+    let mut parts = platform.split('/').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
-    vec![("OS", next()), ("ARCH", next()), ("VARIANT", next()), ("PLATFORM", text.clone())]
+    vec![("OS", next()), ("ARCH", next()), ("VARIANT", next()), ("PLATFORM", platform.to_owned())]
 }
 
 /// The variables at one place of a stage.
@@ -241,7 +239,7 @@ mod tests {
         let build_args = BTreeMap::from([("B".to_owned(), "given".to_owned())]);
         let given = Given { build_args: &build_args, ..Given::NOTHING };
         let budget = Budget::new();
-        let mut globals = Globals::new('\\', &given, Some(&"linux/arm/v7".parse().unwrap()));
+        let mut globals = Globals::new('\\', &given, Some("linux/arm/v7"));
         globals
             .arg(
                 &args(&[("G", Some("global")), ("B", Some("default")), ("H", Some("$G$B")), ("N", None)]),

@@ -11,7 +11,7 @@ use super::remote::{Remote, remote};
 use super::scope::{Budget, Scope};
 use super::words::fields;
 use super::{Config, DockerfileError, Given};
-use crate::model::dockerignore::Dockerignore;
+use crate::dockerignore::Dockerignore;
 
 /// Reads the stages that are reached.
 pub fn read(

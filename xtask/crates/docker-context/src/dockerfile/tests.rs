@@ -62,8 +62,7 @@ fn a_stage_that_a_variable_may_name_is_reached() {
     let arch = BTreeMap::from([("TARGETARCH".to_owned(), "amd64".to_owned())]);
     let text = format!("ARG TARGETARCH\n{text}");
     assert_eq!(images_of(&text, None, &Given { build_args: &arch, ..Given::NOTHING }), ["a"]);
-    let platforms = ["linux/arm64".parse().unwrap()];
-    let given = Given { platforms: &platforms, ..Given::NOTHING };
+    let given = Given { platforms: vec!["linux/arm64"], ..Given::NOTHING };
     assert_eq!(images_of(&text[text.find('\n').unwrap() + 1..], None, &given), ["b"]);
 }
 
@@ -201,8 +200,8 @@ fn what_a_base_image_inherits_to_a_build_counts() {
 #[test]
 fn the_platforms_of_a_build_are_variables_of_it() {
     let text = b"FROM scratch\nARG TARGETARCH TARGETPLATFORM\nCOPY bin-$TARGETARCH $TARGETPLATFORM same /\n";
-    let platforms: Vec<Platform> = ["linux/amd64", "linux/arm/v7"].map(|it| it.parse().unwrap()).into();
-    let found = inputs(text, None, &Given { platforms: &platforms, ..Given::NOTHING }).unwrap();
+    let found =
+        inputs(text, None, &Given { platforms: vec!["linux/amd64", "linux/arm/v7"], ..Given::NOTHING }).unwrap();
     for path in ["bin-amd64/x", "bin-arm", "linux/amd64/y", "linux/arm/v7", "same"] {
         assert!(found.reads(path).is_some(), "{path}");
     }
