@@ -315,10 +315,16 @@ impl FakeEngine {
                 let mut stream = stream.unwrap();
                 let mut request = [0; 1024];
                 let count = stream.read(&mut request).unwrap_or(0);
-                let info =
-                    "{\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"]],\"Os\":\"linux\",\"Arch\":\"amd64\"}";
-                let body = if request[..count].starts_with(b"GET /_ping ") { "OK" } else { info };
-                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}");
+                let info = r#"{"DriverStatus":[["Backing Filesystem","extfs"]],"DockerRootDir":"/nowhere"}"#;
+                let version = r#"{"Version":"26.1.5","Os":"linux","Arch":"amd64"}"#;
+                let asked = String::from_utf8_lossy(&request[..count]);
+                let (status, body) = match asked.split(' ').nth(1) {
+                    Some("/_ping") => ("200 OK", "OK"),
+                    Some("/info") => ("200 OK", info),
+                    Some("/version") => ("200 OK", version),
+                    _ => ("404 Not Found", "{}"),
+                };
+                let _ = write!(stream, "HTTP/1.0 {status}\r\n\r\n{body}");
             }
         });
         let bin = dir.join("bin");

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use camino::Utf8DirEntry;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::docker::CleanArgs;
 use crate::cmd::image::record;
@@ -18,7 +17,6 @@ use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
-use crate::exec::http::Route;
 use crate::exec::layers::Marker;
 use crate::exec::{checkout, files, interrupt, run, scene};
 use crate::fault;
@@ -209,7 +207,7 @@ fn locks<'a>(
 fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<Vec<&'a String>> {
     let mut still = Vec::new();
     for name in names {
-        if engine.image(name)?.is_some_and(|image| image["Id"] == id) {
+        if engine.image(name)?.is_some_and(|image| image.id == id) {
             still.push(name);
         }
     }
@@ -218,29 +216,25 @@ fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<V
 
 /// The images that say they are ours.
 fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<Image>> {
-    let list = || Route::new(&["images", "json"]).query("shared-size", "1");
-    let mut found = engine.labelled(list(), &project.label("service"))?;
-    found.extend(engine.labelled(list(), standin::STAND_IN)?);
+    let mut found = engine.labelled_images(&project.label("service"))?;
+    found.extend(engine.labelled_images(standin::STAND_IN)?);
     let users = users(engine, going)?;
     let known = record::ids(&engine.ctx, project);
     let mut images = BTreeMap::new();
-    for image in &found {
-        let labels = scene::labels(&image["Labels"]);
-        let label = |key: &str| labels.get(key).cloned();
-        let id = image["Id"].as_str().context("the engine's list has an image without an id")?.to_owned();
-        let names = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let shared = image["SharedSize"].as_i64().unwrap_or(0).max(0);
+    for listed in found {
+        let label = |key: &str| listed.labels.get(key).cloned();
+        let id = &listed.id;
         let image = Image {
-            names: names.map(str::to_owned).collect(),
             service: label(&project.label("service")),
             // What is pushed says nothing of a checkout: it would be another image on another machine.
-            checkout: label(&project.label("checkout")).or_else(|| known.get(&id).cloned()),
-            maker: labels.contains_key(standin::STAND_IN).then(|| label(standin::MAKER).unwrap_or_default()),
-            known: known.contains_key(&id),
-            users: users.get(&id).cloned().unwrap_or_default(),
-            created: image["Created"].as_u64().unwrap_or(0),
-            bytes: image["Size"].as_i64().unwrap_or(0).saturating_sub(shared).max(0).unsigned_abs(),
-            id,
+            checkout: label(&project.label("checkout")).or_else(|| known.get(id).cloned()),
+            maker: listed.labels.contains_key(standin::STAND_IN).then(|| label(standin::MAKER).unwrap_or_default()),
+            known: known.contains_key(id),
+            users: users.get(id).cloned().unwrap_or_default(),
+            created: listed.created(),
+            bytes: listed.own_bytes(),
+            names: listed.repo_tags,
+            id: listed.id,
         };
         images.insert(image.id.clone(), image);
     }
@@ -249,14 +243,11 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
 
 /// The containers that were made from each image, but those that go.
 fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let list = engine
-        .get(&Route::new(&["containers", "json"]).query("all", "1"))?
-        .context("the engine has no list of containers")?;
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for container in list.as_array().into_iter().flatten() {
-        let text = |value: &Value| value.as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-        if !going.contains(&text(&container["Id"])) {
-            users.entry(text(&container["ImageID"])).or_default().push(text(&container["Names"][0]));
+    for container in engine.containers()? {
+        if !going.contains(&container.id) {
+            let name = container.name().unwrap_or(&container.id).to_owned();
+            users.entry(container.image).or_default().push(name);
         }
     }
     Ok(users)

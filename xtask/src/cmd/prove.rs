@@ -272,7 +272,7 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     let inspected = stage.inspect(what)?.context("the container is gone")?;
     let (passed, detail) = ask::not_root(stage, what)?;
     check("not root", passed, detail);
-    check("read-only", inspected["HostConfig"]["ReadonlyRootfs"] == true, "root file system, /tmp apart".into());
+    check("read-only", inspected.is_read_only(), "root file system, /tmp apart".into());
     let (passed, detail) = ask::stop(stage, what)?;
     check("stops", passed, detail);
     proof.seconds_to_ready = Some(seconds);

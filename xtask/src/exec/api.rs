@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::ctx::Ctx;
 use crate::exec::http::{self, Bounds, Response, Route};
@@ -47,7 +47,12 @@ const PING: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 * 1024 };
 
 /// Asks for `route`; `None` is the engine's 404. What cleans up does not ask
 /// for the interrupt.
-pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route, cleans_up: bool) -> anyhow::Result<Option<Value>> {
+pub fn get<T: DeserializeOwned>(
+    ctx: &Ctx,
+    endpoint: &Endpoint,
+    route: &Route,
+    cleans_up: bool,
+) -> anyhow::Result<Option<T>> {
     let answer = request(ctx, endpoint, route, QUESTION, cleans_up).map_err(|error| {
         let told = fault::failed(format!("the engine at {endpoint} was asked for GET {}: {error}", route.path()));
         if error.kind() == io::ErrorKind::Interrupted { fault::interrupted() } else { told }
@@ -58,7 +63,7 @@ pub fn get(ctx: &Ctx, endpoint: &Endpoint, route: &Route, cleans_up: bool) -> an
     }
 }
 
-fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<Value, fault::Fault> {
+fn understood<T: DeserializeOwned>(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<T, fault::Fault> {
     if answer.status != 200 {
         let words = start(&answer.text(), 300);
         let fault = fault::failed(format!(
@@ -73,6 +78,16 @@ fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<V
         });
     }
     serde_json::from_slice(&answer.body).map_err(|why| {
+        if why.is_data() {
+            return fault::failed(format!(
+                "the engine at {endpoint} answered GET {} with what it should not: {}",
+                route.path(),
+                misfit(&answer.text(), &why)
+            ))
+            .help(
+                "is it a Docker Engine, and no other one that speaks much like it? `docker version` asks the same one",
+            );
+        }
         let words = match answer.text() {
             text if text.is_empty() => "nothing".to_owned(),
             text => format!("{:?}", start(&text, 80)),
@@ -83,6 +98,20 @@ fn understood(endpoint: &Endpoint, route: &Route, answer: &Response) -> Result<V
         ))
         .help("is a Docker Engine there? `docker version` asks the same one")
     })
+}
+
+/// What is wrong with JSON that is not of the shape that was asked for, and in
+/// which field: serde says where a value ends, and the field's name is before.
+fn misfit(text: &str, why: &serde_json::Error) -> String {
+    let says = why.to_string();
+    let says = says.split(" at line ").next().unwrap_or_default();
+    let before = text.split_inclusive('\n').take(why.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let read = text.get(..before + why.column()).unwrap_or_default();
+    let name = read.rmatch_indices("\":").find_map(|(end, _)| read[..end].rsplit('"').next());
+    match name.filter(|_| !says.starts_with("missing field")) {
+        Some(name) => format!("`{name}`: {says}"),
+        None => says.to_owned(),
+    }
 }
 
 fn start(text: &str, longest: usize) -> String {
@@ -180,15 +209,16 @@ impl Write for Pipes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::engine::answers::Version;
 
     #[test]
     fn an_answer_that_is_not_the_engines_says_who_was_asked_and_what_came() {
         let said = |status, body: &str| {
             let answer = Response { status, body: body.as_bytes().to_vec() };
             let endpoint = Endpoint::Socket("/x.sock".into());
-            understood(&endpoint, &Route::new(&["info"]), &answer).map_err(|fault| fault.to_string())
+            understood::<Version>(&endpoint, &Route::new(&["info"]), &answer).map_err(|fault| fault.to_string())
         };
-        assert_eq!(said(200, "{\"a\":1}").unwrap()["a"], 1);
+        assert!(said(200, r#"{"Version":"26.1.5","Os":"linux","Arch":"amd64"}"#).is_ok());
         for (status, body, expected) in [
             (
                 200,
@@ -199,6 +229,22 @@ mod tests {
                 200,
                 "",
                 "answered GET /info with what is no JSON (EOF while parsing a value at line 1 column 0); it begins nothing",
+            ),
+            (200, "{}", "answered GET /info with what it should not: missing field `Version`"),
+            (
+                200,
+                "{\n  \"Version\": null,\n  \"Os\":\"linux\"}",
+                "answered GET /info with what it should not: `Version`: invalid type: null, expected a string",
+            ),
+            (
+                200,
+                "{\"Version\":\"ü\",\"Os\":[\"linux\"]}",
+                "answered GET /info with what it should not: `Os`: invalid type: sequence, expected a string",
+            ),
+            (
+                200,
+                "\"x\"",
+                "answered GET /info with what it should not: invalid type: string \"x\", expected struct Version",
             ),
             (503, "no\n", "answered GET /info with status 503: no"),
         ] {

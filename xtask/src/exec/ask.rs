@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 
+use crate::exec::engine::answers::State;
 use crate::exec::http::{self, Bounds, Route};
 use crate::exec::interrupt;
 use crate::exec::scene::Stage;
@@ -35,8 +35,8 @@ pub fn wait(
     loop {
         interrupt::check()?;
         let Some(state) = stage.state(what)? else { return Ok(Err("the container is gone".into())) };
-        if state["Running"] != true {
-            return Ok(Err(format!("the container ended with exit code {}{}", state["ExitCode"], oom(&state))));
+        if !state.running {
+            return Ok(Err(format!("the container ended with exit code {}{}", state.exit_code, oom(&state))));
         }
         if let Some(port) = stage.port(what, run.port)? {
             last = ask(port, &health).map_err(|error| error.to_string());
@@ -61,8 +61,8 @@ pub fn wait(
     }
 }
 
-fn oom(state: &Value) -> &'static str {
-    if state["OOMKilled"] == true { " (out of memory)" } else { "" }
+fn oom(state: &State) -> &'static str {
+    if state.oom_killed { " (out of memory)" } else { "" }
 }
 
 fn ask(port: u16, path: &Route) -> std::io::Result<http::Response> {
@@ -93,11 +93,11 @@ pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
 /// Whether no process of a container is root's, as the engine's kernel counts
 /// users: the image may have no shell to ask in.
 pub fn not_root(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
-    let id = stage.inspect(what)?.context("the container is gone")?["Id"].as_str().unwrap_or_default().to_owned();
+    let id = stage.inspect(what)?.context("the container is gone")?.id;
     let mut why = String::new();
     for columns in [users::COLUMNS, ""] {
         match stage.top(what, columns) {
-            Ok(answer) => match answer.as_ref().and_then(users::of_top) {
+            Ok(answer) => match answer.and_then(|top| users::of_top(&top.titles, &top.processes)) {
                 Some(processes) => return Ok(users::verdict(&processes)),
                 None => why = "its list of processes names no users".into(),
             },
@@ -130,9 +130,9 @@ pub fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
     loop {
         let state = stage.state(what)?.context("the container is gone")?;
         let seconds = started.elapsed().as_secs_f64();
-        if state["Running"] != true {
-            let code = &state["ExitCode"];
-            return Ok((*code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
+        if !state.running {
+            let code = state.exit_code;
+            return Ok((code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
         }
         if started.elapsed() > STOP_PATIENCE {
             return Ok((false, format!("expected an end after SIGTERM, still running after {seconds:.0} s")));

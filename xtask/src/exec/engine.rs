@@ -1,9 +1,10 @@
 //! The Docker Engine in use, and what it is asked.
 
+pub mod answers;
+
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
@@ -33,56 +34,99 @@ impl Engine {
         Self { cleans_up: true, ..self.clone() }
     }
 
+    /// Whether it is still there.
+    pub fn answers(&self) -> bool {
+        api::ping(&self.ctx, &self.endpoint).is_ok()
+    }
+
     /// Asks the engine; `None` is a 404.
-    pub fn get(&self, route: &Route) -> anyhow::Result<Option<Value>> {
+    fn get<T: DeserializeOwned>(&self, route: &Route) -> anyhow::Result<Option<T>> {
         api::get(&self.ctx, &self.endpoint, route, self.cleans_up)
     }
 
-    /// An image's `inspect`, by name or id.
-    pub fn image(&self, reference: &str) -> anyhow::Result<Option<Value>> {
+    /// Asks for what every engine has.
+    fn must<T: DeserializeOwned>(&self, route: &Route) -> anyhow::Result<T> {
+        let lacks = || fault::failed(format!("the engine at {} answered GET {} with 404", self.endpoint, route.path()));
+        Ok(self.get(route)?.ok_or_else(lacks)?)
+    }
+
+    /// An image, by name or id.
+    pub fn image(&self, reference: &str) -> anyhow::Result<Option<answers::Image>> {
         self.get(&of_image(reference, "json")?)
     }
 
-    /// All that a list of the engine's has with a label: `KEY` or `KEY=VALUE`.
-    pub fn labelled(&self, list: Route, label: &str) -> anyhow::Result<Vec<Value>> {
+    /// A container, by name or id.
+    pub fn container(&self, name: &str) -> anyhow::Result<Option<answers::Container>> {
+        self.get(&Route::new(&["containers", name, "json"]))
+    }
+
+    /// A network, by name or id.
+    pub fn network(&self, name: &str) -> anyhow::Result<Option<answers::Network>> {
+        self.get(&Route::new(&["networks", name]))
+    }
+
+    /// A container's processes, in columns of `ps`; in its own without any.
+    pub fn top(&self, name: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
+        let route = Route::new(&["containers", name, "top"]);
+        self.get(&if columns.is_empty() { route } else { route.query("ps_args", columns) })
+    }
+
+    /// All containers.
+    pub fn containers(&self) -> anyhow::Result<Vec<answers::ListedContainer>> {
+        self.must(&all_containers())
+    }
+
+    /// The containers with a label: `KEY` or `KEY=VALUE`. What they weigh costs
+    /// the engine time.
+    pub fn labelled_containers(&self, label: &str, weighed: bool) -> anyhow::Result<Vec<answers::ListedContainer>> {
+        self.labelled(all_containers().query("size", if weighed { "1" } else { "0" }), label)
+    }
+
+    /// The networks with a label.
+    pub fn labelled_networks(&self, label: &str) -> anyhow::Result<Vec<answers::Network>> {
+        self.labelled(Route::new(&["networks"]), label)
+    }
+
+    /// The images with a label.
+    pub fn labelled_images(&self, label: &str) -> anyhow::Result<Vec<answers::ListedImage>> {
+        self.labelled(Route::new(&["images", "json"]).query("shared-size", "1"), label)
+    }
+
+    /// All of a list that has a label.
+    fn labelled<T: DeserializeOwned>(&self, list: Route, label: &str) -> anyhow::Result<Vec<T>> {
         let question = list.query("filters", &serde_json::json!({ "label": [label] }).to_string());
         // The containerd image store answers with 404 when one of the list goes
         // away while it is being made: somebody else removes things, too.
         for _ in 0..20 {
             if let Some(answer) = self.get(&question)? {
-                return answer.as_array().cloned().context("the engine did not answer with a list");
+                return Ok(answer);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(fault::failed(format!("the engine answered GET {} with 404, again and again", question.path())).into())
     }
 
-    /// A container's `inspect`, by name or id.
-    pub fn container(&self, name: &str) -> anyhow::Result<Option<Value>> {
-        self.get(&Route::new(&["containers", name, "json"]))
-    }
-
     /// The uncompressed size of an image: the sum of its layers as unpacked.
     /// Not `.Size`, in which the containerd image store counts the compressed
     /// blobs as well.
     pub fn image_bytes(&self, reference: &str) -> anyhow::Result<u64> {
-        let history = self.get(&of_image(reference, "history")?)?;
-        let layers = history.as_ref().and_then(Value::as_array).context("the engine has no history of the image")?;
-        Ok(layers.iter().filter_map(|layer| layer["Size"].as_u64()).sum())
+        let layers: Vec<answers::Layer> = self.must(&of_image(reference, "history")?)?;
+        Ok(layers.iter().map(|layer| layer.size).sum())
     }
 
-    /// Whether the engine's image store holds several platforms under one
-    /// name: the containerd image store does, the older one does not.
-    pub fn holds_platforms(&self) -> anyhow::Result<bool> {
-        let info = self.get(&Route::new(&["info"]))?.context("the engine does not describe itself")?;
-        Ok(info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+    /// What it says of itself.
+    pub fn info(&self) -> anyhow::Result<answers::Info> {
+        self.must(&Route::new(&["info"]))
     }
 
-    /// The platform that the engine runs, such as `linux/amd64`.
-    pub fn platform(&self) -> anyhow::Result<String> {
-        let version = self.get(&Route::new(&["version"]))?.context("the engine does not tell its version")?;
-        Ok(format!("{}/{}", version["Os"].as_str().unwrap_or("linux"), version["Arch"].as_str().unwrap_or("amd64")))
+    /// Its version, and what it runs.
+    pub fn version(&self) -> anyhow::Result<answers::Version> {
+        self.must(&Route::new(&["version"]))
     }
+}
+
+fn all_containers() -> Route {
+    Route::new(&["containers", "json"]).query("all", "1")
 }
 
 /// What the engine is asked of an image. A name that is none would be a path to

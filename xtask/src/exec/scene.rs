@@ -6,10 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 
-use crate::exec::engine::Engine;
-use crate::exec::http::Route;
+use crate::exec::engine::{Engine, answers};
 use crate::exec::{checkout, interrupt, run};
 use crate::fault::{self, Code};
 use crate::model::config::Project;
@@ -88,7 +86,7 @@ impl<'a> Stage<'a> {
             let started = Instant::now();
             while run::probe(&self.engine.ctx, &self.scene.is_ready(name, need)).is_none() {
                 interrupt::check()?;
-                let dead = self.state(name)?.is_some_and(|state| state["Running"] != true);
+                let dead = self.state(name)?.is_some_and(|state| !state.running);
                 if dead || started.elapsed() > NEED_PATIENCE {
                     let what = if dead { "ended" } else { "does not serve" };
                     return Err(fault::failed(format!("`{name}` {what}; its log:\n{}", self.log(name))).into());
@@ -155,19 +153,18 @@ impl<'a> Stage<'a> {
     }
 
     /// A container's state, straight from the engine.
-    pub fn state(&self, what: &str) -> anyhow::Result<Option<Value>> {
-        Ok(self.inspect(what)?.map(|container| container["State"].clone()))
+    pub fn state(&self, what: &str) -> anyhow::Result<Option<answers::State>> {
+        Ok(self.inspect(what)?.map(|container| container.state))
     }
 
     /// All of a container.
-    pub fn inspect(&self, what: &str) -> anyhow::Result<Option<Value>> {
+    pub fn inspect(&self, what: &str) -> anyhow::Result<Option<answers::Container>> {
         self.engine.container(&self.scene.name(what))
     }
 
     /// A container's processes, in columns of `ps`.
-    pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<Value>> {
-        let route = Route::new(&["containers", &self.scene.name(what), "top"]);
-        self.engine.get(&if columns.is_empty() { route } else { route.query("ps_args", columns) })
+    pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
+        self.engine.top(&self.scene.name(what), columns)
     }
 
     /// The last lines that a container wrote, for people.
@@ -177,9 +174,7 @@ impl<'a> Stage<'a> {
 
     /// The loopback port of a container's port.
     pub fn port(&self, what: &str, port: u16) -> anyhow::Result<Option<u16>> {
-        let container = self.inspect(what)?.context("the container is gone")?;
-        let binding = &container["NetworkSettings"]["Ports"][format!("{port}/tcp")][0]["HostPort"];
-        Ok(binding.as_str().and_then(|port| port.parse().ok()))
+        Ok(self.inspect(what)?.context("the container is gone")?.port(port))
     }
 
     /// Removes one container early.
@@ -208,36 +203,39 @@ impl Drop for Stage<'_> {
 pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed: bool) -> anyhow::Result<Vec<Thing>> {
     let key = project.label("checkout");
     let label = checkout.map_or(key.clone(), |checkout| format!("{key}={checkout}"));
+    let life = |mark: &Mark| mark.by.as_ref().map_or(Life::Unknown, checkout::life);
+    let service = |labels: &answers::Labels| labels.get(&project.label("service")).cloned();
     let mut held = Vec::new();
-    let containers =
-        Route::new(&["containers", "json"]).query("all", "1").query("size", if weighed { "1" } else { "0" });
-    for (is_network, list) in [(false, containers), (true, Route::new(&["networks"]))] {
-        for thing in engine.labelled(list, &label)? {
-            let name = if is_network { &thing["Name"] } else { &thing["Names"][0] };
-            let name = name.as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-            let labels = labels(&thing["Labels"]);
-            let Some(mark) = Mark::read(project, &name, &labels) else { continue };
-            let text = |key: &str| thing[key].as_str().unwrap_or_default();
-            held.push(Thing {
-                is_network,
-                id: thing["Id"].as_str().context("the engine's list has an entry without an id")?.to_owned(),
-                name,
-                service: labels.get(&project.label("service")).cloned(),
-                life: mark.by.as_ref().map_or(Life::Unknown, checkout::life),
-                runs: ["running", "paused", "restarting"].contains(&text("State")),
-                created: if is_network { seconds(text("Created")) } else { thing["Created"].as_u64().unwrap_or(0) },
-                bytes: thing["SizeRw"].as_u64().unwrap_or(0),
-                mark,
-            });
-        }
+    for one in engine.labelled_containers(&label, weighed)? {
+        let Some(name) = one.name() else { continue };
+        let Some(mark) = Mark::read(project, name, &one.labels) else { continue };
+        held.push(Thing {
+            is_network: false,
+            name: name.to_owned(),
+            service: service(&one.labels),
+            life: life(&mark),
+            runs: one.state.runs(),
+            created: one.created(),
+            bytes: one.written,
+            id: one.id,
+            mark,
+        });
+    }
+    for one in engine.labelled_networks(&label)? {
+        let Some(mark) = Mark::read(project, &one.name, &one.labels) else { continue };
+        held.push(Thing {
+            is_network: true,
+            name: one.name,
+            service: service(&one.labels),
+            life: life(&mark),
+            runs: false,
+            created: one.created,
+            bytes: 0,
+            id: one.id,
+            mark,
+        });
     }
     Ok(held)
-}
-
-/// Labels as the engine answers them.
-pub fn labels(value: &Value) -> BTreeMap<String, String> {
-    let pairs = value.as_object().into_iter().flatten();
-    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// Removes these, containers first; done only when the engine no longer knows
@@ -275,11 +273,10 @@ pub const REMOVES: [(bool, Remove); 2] = [(false, container::remove_containers),
 type Remove = fn(Vec<String>) -> Step;
 
 fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
-    let answer = match one.is_network {
-        true => engine.get(&Route::new(&["networks", &one.id])),
-        false => engine.container(&one.id),
-    };
-    Ok(answer?.is_some())
+    Ok(match one.is_network {
+        true => engine.network(&one.id)?.is_some(),
+        false => engine.container(&one.id)?.is_some(),
+    })
 }
 
 /// Removes what runs of this checkout left behind whose process is gone: those
@@ -290,22 +287,6 @@ fn sweep(engine: &Engine, project: &Project, checkout: &str) {
     if let Err(error) = struck {
         engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
     }
-}
-
-/// The seconds since 1970 of `2026-11-23T23:40:06…Z`, as the engine writes it
-/// for networks; 0 where it is not that.
-fn seconds(time: &str) -> u64 {
-    let numbers: Vec<i64> = time
-        .get(..19)
-        .unwrap_or_default()
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|number| number.parse().ok())
-        .collect();
-    let [year, month, day, hour, minute, second] = numbers[..] else { return 0 };
-    // Years that begin in March: the leap day comes last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).unwrap_or(0)
 }
 
 /// Whether a command did not end by itself: then nobody knows what came of it.
@@ -347,18 +328,6 @@ mod tests {
             (io::Error::from(io::ErrorKind::NotFound).into(), false),
         ] {
             assert_eq!(was_ended(&error), expected, "{error:#}");
-        }
-    }
-
-    #[test]
-    fn times_of_networks_are_seconds() {
-        for (time, expected) in [
-            ("1970-01-01T00:00:00Z", 0),
-            ("2000-02-29T12:00:00.5Z", 951_825_600),
-            ("2026-11-23T23:40:06.123456789Z", 1_795_477_206),
-            ("nonsense", 0),
-        ] {
-            assert_eq!(seconds(time), expected, "{time}");
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Whose processes a container runs: what an image says of its user may be any
 //! word (`toor`, `00`, `+0`), the kernel counts.
 
-use serde_json::Value;
-
 /// The columns that [`of_top`] reads, as `ps` takes them: whom a process acts
 /// as, whom it belongs to, and whom it can become again.
 pub const COLUMNS: &str = "-eo pid,euid,ruid,suid,comm";
@@ -24,23 +22,20 @@ impl Process {
     }
 }
 
-/// The processes in the engine's answer to `top`, with [`COLUMNS`] or, where
-/// the engine's `ps` knows no such columns, with its own. `None`: the answer
-/// does not tell.
-pub fn of_top(answer: &Value) -> Option<Vec<Process>> {
-    let titles: Vec<&str> = answer["Titles"].as_array()?.iter().filter_map(Value::as_str).collect();
+/// The processes in a table of `ps`'s, with [`COLUMNS`] or, where the engine's
+/// `ps` knows no such columns, with its own. `None`: the table does not tell.
+pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<Process>> {
     let at = |names: &[&str]| -> Vec<usize> {
         (0..titles.len()).filter(|at| names.contains(&titles[*at].to_uppercase().as_str())).collect()
     };
     let users = at(&["UID", "USER", "EUID", "RUID", "SUID"]);
     let command = *at(&["COMMAND", "CMD", "COMM"]).first()?;
-    if users.is_empty() {
+    if users.is_empty() || rows.is_empty() {
         return None;
     }
-    let rows = answer["Processes"].as_array().filter(|rows| !rows.is_empty())?;
     rows.iter()
         .map(|row| {
-            let cell = |at: usize| row[at].as_str().filter(|cell| !cell.is_empty()).map(str::to_owned);
+            let cell = |at: usize| row.get(at).filter(|cell| !cell.is_empty()).cloned();
             Some(Process { users: users.iter().map(|at| cell(*at)).collect::<Option<_>>()?, command: cell(command)? })
         })
         .collect()
@@ -66,8 +61,6 @@ pub fn verdict(processes: &[Process]) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -85,38 +78,36 @@ mod tests {
     fn root_is_root_by_whatever_name_and_in_whatever_process() {
         let numbers = ["PID", "EUID", "RUID", "SUID", "COMMAND"];
         let names = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-        for (titles, rows, expected) in [
-            (&numbers[..], json!([["7", "1000", "1000", "1000", "python"]]), Some((true, "1 processes of user 1000"))),
+        type Case<'a> = (&'a [&'a str], &'a [&'a [&'a str]], Option<(bool, &'a str)>);
+        let cases: [Case<'_>; 8] = [
+            (&numbers, &[&["7", "1000", "1000", "1000", "python"]], Some((true, "1 processes of user 1000"))),
             (
-                &numbers[..],
-                json!([["7", "1000", "1000", "1000", "python"], ["8", "0", "0", "0", "sh"]]),
+                &numbers,
+                &[&["7", "1000", "1000", "1000", "python"], &["8", "0", "0", "0", "sh"]],
                 Some((false, "expected no process of root's, got sh")),
             ),
             // It has dropped root, and can take it up again.
+            (&numbers, &[&["7", "1000", "1000", "0", "su"]], Some((false, "expected no process of root's, got su"))),
             (
-                &numbers[..],
-                json!([["7", "1000", "1000", "0", "su"]]),
-                Some((false, "expected no process of root's, got su")),
-            ),
-            (
-                &names[..],
-                json!([["root", "7", "1", "0", "11:11", "?", "00:00:00", "nginx: master"]]),
+                &names,
+                &[&["root", "7", "1", "0", "11:11", "?", "00:00:00", "nginx: master"]],
                 Some((false, "expected no process of root's, got nginx: master")),
             ),
             (
-                &names[..],
-                json!([["systemd+", "7", "1", "0", "11:11", "?", "00:00:00", "nginx"]]),
+                &names,
+                &[&["systemd+", "7", "1", "0", "11:11", "?", "00:00:00", "nginx"]],
                 Some((true, "1 processes of user systemd+")),
             ),
-            (&numbers[..], json!([]), None),
-            (&numbers[..], json!([["7", "1000"]]), None),
-            (&["PID", "COMMAND"][..], json!([["7", "python"]]), None),
-        ] {
-            let found = of_top(&json!({ "Titles": titles, "Processes": rows }));
+            (&numbers, &[], None),
+            (&numbers, &[&["7", "1000"]], None),
+            (&["PID", "COMMAND"], &[&["7", "python"]], None),
+        ];
+        for (titles, rows, expected) in cases {
+            let words = |row: &[&str]| row.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let found = of_top(&words(titles), &rows.iter().map(|row| words(row)).collect::<Vec<_>>());
             let found = found.map(|processes| verdict(&processes));
-            assert_eq!(found, expected.map(|(passed, detail)| (passed, detail.to_owned())), "{rows}");
+            assert_eq!(found, expected.map(|(passed, detail)| (passed, detail.to_owned())), "{rows:?}");
         }
-        assert_eq!(of_top(&json!(null)), None);
         assert!(!verdict(&[]).0);
     }
 }

@@ -16,14 +16,13 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::Config;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use self::host::Host;
 pub use self::host::lend;
 pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
 use crate::engine::{Folder, network, packages};
-use crate::exec::engine::Engine;
+use crate::exec::engine::{Engine, answers};
 use crate::exec::{checkout, program, run};
 use crate::fault;
 use crate::model::base::{self, Base, Bases, StandIn};
@@ -97,8 +96,10 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
     let Some(why) = local(ctx, mode) else {
         // A name that the engine has is another base when it has another image.
         let images = images(engine, references).unwrap_or_else(|_| vec![None; references.len()]);
-        let base = |(reference, image): (&String, Option<Value>)| match image {
-            Some(image) => Base { id: id(&image), config: Some(config(&image)), ..Base::upstream(reference) },
+        let base = |(reference, image): (&String, Option<answers::Image>)| match image {
+            Some(image) => {
+                Base { id: Some(image.id.clone()), config: Some(config(&image)), ..Base::upstream(reference) }
+            }
             None => Base::upstream(reference),
         };
         return Ok(references.iter().zip(images).map(base).collect());
@@ -120,10 +121,10 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
         })
         .collect();
     ctx.say(format!("note: stand-ins instead of upstream images: {} ({why})", names.join(", ")));
-    let base = |(it, image): (StandIn, Option<Value>)| Base {
+    let base = |(it, image): (StandIn, Option<answers::Image>)| Base {
         reference: it.reference,
         stand_in: Some(it.image),
-        id: image.as_ref().and_then(id),
+        id: image.as_ref().map(|image| image.id.clone()),
         config: image.as_ref().map(config),
     };
     Ok(wanted.into_iter().zip(found).map(base).collect())
@@ -136,7 +137,7 @@ pub fn stand_ins_under(engine: &Engine, bases: &[Base]) -> anyhow::Result<Vec<St
     for base in bases {
         let is_one = match (&base.stand_in, &base.id) {
             (Some(_), _) => true,
-            (None, Some(id)) => engine.image(id)?.is_some_and(|image| !image["Config"]["Labels"][STAND_IN].is_null()),
+            (None, Some(id)) => engine.image(id)?.is_some_and(|image| image.config.labels.contains_key(STAND_IN)),
             (None, None) => false,
         };
         if is_one {
@@ -198,16 +199,16 @@ pub fn missing(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandI
 }
 
 /// The stand-ins that the engine has, of this recipe.
-fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<Value>>> {
+fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<answers::Image>>> {
     let recipe = inputs::recipe();
     let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
-    let is_right = |image: &Value| image["Config"]["Labels"][RECIPE] == recipe.as_str();
+    let is_right = |image: &answers::Image| image.config.labels.get(RECIPE) == Some(&recipe);
     Ok(found.into_iter().map(|image| image.filter(is_right)).collect())
 }
 
 /// What the engine has under these names, asked side by side: this stands
 /// before every build.
-fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<Value>>> {
+fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<answers::Image>>> {
     thread::scope(|scope| {
         // What is no image at all, BuildKit will refuse by its line.
         let ask = |name: &String| if name.parse::<Image>().is_ok() { engine.image(name) } else { Ok(None) };
@@ -216,15 +217,11 @@ fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<Value>
     })
 }
 
-fn id(image: &Value) -> Option<String> {
-    image["Id"].as_str().map(str::to_owned)
-}
-
 /// What a build on it inherits.
-fn config(image: &Value) -> Config {
-    let list = |key: &str| image["Config"][key].as_array().into_iter().flatten().filter_map(Value::as_str);
+fn config(image: &answers::Image) -> Config {
     let pair = |text: &str| text.split_once('=').map_or((text.into(), String::new()), |(k, v)| (k.into(), v.into()));
-    Config { env: list("Env").map(pair).collect(), onbuild: list("OnBuild").map(str::to_owned).collect() }
+    let env = image.config.env.iter().map(|text| pair(text)).collect();
+    Config { env, onbuild: image.config.on_build.clone() }
 }
 
 /// Makes what is missing. How many that were.
@@ -239,7 +236,7 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
     if missing.is_empty() {
         return Ok(0);
     }
-    let platform = engine.platform()?;
+    let platform = engine.version()?.platform();
     if platform != "linux/amd64" {
         return Err(fault::failed(format!("stand-ins are made for linux/amd64 only, and this engine is {platform}"))
             .help("`--bases upstream`, with a registry or a mirror that this machine reaches")

@@ -174,8 +174,7 @@ impl Bench<'_> {
 
     fn layer_ids(&self, image: &str) -> anyhow::Result<Vec<String>> {
         let image = self.engine.image(image)?.with_context(|| format!("the engine has no image {image}"))?;
-        let layers = image["RootFS"]["Layers"].as_array().context("no layers")?;
-        Ok(layers.iter().map(Value::to_string).collect())
+        Ok(image.layers().to_vec())
     }
 }
 

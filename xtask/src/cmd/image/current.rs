@@ -12,7 +12,7 @@ use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::record;
 use crate::ctx::Ctx;
 use crate::engine::search::CONFIG_LIMIT;
-use crate::exec::engine::Engine;
+use crate::exec::engine::{Engine, answers::Image};
 use crate::exec::worktree::Moment;
 use crate::exec::{input, run};
 use crate::fault::Fault;
@@ -186,7 +186,7 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
             if let Some(image) = engine.image(id)?.filter(|image| is_right(image, request))
                 && tag(engine, request, &image)
             {
-                return Ok(image["Id"].as_str().map(str::to_owned));
+                return Ok(Some(image.id));
             }
         }
     }
@@ -194,11 +194,10 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
 }
 
 /// Puts the request's names on an image: on it, whoever has its names by now.
-fn tag(engine: &Engine, request: &Request, image: &Value) -> bool {
-    let Some(id) = image["Id"].as_str() else { return false };
-    let has: Vec<&str> = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    request.tags.iter().map(Reference::as_str).filter(|tag| !has.contains(tag)).all(|tag| {
-        let step = Step::new("docker").args(["tag", id, tag]);
+fn tag(engine: &Engine, request: &Request, image: &Image) -> bool {
+    let has = |tag: &&str| image.repo_tags.iter().any(|name| name == tag);
+    request.tags.iter().map(Reference::as_str).filter(|tag| !has(tag)).all(|tag| {
+        let step = Step::new("docker").args(["tag", &image.id, tag]);
         engine.ctx.show(&step);
         // Somebody may have removed it meanwhile.
         run::probe(&engine.ctx, &step).is_some()
@@ -207,10 +206,8 @@ fn tag(engine: &Engine, request: &Request, image: &Value) -> bool {
 
 /// Whether an image is what the request asks for: its platform and, the
 /// fingerprint among them, all its labels.
-fn is_right(image: &Value, request: &Request) -> bool {
-    let platform =
-        format!("{}/{}", image["Os"].as_str().unwrap_or_default(), image["Architecture"].as_str().unwrap_or_default());
+fn is_right(image: &Image, request: &Request) -> bool {
     let wanted = request.platforms.first().cloned().unwrap_or_else(Platform::of_this_machine);
-    let labels = &image["Config"]["Labels"];
-    platform == wanted.to_string() && request.labels.iter().all(|(key, value)| labels[key] == value.as_str())
+    let labels = &image.config.labels;
+    image.platform() == wanted.to_string() && request.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

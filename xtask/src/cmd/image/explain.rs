@@ -20,7 +20,7 @@ pub fn explain(engine: &Engine, service: &Service, error: anyhow::Error) -> anyh
     }
     let said = fault::said(&error).to_owned();
     let fault = fault::failed(format!("the build of `{}` failed: {error}", service.name)).said(&said);
-    let complaint = Complaint::of(&said).or_else(|| api_is_gone(engine).then_some(Complaint::EngineGone));
+    let complaint = Complaint::of(&said).or_else(|| (!engine.answers()).then_some(Complaint::EngineGone));
     let help = match complaint {
         Some(complaint) => complaint.help(),
         None if has_no_buildx(engine) => "`docker buildx` is missing: `cargo xtask setup --yes` gets it".into(),
@@ -31,8 +31,4 @@ pub fn explain(engine: &Engine, service: &Service, error: anyhow::Error) -> anyh
 
 fn has_no_buildx(engine: &Engine) -> bool {
     run::probe(&engine.ctx, &Step::new("docker").args(["buildx", "version"])).is_none()
-}
-
-fn api_is_gone(engine: &Engine) -> bool {
-    engine.platform().is_err()
 }

@@ -237,7 +237,7 @@ impl<'a> Job<'a> {
             size_bytes: if asks && in_engine { self.engine.image_bytes(self.name.as_str()).ok() } else { None },
             platforms: match self.request.platforms.as_slice() {
                 [] if !asks => Vec::new(),
-                [] => vec![self.engine.platform()?.parse().map_err(fault::failed)?],
+                [] => vec![self.engine.version()?.platform().parse().map_err(fault::failed)?],
                 several => several.to_vec(),
             },
             seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,

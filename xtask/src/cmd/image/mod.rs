@@ -92,8 +92,7 @@ pub struct Image {
 
 /// What the engine has under a name, or has built by that digest: found once.
 pub fn held(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<Image>> {
-    let id = engine.image(by)?.and_then(|image| Some(image["Id"].as_str()?.to_owned()));
-    Ok(id.map(|id| Image { name: name.clone(), id }))
+    Ok(engine.image(by)?.map(|image| Image { name: name.clone(), id: image.id }))
 }
 
 /// The build alone, for verbs that need an image first.

@@ -197,12 +197,12 @@ pub fn images_lock(ctx: &Ctx, project: &Project, checkout: &str) -> Utf8PathBuf 
 /// Refuses what the engine can't do, before it tries for minutes.
 pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()> {
     let [first, rest @ ..] = request.platforms.as_slice() else { return Ok(()) };
-    if !rest.is_empty() && request.output == Output::Load && !engine.holds_platforms()? {
+    if !rest.is_empty() && request.output == Output::Load && !engine.info()?.is_containerd_store() {
         return Err(fault::usage("this engine's image store holds one platform a name, not several")
             .help("one `--platform`, `--push`, `--output oci=FILE`, or an engine with the containerd image store (docs/troubleshooting.md)")
             .into());
     }
-    let own = engine.platform()?;
+    let own = engine.version()?.platform();
     if rest.is_empty() && first.to_string() == own {
         return Ok(());
     }

@@ -8,7 +8,6 @@ use crate::ctx::Ctx;
 use crate::engine::packages;
 use crate::engine::search;
 use crate::exec::engine::Engine;
-use crate::exec::http::Route;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases};
@@ -117,18 +116,13 @@ fn server(engine: &Engine) -> anyhow::Result<Item> {
     if let Some(why) = too_old(engine)? {
         return Ok(item.missing(why, BESIDE));
     }
-    let store = if engine.holds_platforms()? { "containerd image store" } else { "classic image store" };
-    Ok(item.found(format!("{} ({store})", version(engine)?), &engine.origin))
-}
-
-fn version(engine: &Engine) -> anyhow::Result<String> {
-    let answer = engine.get(&Route::new(&["version"]))?.unwrap_or_default();
-    Ok(answer["Version"].as_str().unwrap_or_default().to_owned())
+    let store = if engine.info()?.is_containerd_store() { "containerd image store" } else { "classic image store" };
+    Ok(item.found(format!("{} ({store})", engine.version()?.version), &engine.origin))
 }
 
 /// Why an engine can't be used, if it can't.
 pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
-    let version = version(engine)?;
+    let version = engine.version()?.version;
     let major: Option<u32> = version.split('.').next().and_then(|number| number.parse().ok());
     Ok(major
         .filter(|major| *major < ENGINE)
@@ -199,13 +193,12 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
 }
 
 fn disk(ctx: &Ctx, engine: &Engine) -> anyhow::Result<Option<Item>> {
-    let info = engine.get(&Route::new(&["info"]))?.unwrap_or_default();
-    let dir = info["DockerRootDir"].as_str().unwrap_or_default();
+    let dir = &engine.info()?.docker_root_dir;
     // An engine elsewhere (a VM, another machine) has no folder here.
     if dir.is_empty() || !Utf8Path::new(dir).exists() {
         return Ok(None);
     }
-    let text = run::probe(ctx, &Step::new("df").args(["-Pk", dir])).unwrap_or_default();
+    let text = run::probe(ctx, &Step::new("df").args(["-Pk", dir.as_str()])).unwrap_or_default();
     let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     Ok(free.map(|kib| {
         let bytes = kib.saturating_mul(1024);
