@@ -161,17 +161,20 @@ impl<'a> Scene<'a> {
         self.environment(step, &need.env).arg(image).args(&need.command)
     }
 
-    /// Adds variables. Those with the password are read from stdin: a command
-    /// line is everybody's to read.
+    /// Adds variables, of one name the last. They are read from stdin: a command
+    /// line is everybody's to read, and any value may be a password.
     fn environment<'b>(&self, step: Step, variables: impl IntoIterator<Item = (&'b String, &'b String)>) -> Step {
-        let (secret, plain): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(_, value)| value.contains(SECRET));
-        let line = |(key, value): &(&String, &String)| format!("{key}={value}");
-        let step = step.each("--env", plain.iter().map(line));
-        if secret.is_empty() {
+        let mut lines: Vec<(&String, String)> = Vec::new();
+        for (key, value) in variables {
+            lines.retain(|(known, _)| *known != key);
+            lines.push((key, format!("{key}={value}")));
+        }
+        if lines.is_empty() {
             return step;
         }
-        let lines = secret.iter().map(line).collect::<Vec<_>>().join("\n");
-        step.args(["--env-file", "/dev/stdin"]).stdin_with(lines, &self.password)
+        let text = lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n");
+        let step = step.args(["--env-file", "/dev/stdin"]);
+        if text.contains(SECRET) { step.stdin_with(text, &self.password) } else { step.stdin(text) }
     }
 
     /// What the servers of these names provide.
@@ -199,13 +202,10 @@ impl<'a> Scene<'a> {
             let is_first = run.roles.first().map(String::as_str) == *role;
             let alias = if is_first { service.name.as_str() } else { what };
             step = step.args(["--network", &self.network(), "--network-alias", alias]);
-            step = self.environment(step, self.provided(&run.needs));
         }
-        step.each("--env", run.env.iter().map(|(key, value)| format!("{key}={value}")))
-            .each("--env", env.iter().map(|(key, value)| format!("{key}={value}")))
-            .each("--env", pass)
-            .arg(image)
-            .args(*role)
+        let provided = with_needs.then(|| self.provided(&run.needs)).into_iter().flatten();
+        let own = env.iter().map(|(key, value)| (key, value));
+        self.environment(step, provided.chain(&run.env).chain(own)).each("--env", pass).arg(image).args(*role)
     }
 
     /// Runs the command of a test stage beside what it needs. What writes a
@@ -294,6 +294,41 @@ mod tests {
         ] {
             assert_eq!(made(&Step::new("docker").args(line.split(' '))), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_on_a_command_line() {
+        let text = format!(
+            "{PROJECT}[services.app.run]\nport = 1\nhealth = \"/\"\nneeds = [\"db\"]\n\
+            env = {{ KEY = \"hunter2\", SHARED = \"of run\" }}\npass-env = [\"MINE\"]\n\
+            [services.app.test]\ntarget = \"t\"\nneeds = [\"db\"]\n\
+            [needs.db]\nimage = \"db\"\nport = 2\nready = [\"true\"]\n\
+            env = {{ ROOT = \"hunter2\", WORD = \"{{password}}\" }}\n\
+            provides = {{ URL = \"db://u:hunter2@db\", SHARED = \"of db\" }}\n"
+        );
+        let project = Project::parse("services.toml".into(), &text).unwrap();
+        let service = &project.services["app"];
+        let (run, test) = (service.run.as_ref().unwrap(), service.test.as_ref().unwrap());
+        let scene = Scene::of_run(&project, "c".into(), "r".into(), Secret::new("chance"));
+        let container = |with_needs| Container {
+            service,
+            run,
+            role: None,
+            image: "app".into(),
+            with_needs,
+            env: vec![("KEY".into(), "of up, hunter2".into())],
+            pass: vec!["MINE".into()],
+        };
+        for (step, read) in [
+            (scene.start_need("db", &project.needs["db"], "db", false), "ROOT=hunter2\nWORD=chance"),
+            (scene.start(&container(true)), "URL=db://u:hunter2@db\nSHARED=of run\nKEY=of up, hunter2"),
+            (scene.start(&container(false)), "SHARED=of run\nKEY=of up, hunter2"),
+            (scene.run_tests(service, test, "t"), "SHARED=of db\nURL=db://u:hunter2@db"),
+        ] {
+            assert_eq!(step.input().as_deref(), Some(read));
+            assert!(step.args.iter().all(|arg| !arg.contains("hunter2")), "{step}");
+        }
+        assert!(scene.start(&container(true)).to_string().contains(" --env MINE "));
     }
 
     #[test]
