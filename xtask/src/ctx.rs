@@ -60,7 +60,7 @@ pub enum Format {
 }
 
 /// The surroundings of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ctx {
     /// The folder that holds services.toml; every command runs there.
     pub root: Utf8PathBuf,

@@ -23,7 +23,7 @@ use self::common::demo::Demo;
 use self::common::{docker, exit, json, stderr, until_it_says};
 
 fn interrupt(child: &std::process::Child) {
-    xtask::exec::signal::send("INT", [child.id()]);
+    xtask::exec::signal::send(xtask::exec::signal::Signal::Interrupt, [child.id()]);
 }
 
 fn ask(at: &str, what: &str, body: &str) -> String {

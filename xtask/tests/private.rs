@@ -108,7 +108,7 @@ impl Own {
 
     fn kill(&self, daemon: &str) {
         let pid = std::fs::read_to_string(self.folder.pid_file(daemon)).unwrap();
-        signal::send("KILL", [pid.trim().parse().unwrap()]);
+        signal::send(signal::Signal::Kill, [pid.trim().parse().unwrap()]);
     }
 }
 

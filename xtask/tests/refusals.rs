@@ -343,3 +343,16 @@ impl FakeEngine {
         command
     }
 }
+
+/// The shell's folder may be one that a clean-up has removed.
+#[test]
+fn a_folder_that_is_gone_is_no_reason_to_know_nothing_of_a_checkout() {
+    let folder = Folder::new("gone");
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_xtask"), "--root"]).arg(common::root());
+    command.args(["ci", "plan", "--base", "HEAD", "--head", "HEAD", "--strict"]).current_dir(&folder.0);
+    let output = command.output().unwrap();
+    common::exit(&output, 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("HEAD..."), "{}", common::stderr(&output));
+}

@@ -125,6 +125,24 @@ fn git_is_called_in_one_place() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// So that one rule for stdin, streams, groups and ends holds for every process.
+#[test]
+fn processes_start_in_one_place() {
+    let mut wrong = Vec::new();
+    for file in common::files(&source(), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let ways = ["xshell::", "duct::", "process::Command", "process::{"];
+        let names = |line: &&str| {
+            let starts = !line.contains("process::{") || line.contains("Command") || line.contains("Stdio");
+            !line.trim_start().starts_with("//") && ways.iter().any(|way| line.contains(way)) && starts
+        };
+        let lines = code.lines().filter(names).filter(|_| !file.ends_with("exec/spawn.rs"));
+        wrong.extend(lines.map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn services_toml_is_right_and_its_stages_are_there() {
     let text = std::fs::read_to_string(common::root().join("services.toml")).unwrap();

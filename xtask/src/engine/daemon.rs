@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,9 @@ use super::network::Network;
 use super::{Folder, mounts, removal};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
-use crate::exec::{interrupt, proc, run, signal};
+use crate::exec::signal::{self, Signal};
+use crate::exec::spawn::{self, Call, Process};
+use crate::exec::{interrupt, proc, run};
 use crate::fault;
 use crate::plan::step::Step;
 
@@ -46,33 +47,32 @@ pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()
     let mut containerd = Starting(Some(spawn(ctx, folder, &folder.containerd())?));
     fs::write(folder.pid_file("containerd"), format!("{}\n", containerd.id()))?;
     let socket = folder.dir.join("ctd.sock");
-    wait(folder, "containerd", &mut containerd, || socket.exists())?;
+    wait(folder, "containerd", &containerd, || socket.exists())?;
     let mut dockerd = Starting(Some(spawn(ctx, folder, &folder.dockerd(network))?));
     let endpoint = Endpoint::Socket(folder.socket());
-    wait(folder, "dockerd", &mut dockerd, || api::ping(ctx, &endpoint).is_ok())?;
+    wait(folder, "dockerd", &dockerd, || api::ping(ctx, &endpoint).is_ok())?;
     (containerd.0, dockerd.0) = (None, None);
     Ok(())
 }
 
 /// A daemon that is not up yet. Dropped as one it is ended: until it runs its
 /// own program, nothing but this tells that it is ours.
-struct Starting(Option<Child>);
+struct Starting(Option<Process>);
 
 impl Starting {
     fn id(&self) -> u32 {
-        self.0.as_ref().map_or(0, Child::id)
+        self.0.as_ref().and_then(|process| process.pids().first().copied()).unwrap_or_default()
     }
 
-    fn ended(&mut self) -> std::io::Result<Option<std::process::ExitStatus>> {
-        self.0.as_mut().map_or(Ok(None), Child::try_wait)
+    fn ended(&self) -> std::io::Result<Option<std::process::ExitStatus>> {
+        self.0.as_ref().map_or(Ok(None), |process| process.ended(Duration::ZERO))
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(process) = &self.0 {
+            process.end();
         }
     }
 }
@@ -113,9 +113,9 @@ fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
     std::os::unix::fs::symlink(target.join("config.json"), &link).with_context(|| format!("could not link {link}"))
 }
 
-/// Detached: its own session, its own log, and none of our open files, since
-/// whoever reads our output would wait for the daemon's end.
-fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
+/// Starts a daemon with a log of its own. The folders that containerd makes are
+/// those of containers, which `spawn` leaves open for everybody to read.
+fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Process> {
     let name = Utf8Path::new(&step.tool).file_name().unwrap_or("daemon").to_owned();
     let log = folder.log(&name);
     if log.exists() {
@@ -124,31 +124,17 @@ fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Child> {
     if ctx.verbose {
         ctx.show(step);
     }
+    let mut step = step.clone();
+    step.env.extend(folder.env(ctx));
+    // What a daemon mounts for a moment stays when it is killed: where `down` finds it.
+    step.env.push(("TMPDIR".to_owned(), folder.dir.join("tmp").into_string()));
+    // These would send dockerd somewhere else.
+    step.unset.extend(["DOCKER_HOST", "DOCKER_TMPDIR", "NOTIFY_SOCKET"].map(str::to_owned));
     let out = File::create(&log).with_context(|| format!("could not write {log}"))?;
-    let close = (3..10).map(|fd| format!(" {fd}>&-")).collect::<String>();
-    Command::new("sh")
-        // The folders that containerd makes are those of containers: nobody but root
-        // could read a thing there under the umask of somebody careful.
-        .args(["-c", &format!("umask 022; exec setsid \"$0\" \"$@\"{close}")])
-        .arg(&step.tool)
-        .args(&step.args)
-        .envs(folder.env(ctx))
-        // What a daemon mounts for a moment stays when it is killed: where
-        // `down` finds it.
-        .env("TMPDIR", folder.dir.join("tmp"))
-        // These would send dockerd somewhere else.
-        .env_remove("DOCKER_HOST")
-        .env_remove("DOCKER_TMPDIR")
-        .env_remove("NOTIFY_SOCKET")
-        .current_dir(&folder.dir)
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(out)
-        .spawn()
-        .with_context(|| format!("could not start {name}"))
+    spawn::detached(&Call::of(ctx, &step).within(&folder.dir), out).with_context(|| format!("could not start {name}"))
 }
 
-fn wait(folder: &Folder, name: &str, child: &mut Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+fn wait(folder: &Folder, name: &str, child: &Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         if ready() {
@@ -210,8 +196,8 @@ fn is(pid: u32, folder: &Folder, name: &str) -> bool {
 pub fn stop(folder: &Folder) -> Vec<String> {
     for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
         if let Some(pid) = running(folder, name) {
-            end(&[pid], "TERM", Duration::from_secs(patience));
-            end(&[pid], "KILL", Duration::from_secs(5));
+            end(&[pid], Signal::Terminate, Duration::from_secs(patience));
+            end(&[pid], Signal::Kill, Duration::from_secs(5));
         }
     }
     let names = ["dockerd", "containerd"].iter();
@@ -228,7 +214,7 @@ pub fn stop(folder: &Folder) -> Vec<String> {
 /// in them outlives a reboot, so nothing in them outlives this. What is left.
 pub fn sweep(folder: &Folder) -> Vec<String> {
     let left = leftovers(folder);
-    end(&left, "KILL", Duration::from_secs(5));
+    end(&left, Signal::Kill, Duration::from_secs(5));
     let mut left: Vec<_> =
         left.iter().filter(|pid| proc::is_alive(**pid)).map(|pid| format!("process {pid}")).collect();
     left.extend(
@@ -243,7 +229,7 @@ pub fn sweep(folder: &Folder) -> Vec<String> {
     left
 }
 
-fn end(pids: &[u32], signal: &str, patience: Duration) {
+fn end(pids: &[u32], signal: Signal, patience: Duration) {
     let since = Instant::now();
     let mut told = Duration::ZERO;
     signal::send(signal, pids.iter().copied().filter(|pid| proc::is_alive(*pid)));

@@ -17,7 +17,6 @@ pub mod packages;
 pub mod removal;
 pub mod rules;
 pub mod search;
-mod undo;
 
 use std::fs;
 

@@ -8,9 +8,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::undo;
+use crate::exec::run;
 use crate::model::mountinfo::{Mount, parse};
+
+/// No unmounting takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Unmounts what the engine in `dir` has mounted, deepest first. What is left.
 pub fn release(dir: &Path) -> Vec<PathBuf> {
@@ -19,7 +23,7 @@ pub fn release(dir: &Path) -> Vec<PathBuf> {
     for _ in 0..3 {
         for point in ours(&table(), dir) {
             // Lazily: what a dying process still holds must not stop us.
-            let _ = undo::of("umount", &["--lazy".as_ref(), "--".as_ref(), point.as_os_str()], undo::PATIENCE);
+            let _ = run::undo("umount", &["--lazy".as_ref(), "--".as_ref(), point.as_os_str()], PATIENCE);
             if !point.starts_with(dir) {
                 // A temporary folder that the builder made for it.
                 let _ = fs::remove_dir(&point);

@@ -18,7 +18,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::forwarding::{self, Before};
-use super::{Folder, rules, undo};
+use super::{Folder, rules};
 use crate::ctx::Ctx;
 use crate::exec::{files, program, run};
 use crate::fault;
@@ -226,7 +226,7 @@ fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Ve
             // Each as often as it is there: a kill may have doubled it.
             for _ in 0..4 {
                 for rule in rules::deleting(&list(ctx, folder, &program, table), table, &comments) {
-                    let _ = undo::run(ctx, &iptables(ctx, folder, &program).args(rule));
+                    let _ = run::tidy(ctx, &iptables(ctx, folder, &program).args(rule));
                 }
             }
             let rules = rules::deleting(&list(ctx, folder, &program, table), table, &comments);
@@ -240,7 +240,7 @@ fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Ve
     }
     octets.sort_unstable();
     octets.dedup();
-    let ip = |words: &[&str]| undo::run(ctx, &tool(ctx, folder, "ip").args(words.iter().copied()));
+    let ip = |words: &[&str]| run::tidy(ctx, &tool(ctx, folder, "ip").args(words.iter().copied()));
     for octet in &octets {
         let is_there = || rules::placed(&ip(&["rule", "show"]).unwrap_or_default(), *octet);
         for place in is_there() {
@@ -321,7 +321,7 @@ fn programs(ctx: &Ctx, folder: &Folder) -> Vec<String> {
 }
 
 fn list(ctx: &Ctx, folder: &Folder, program: &str, table: &str) -> String {
-    undo::run(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"])).unwrap_or_default()
+    run::tidy(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"])).unwrap_or_default()
 }
 
 fn iptables(ctx: &Ctx, folder: &Folder, program: &str) -> Step {

@@ -12,9 +12,8 @@ use std::{fs, io};
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-use super::undo;
 use crate::exec::files::removal::mounted;
-use crate::exec::interrupt;
+use crate::exec::{interrupt, run};
 use crate::fault;
 
 /// Deletes these names of a folder, in order, and then the folder, unless
@@ -61,7 +60,7 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
     }
     // `rm` can delete what lies deeper than a path can be long.
     let words = ["-rf".as_ref(), "--one-file-system".as_ref(), "--".as_ref(), path.as_os_str()];
-    match undo::of("rm", &words, PATIENCE) {
+    match run::undo("rm", &words, PATIENCE) {
         Ok(_) if path.symlink_metadata().is_err() => Ok(()),
         other => {
             let why = other.err().unwrap_or_else(|| "it is there again".to_owned());

@@ -7,9 +7,8 @@
 //! dial-stdio`, so that there is one protocol and one code path.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +19,9 @@ use serde::de::DeserializeOwned;
 use crate::ctx::Ctx;
 use crate::exec::http::{self, Bounds, Response, Route};
 use crate::exec::interrupt;
+use crate::exec::spawn::{self, Call};
 use crate::fault;
+use crate::plan::step::Step;
 
 /// How the engine is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,20 +152,13 @@ fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds, cleans
             http::get(open, "docker", route, bounds, stop)
         }
         Endpoint::Client => {
-            let mut child = Command::new("docker")
-                .args(["system", "dial-stdio"])
-                .current_dir(&ctx.root)
-                .envs(ctx.exports.iter().map(|(name, value)| (name, value)))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()?;
-            let (pipes, words) = (Pipes(child.stdin.take(), child.stdout.take()), words(&mut child));
-            let answer = http::get(|| Ok(pipes), "docker", route, bounds, stop);
+            let step = Step::new("docker").args(["system", "dial-stdio"]);
+            let (process, talk, stderr) = spawn::talking(&Call::of(ctx, &step))?;
+            let words = words(stderr);
+            let answer = http::get(|| Ok(talk), "docker", route, bounds, stop);
             // What it has to say of a failure it says before it ends by itself.
             let words = answer.is_err().then(|| words.recv_timeout(Duration::from_millis(500)).ok()).flatten();
-            let _ = child.kill();
-            let _ = child.wait();
+            process.end();
             answer.map_err(|error| match words.as_deref().map(str::trim) {
                 None | Some("") => error,
                 Some(words) => io::Error::new(error.kind(), words.to_owned()),
@@ -175,35 +169,14 @@ fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds, cleans
 
 /// What a child says on stderr, once it has said all; the first of it, should
 /// it never end.
-fn words(child: &mut Child) -> Receiver<String> {
+fn words(stderr: impl Read + Send + 'static) -> Receiver<String> {
     let (to, words) = channel();
-    let stderr = child.stderr.take();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        if let Some(stderr) = stderr {
-            let _ = stderr.take(16 * 1024).read_to_end(&mut bytes);
-        }
+        let _ = stderr.take(16 * 1024).read_to_end(&mut bytes);
         let _ = to.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     words
-}
-
-/// A child's stdin and stdout as one stream.
-struct Pipes(Option<ChildStdin>, Option<ChildStdout>);
-
-impl Read for Pipes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1.as_mut().map_or(Ok(0), |stdout| stdout.read(buffer))
-    }
-}
-
-impl Write for Pipes {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(0), |stdin| stdin.write(buffer))
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), Write::flush)
-    }
 }
 
 #[cfg(test)]

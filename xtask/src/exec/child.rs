@@ -5,13 +5,13 @@
 //! for what they send; whoever never ends is left behind with its thread.
 
 use std::io::{self, Read, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::exec::signal::{self, Tree};
+use crate::exec::signal::{self, Ending};
+use crate::exec::spawn::{self, Call};
 
 /// How often we look at the clock and at the interrupt while nothing comes.
 pub const TICK: Duration = Duration::from_millis(20);
@@ -29,9 +29,6 @@ pub struct Bounds {
     pub time: Duration,
     /// How much it may write to stdout.
     pub bytes: usize,
-    /// Whether it runs in a process group of its own, where the terminal's
-    /// Ctrl-C does not reach it: for what cleans up.
-    pub apart: bool,
     /// How long it has after an interrupt to end by itself: what it was about
     /// is then whole.
     pub grace: Duration,
@@ -47,13 +44,12 @@ enum Reason {
 
 impl Reason {
     /// When which signal is sent.
-    fn ladder(self, bounds: Bounds) -> [(Duration, &'static str); 3] {
+    fn ending(self, bounds: Bounds) -> Ending {
         let after = match self {
             Self::Interrupt => [0, 2000, 4000].map(|millis| bounds.grace + Duration::from_millis(millis)),
             _ => [0, 300, 1000].map(Duration::from_millis),
         };
-        let [first, second, third] = after;
-        [(first, "INT"), (second, "TERM"), (third, "KILL")]
+        Ending::new(after)
     }
 
     fn error(self, bounds: Bounds) -> io::Error {
@@ -74,20 +70,10 @@ impl Reason {
 /// Runs a command to its end and returns what it wrote. `stop` tells that we
 /// are to end: then the error is `Interrupted`, beyond the time `TimedOut`,
 /// beyond the size `FileTooLarge`.
-pub fn collect(
-    mut command: Command,
-    input: Option<&str>,
-    bounds: Bounds,
-    stop: impl Fn() -> bool,
-) -> io::Result<Output> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    if bounds.apart {
-        command.process_group(0);
-    }
+pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::Result<Output> {
     let started = Instant::now();
-    let mut child = command.spawn()?;
-    if let (Some(text), Some(mut stdin)) = (input.map(str::to_owned), child.stdin.take()) {
+    let mut child = spawn::answering(call)?;
+    if let (Some(text), Some(mut stdin)) = (call.input(), child.stdin.take()) {
         // A program that ends before it has read all tells that by itself.
         thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
     }
@@ -95,7 +81,8 @@ pub fn collect(
     pump(child.stdout.take(), true, sender.clone());
     pump(child.stderr.take(), false, sender);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (mut ended, mut open, mut told): (Option<(_, Instant)>, bool, Option<Told>) = (None, true, None);
+    let (mut ended, mut open): (Option<(_, Instant)>, bool) = (None, true);
+    let mut ending: Option<(Reason, Ending)> = None;
     loop {
         let mut quiet = false;
         match receiver.recv_timeout(TICK) {
@@ -111,11 +98,9 @@ pub fn collect(
         }
         match ended {
             Some((status, since)) if !open || (quiet && since.elapsed() > LINGER) => {
-                let Some(mut told) = told else { return Ok(Output { status, stdout, stderr }) };
-                if told.sent > 0 {
-                    told.tree.send("KILL", None);
-                }
-                return match told.reason {
+                let Some((reason, mut ending)) = ending else { return Ok(Output { status, stdout, stderr }) };
+                ending.clear();
+                return match reason {
                     Reason::Interrupt => Ok(Output { status, stdout, stderr }),
                     reason => Err(reason.error(bounds)),
                 };
@@ -130,42 +115,25 @@ pub fn collect(
         } else {
             stop().then_some(Reason::Interrupt)
         };
-        if told.is_none() {
-            told = reason.map(|reason| Told { reason, since: Instant::now(), sent: 0, tree: Tree::default() });
+        if ending.is_none() {
+            ending = reason.map(|reason| (reason, reason.ending(bounds)));
         }
-        if let Some(told) = &mut told
-            && !told.tell(&child, bounds, ended.is_some())
-        {
-            return Err(told.reason.error(bounds));
-        }
-    }
-}
-
-/// A child on its way out.
-struct Told {
-    reason: Reason,
-    since: Instant,
-    sent: usize,
-    tree: Tree,
-}
-
-impl Told {
-    /// Sends what is due; whether there is anything left to wait for. A child that
-    /// has ended may have left others, but its number is anybody's.
-    fn tell(&mut self, child: &Child, bounds: Bounds, gone: bool) -> bool {
-        let ladder = self.reason.ladder(bounds);
-        match ladder.get(self.sent) {
-            Some((after, signal)) if self.since.elapsed() >= *after => {
-                self.sent += 1;
-                self.tree.send(signal, (!gone).then(|| child.id()));
-                if bounds.apart && !gone {
-                    signal::send_group(signal, child.id());
-                }
+        if let Some((reason, ending)) = &mut ending {
+            // A child that has ended may have left others, but its number is anybody's.
+            let root = ended.is_none().then(|| child.id());
+            if let (Some(signal), Some(leader)) = (ending.forward(root), root.filter(|_| call.is_apart())) {
+                signal::send_group(signal, leader);
             }
-            _ => {}
+            if ending.is_over(LAST) {
+                return Err(reason.error(bounds));
+            }
         }
-        self.since.elapsed() < ladder[2].0 + LAST
     }
+}
+
+/// What a command says that needs nothing of a checkout and can't take long.
+pub fn quick(call: &Call<'_>) -> io::Result<Output> {
+    collect(call, Bounds { time: Duration::from_secs(10), bytes: 1 << 20, grace: Duration::ZERO }, || false)
 }
 
 /// Reads to the end on a thread of its own, for whoever still listens.
@@ -194,9 +162,9 @@ fn keep_end(text: &mut Vec<u8>, more: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::step::Step;
 
-    const BOUNDS: Bounds =
-        Bounds { time: Duration::from_secs(60), bytes: 1 << 20, apart: false, grace: Duration::from_secs(2) };
+    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(60), bytes: 1 << 20, grace: Duration::from_secs(2) };
 
     fn sh(
         script: &str,
@@ -204,9 +172,19 @@ mod tests {
         bounds: Bounds,
         stop: bool,
     ) -> Result<(Option<i32>, String), io::ErrorKind> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        match collect(command, input, bounds, || stop) {
+        sh_with(script, input, bounds, stop, false)
+    }
+
+    fn sh_with(
+        script: &str,
+        input: Option<&str>,
+        bounds: Bounds,
+        stop: bool,
+        apart: bool,
+    ) -> Result<(Option<i32>, String), io::ErrorKind> {
+        let ctx = crate::ctx::Ctx { root: "/".into(), ..crate::ctx::Ctx::default() };
+        let step = Step { stdin: input.map(str::to_owned), ..Step::new("sh").args(["-c", script]) };
+        match collect(&Call::of(&ctx, &step).apart(apart), bounds, || stop) {
             Ok(output) => {
                 let text = [output.stdout, output.stderr].concat();
                 Ok((output.status.code(), String::from_utf8_lossy(&text).trim_end().to_owned()))
@@ -231,14 +209,13 @@ mod tests {
     fn a_child_that_does_not_end_is_ended() {
         let short = Bounds { time: Duration::from_millis(100), ..BOUNDS };
         for apart in [false, true] {
-            let short = Bounds { apart, ..short };
             // No grandchildren here: one that outlives the test would hold what
             // the test inherited, such as the lock of whoever started it.
-            assert_eq!(sh("exec sleep 1000", None, short, false), Err(io::ErrorKind::TimedOut));
+            assert_eq!(sh_with("exec sleep 1000", None, short, false, apart), Err(io::ErrorKind::TimedOut));
             let deaf = "trap '' INT TERM; exec sleep 1000";
-            assert_eq!(sh(deaf, None, short, false), Err(io::ErrorKind::TimedOut));
+            assert_eq!(sh_with(deaf, None, short, false, apart), Err(io::ErrorKind::TimedOut));
             let drip = "while echo x; do sleep 0.01; done";
-            assert_eq!(sh(drip, None, short, false), Err(io::ErrorKind::TimedOut));
+            assert_eq!(sh_with(drip, None, short, false, apart), Err(io::ErrorKind::TimedOut));
         }
     }
 
@@ -260,7 +237,7 @@ mod tests {
         let script = format!("sh -c 'sleep 1000 & echo $! > {}; wait'; true", dir.path());
         let short = Bounds { time: Duration::from_millis(300), ..BOUNDS };
         for apart in [false, true] {
-            assert_eq!(sh(&script, None, Bounds { apart, ..short }, false), Err(io::ErrorKind::TimedOut));
+            assert_eq!(sh_with(&script, None, short, false, apart), Err(io::ErrorKind::TimedOut));
             let pid = std::fs::read_to_string(dir.path()).unwrap();
             let lives = || crate::exec::proc::is_alive(pid.trim().parse().unwrap());
             for _ in 0..1000 {
@@ -277,6 +254,6 @@ mod tests {
     fn what_a_child_leaves_behind_does_not_hold_us() {
         let (code, pid) = sh("sleep 1000 & echo $!", None, BOUNDS, false).unwrap();
         assert_eq!(code, Some(0));
-        signal::send("KILL", [pid.parse().unwrap()]);
+        signal::send(signal::Signal::Kill, [pid.parse().unwrap()]);
     }
 }

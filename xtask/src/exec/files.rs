@@ -21,7 +21,8 @@ use camino::Utf8Path;
 
 pub use self::temporary::Temporary;
 use crate::ctx::Ctx;
-use crate::exec::interrupt;
+use crate::exec::spawn::Call;
+use crate::exec::{child, interrupt};
 use crate::fault;
 
 /// No record of ours is larger; what is, is not ours.
@@ -34,7 +35,7 @@ pub fn user() -> u32 {
     *USER.get_or_init(|| match fs::metadata("/proc/self") {
         Ok(entry) => entry.uid(),
         Err(_) => {
-            let output = std::process::Command::new("id").arg("-u").output().map(|output| output.stdout);
+            let output = child::quick(&Call::new("id", &["-u".as_ref()])).map(|output| output.stdout);
             let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
             // Nobody: then nothing is ours, and all is refused.
             text.trim().parse().unwrap_or(u32::MAX)

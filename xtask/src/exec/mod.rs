@@ -22,4 +22,5 @@ pub mod revision;
 pub mod run;
 pub mod scene;
 pub mod signal;
+pub mod spawn;
 pub mod worktree;

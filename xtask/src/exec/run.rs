@@ -9,29 +9,36 @@
 //! | `probe` | with -v | returned       | `None`                                | as `read` |
 //! | `tidy`  | with -v | returned       | error as `read`; runs after Ctrl-C    | half a minute |
 //! | `words` | with -v | with stderr, for people | what it said; runs after Ctrl-C | half a minute |
+//! | `undo`  | no      | returned       | what it said; runs after Ctrl-C       | what the caller says |
 //! | `run`   | yes     | to stderr      | error; its last lines came with it    | as long as it takes |
+//! | `stream`| no      | to a sink      | as `run`                              | as long as it takes |
+//!
+//! Stdin is what the step says, or nothing. `make`, and what runs after Ctrl-C,
+//! has a process group of its own, which the terminal's signal does not reach. A
+//! question has two seconds to end by itself; what people watch is told sooner.
+//! `spawn` starts all of them.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _};
+use std::ffi::OsStr;
+use std::io::IsTerminal as _;
 use std::process::{ExitStatus, Output};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::ctx::Ctx;
 use crate::exec::child::{self, Bounds};
 use crate::exec::interrupt;
-use crate::exec::signal::Tree;
+use crate::exec::signal::Ending;
+use crate::exec::spawn::{self, Call};
 use crate::fault;
 use crate::plan::step::{Plan, Step};
 
 /// How many of a command's last lines are kept to tell why it failed.
 const TAIL: usize = 200;
-/// What is longer is several lines.
-const LINE: u64 = 64 * 1024;
+/// How often a command that people watch is looked at while it says nothing.
+const BEAT: Duration = Duration::from_millis(50);
 
 /// How long a question may take that says nothing of it.
 const QUESTION: Duration = Duration::from_secs(60);
@@ -52,20 +59,19 @@ pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// Runs a quick command and returns exactly what it wrote: not every list of
 /// files is text.
 pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
-    quick(ctx, step, Bounds { time: step.limit.unwrap_or(QUESTION), bytes: ANSWER, apart: false, grace: GRACE })
+    quick(ctx, step, Kind::Asks)
 }
 
 /// Runs a quick command that makes something in the engine, where the
 /// terminal's Ctrl-C does not reach it: a client that ends half-way leaves the
 /// engine at work on what comes after every clean-up.
 pub fn make(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
-    let time = step.limit.unwrap_or(QUESTION);
-    quick(ctx, step, Bounds { time, bytes: ANSWER, apart: true, grace: TO_MAKE }).map(drop)
+    quick(ctx, step, Kind::Makes).map(drop)
 }
 
-fn quick(ctx: &Ctx, step: &Step, bounds: Bounds) -> anyhow::Result<Vec<u8>> {
+fn quick(ctx: &Ctx, step: &Step, kind: Kind) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
-    let output = collect(ctx, step, bounds, interrupt::raised);
+    let output = collect(ctx, step, kind);
     interrupt::check().or_else(|fault| if output.is_ok() { Ok(()) } else { Err(fault) })?;
     let output = output.with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
@@ -84,7 +90,7 @@ pub fn probe(ctx: &Ctx, step: &Step) -> Option<String> {
 /// meanwhile, does not stop it. Where nothing can be done about a failure, drop
 /// it: it may not hide what went wrong before.
 pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
-    let output = collect(ctx, step, cleaning(step), || false).with_context(|| format!("could not run `{step}`"))?;
+    let output = collect(ctx, step, Kind::CleansUp).with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
         return Err(ended(step, output.status, &text(&output.stderr)).into());
     }
@@ -94,35 +100,44 @@ pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// What a command prints on both streams, for people and never as data; also
 /// after an interrupt.
 pub fn words(ctx: &Ctx, step: &Step) -> String {
-    match collect(ctx, step, cleaning(step), || false) {
+    match collect(ctx, step, Kind::CleansUp) {
         Ok(output) => text(&[output.stdout, output.stderr].concat()),
         Err(error) => error.to_string(),
     }
 }
 
-fn cleaning(step: &Step) -> Bounds {
-    Bounds { time: step.limit.unwrap_or(CLEAN_UP), bytes: ANSWER, apart: true, grace: GRACE }
+/// Takes back what was done, by a command of the system that needs nothing of a
+/// checkout, and whose arguments need not be text. Half of it undone is worse
+/// than none: no interrupt ends it.
+pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> Result<String, String> {
+    let bounds = Bounds { time: limit, bytes: ANSWER, grace: GRACE };
+    match child::collect(&Call::new(tool, args).apart(true), bounds, || false) {
+        Ok(output) if output.status.success() => Ok(text(&output.stdout)),
+        Ok(output) => Err(format!("{} ({})", text(&output.stderr), output.status)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
-fn collect(ctx: &Ctx, step: &Step, bounds: Bounds, stop: fn() -> bool) -> std::io::Result<Output> {
+/// What a quick command is for, by which it is held to its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Asks,
+    Makes,
+    CleansUp,
+}
+
+fn collect(ctx: &Ctx, step: &Step, kind: Kind) -> std::io::Result<Output> {
     if ctx.verbose {
         ctx.show(step);
     }
-    let sh = xshell::Shell::new().map_err(std::io::Error::other)?;
-    sh.change_dir(&ctx.root);
-    let mut cmd = sh.cmd(&step.tool).args(&step.args);
-    for (name, value) in ctx.exports.iter().chain(&step.env) {
-        cmd = cmd.env(name, value);
-    }
-    for name in &step.unset {
-        cmd = cmd.env_remove(name);
-    }
-    child::collect(cmd.into(), step.input().as_deref(), bounds, stop).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound if ctx.root.is_dir() => {
-            std::io::Error::new(error.kind(), format!("command not found: `{}`", step.tool))
-        }
-        _ => error,
-    })
+    let (time, grace) = match kind {
+        Kind::Asks => (QUESTION, GRACE),
+        Kind::Makes => (QUESTION, TO_MAKE),
+        Kind::CleansUp => (CLEAN_UP, GRACE),
+    };
+    let bounds = Bounds { time: step.limit.unwrap_or(time), bytes: ANSWER, grace };
+    let stop = || kind != Kind::CleansUp && interrupt::raised();
+    child::collect(&Call::of(ctx, step).apart(kind != Kind::Asks), bounds, stop)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -137,14 +152,13 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     let is_ours = step.tool != "docker" || step.args.first().is_some_and(|verb| verb == "buildx");
     if is_ours && ctx.terminal && std::io::stderr().is_terminal() {
         interrupt::check()?;
-        let handle =
-            expression(ctx, step).stdout_to_stderr().start().with_context(|| format!("could not run `{step}`"))?;
+        let process = spawn::watched(&Call::of(ctx, step)).with_context(|| format!("could not run `{step}`"))?;
         let mut stop = Stop::default();
         let status = loop {
-            if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
-                break output.status;
+            if let Some(status) = process.ended(BEAT)? {
+                break status;
             }
-            stop.forward(|| handle.pids());
+            stop.forward(|| process.pids());
         };
         return finish(step, status, "");
     }
@@ -158,13 +172,11 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
 /// stderr in the order they came.
 pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()> {
     interrupt::check()?;
-    let reader = expression(ctx, step).stderr_to_stdout().reader();
-    let reader = Arc::new(reader.with_context(|| format!("could not run `{step}`"))?);
-    let lines = lines(Arc::clone(&reader));
+    let running = spawn::lines(&Call::of(ctx, step)).with_context(|| format!("could not run `{step}`"))?;
     let mut tail = VecDeque::new();
     let mut stop = Stop::default();
     loop {
-        match lines.recv_timeout(Duration::from_millis(50)) {
+        match running.lines.recv_timeout(BEAT) {
             Ok(line) => {
                 sink(&line);
                 if tail.len() == TAIL {
@@ -175,33 +187,14 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()>
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        stop.forward(|| reader.pids());
+        stop.forward(|| running.pids());
         // Killed, and something that it started still holds the output.
         if stop.is_over() {
             return Err(fault::interrupted().into());
         }
     }
-    let output = reader.try_wait()?.context("the output ended before the command did")?;
-    finish(step, output.status, Vec::from(tail).join("\n").trim())
-}
-
-/// Reads lines on a thread of its own: this side must see an interrupt while
-/// nothing comes.
-fn lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
-    let (to, lines) = sync_channel(64);
-    thread::spawn(move || {
-        let mut from = BufReader::new(&*reader);
-        let mut bytes = Vec::new();
-        // By bytes: a tool may print what is not UTF-8, and no end of a line.
-        while matches!(from.by_ref().take(LINE).read_until(b'\n', &mut bytes), Ok(1..)) {
-            let text = String::from_utf8_lossy(&bytes);
-            if to.send(text.trim_end_matches(['\n', '\r']).to_owned()).is_err() {
-                break;
-            }
-            bytes.clear();
-        }
-    });
-    lines
+    let status = running.ended()?.context("the output ended before the command did")?;
+    finish(step, status, Vec::from(tail).join("\n").trim())
 }
 
 /// Runs a plan's steps by `act` until one fails, then `finally` by `clean`,
@@ -210,21 +203,6 @@ pub fn plan(plan: &Plan, act: impl Fn(&Step) -> anyhow::Result<()>, clean: impl 
     let result = plan.steps.iter().try_for_each(act);
     plan.finally.iter().for_each(clean);
     result
-}
-
-fn expression(ctx: &Ctx, step: &Step) -> duct::Expression {
-    let mut expression = duct::cmd(&step.tool, &step.args).dir(&ctx.root).unchecked();
-    // Of two that name one variable, duct takes the first.
-    for name in &step.unset {
-        expression = expression.env_remove(name);
-    }
-    for (name, value) in step.env.iter().chain(&ctx.exports) {
-        expression = expression.env(name, value);
-    }
-    match step.input() {
-        Some(text) => expression.stdin_bytes(text.as_bytes()),
-        None => expression.stdin_null(),
-    }
 }
 
 fn finish(step: &Step, status: ExitStatus, tail: &str) -> anyhow::Result<()> {
@@ -244,34 +222,35 @@ fn ended(step: &Step, status: ExitStatus, words: &str) -> fault::Fault {
     }
 }
 
-/// Passes an interrupt on to a child: first the time to notice Ctrl-C by
-/// itself, then SIGTERM, then SIGKILL.
+/// Passes an interrupt on to a child that people watch: first the time to notice
+/// Ctrl-C by itself, then SIGTERM, then SIGKILL.
 #[derive(Default)]
-struct Stop {
-    since: Option<Instant>,
-    sent: usize,
-    tree: Tree,
-}
+struct Stop(Option<Ending>);
 
 impl Stop {
-    const LADDER: [(Duration, &'static str); 3] =
-        [(Duration::from_millis(200), "INT"), (Duration::from_secs(5), "TERM"), (Duration::from_secs(10), "KILL")];
-
     fn forward(&mut self, pids: impl Fn() -> Vec<u32>) {
-        if !interrupt::raised() {
-            return;
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if let Some((after, signal)) = Self::LADDER.get(self.sent)
-            && since.elapsed() >= *after
-        {
-            self.sent += 1;
-            self.tree.send(signal, pids());
+        if interrupt::raised() {
+            self.0.get_or_insert_with(|| Ending::new([200, 5_000, 10_000].map(Duration::from_millis))).forward(pids());
         }
     }
 
     /// Whether nothing more can be done.
     fn is_over(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() > Self::LADDER[2].0 + Duration::from_secs(2))
+        self.0.as_ref().is_some_and(|ending| ending.is_over(Duration::from_secs(2)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_undoes_is_out_of_the_terminals_reach_and_says_why_it_failed() {
+        let patience = Duration::from_secs(20);
+        let group = "read -r _ _ _ _ group _ < /proc/$$/stat; [ \"$group\" = \"$$\" ] && echo alone";
+        assert_eq!(undo("sh", &["-c".as_ref(), group.as_ref()], patience).as_deref(), Ok("alone"));
+        assert!(undo("sh", &["-c".as_ref(), "echo why >&2; exit 3".as_ref()], patience).unwrap_err().contains("why"));
+        assert!(undo("sleep", &["9".as_ref()], Duration::from_millis(20)).unwrap_err().contains("did not end"));
+        assert!(undo("no-such-program", &[], patience).is_err());
     }
 }

@@ -1,17 +1,39 @@
-//! Signals to other processes, by the shell's own `kill`: the one thing that
-//! every Unix has and that needs neither a crate nor unsafe code.
+//! Signals to other processes: to some, to a tree of them, and in the order in
+//! which a process is brought to its end.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::exec::proc::{self, Stat};
+use crate::exec::spawn;
 
-/// Sends `INT`, `TERM` or `KILL` to processes. They may be gone by now; then
-/// there is nothing to do.
-pub fn send(signal: &str, pids: impl IntoIterator<Item = u32>) {
+/// What a process is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To end, as by Ctrl-C.
+    Interrupt,
+    /// To end.
+    Terminate,
+    /// Nothing: it is ended.
+    Kill,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "INT",
+            Self::Terminate => "TERM",
+            Self::Kill => "KILL",
+        })
+    }
+}
+
+/// Sends a signal to processes. They may be gone by now; then there is nothing
+/// to do.
+pub fn send(signal: Signal, pids: impl IntoIterator<Item = u32>) {
     let pids: Vec<String> = pids.into_iter().map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
-        kill(signal, &pids.join(" "));
+        spawn::kill(&signal.to_string(), &pids.join(" "));
     }
 }
 
@@ -25,7 +47,7 @@ pub struct Tree {
 
 impl Tree {
     /// Sends a signal to all of it that is there.
-    pub fn send(&mut self, signal: &str, roots: impl IntoIterator<Item = u32>) {
+    pub fn send(&mut self, signal: Signal, roots: impl IntoIterator<Item = u32>) {
         let there: Vec<Stat> = proc::all().filter_map(proc::of).collect();
         self.known.retain(|one| there.iter().any(|other| (one.pid, one.started) == (other.pid, other.started)));
         let mut pids: Vec<u32> = roots.into_iter().chain(self.known.iter().map(|one| one.pid)).collect();
@@ -46,22 +68,54 @@ impl Tree {
 }
 
 /// Sends a signal to all of the process group that a process leads.
-pub fn send_group(signal: &str, leader: u32) {
-    kill(signal, &format!("-{leader}"));
+pub fn send_group(signal: Signal, leader: u32) {
+    spawn::kill(&signal.to_string(), &format!("-{leader}"));
 }
 
-fn kill(signal: &str, whom: &str) {
-    let line = format!("kill -{signal} {whom}");
-    let mut kill = Command::new("sh");
-    // The terminal's own signal, which may be why we do this, passes by.
-    kill.args(["-c", &line]).process_group(0);
-    let _ = kill.stdin(Stdio::null()).stderr(Stdio::null()).status();
+/// A process on its way out, with all that it has started: first asked, then
+/// told, then killed.
+#[derive(Debug)]
+pub struct Ending {
+    after: [Duration; 3],
+    since: Instant,
+    sent: usize,
+    tree: Tree,
+}
+
+impl Ending {
+    const SIGNALS: [Signal; 3] = [Signal::Interrupt, Signal::Terminate, Signal::Kill];
+
+    /// Begins now; each signal has its time.
+    pub fn new(after: [Duration; 3]) -> Self {
+        Self { after, since: Instant::now(), sent: 0, tree: Tree::default() }
+    }
+
+    /// Sends the signal that is due, if one is: which.
+    pub fn forward(&mut self, pids: impl IntoIterator<Item = u32>) -> Option<Signal> {
+        let due = Self::SIGNALS.get(self.sent).filter(|_| self.since.elapsed() >= self.after[self.sent])?;
+        self.sent += 1;
+        self.tree.send(*due, pids);
+        Some(*due)
+    }
+
+    /// Kills what is left of the tree, if anything was sent to it.
+    pub fn clear(&mut self) {
+        if self.sent > 0 {
+            self.tree.send(Signal::Kill, None);
+        }
+    }
+
+    /// Whether nothing more can be done: that long after the last signal.
+    pub fn is_over(&self, patience: Duration) -> bool {
+        self.since.elapsed() > self.after[2] + patience
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
 
     #[test]
     fn who_has_lost_its_parent_is_still_of_the_tree() {
@@ -73,19 +127,19 @@ mod tests {
         let deaf: u32 = line.trim().parse().unwrap();
         let is_there = || proc::is_alive(deaf);
         let mut tree = Tree::default();
-        tree.send("TERM", [root.id()]);
+        tree.send(Signal::Terminate, [root.id()]);
         root.wait().unwrap();
         assert!(is_there());
-        tree.send("KILL", None);
+        tree.send(Signal::Kill, None);
         for _ in 0..1000 {
             if !is_there() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         assert!(!is_there());
         // What is known now is nobody.
-        tree.send("KILL", None);
+        tree.send(Signal::Kill, None);
         assert_eq!(tree.known.iter().filter(|one| one.pid == deaf).count(), usize::from(proc::of(deaf).is_some()));
     }
 }

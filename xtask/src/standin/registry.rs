@@ -1,10 +1,13 @@
 //! Whether a container registry answers from here.
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
 use crate::ctx::Ctx;
-use crate::exec::interrupt;
+use crate::exec::{interrupt, run};
+use crate::fault;
 use crate::model::reference::Image;
+use crate::plan::step::Step;
 
 /// How long a registry may take for its first answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -25,32 +28,19 @@ pub fn probe_registry(ctx: &Ctx, references: &[String]) -> Result<(), String> {
 }
 
 fn inspect(ctx: &Ctx, reference: &str) -> Result<(), String> {
-    let mut command = duct::cmd("docker", ["buildx", "imagetools", "inspect", "--raw", reference])
-        .stdin_null()
-        .stdout_null()
-        .stderr_capture()
-        .unchecked();
-    for (name, value) in &ctx.exports {
-        command = command.env(name, value);
+    let step = Step::new("docker").args(["buildx", "imagetools", "inspect", "--raw", reference]).within(PATIENCE);
+    let Err(error) = run::bytes(ctx, &step) else { return Ok(()) };
+    let said = fault::said(&error);
+    match said.lines().last() {
+        _ if answered(said) => Ok(()),
+        Some(last) => Err(last.trim_start_matches("ERROR: ").chars().take(200).collect()),
+        None if interrupt::raised() || is_late(&error) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        None => Err(format!("{error:#}")),
     }
-    let child = command.start().map_err(|error| error.to_string())?;
-    let since = Instant::now();
-    let output = loop {
-        match child.wait_timeout(Duration::from_millis(50)).map_err(|error| error.to_string())? {
-            Some(output) => break output,
-            None if since.elapsed() > PATIENCE || interrupt::raised() => {
-                let _ = child.kill();
-                return Err(format!("no answer within {} s", PATIENCE.as_secs()));
-            }
-            None => {}
-        }
-    };
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() || answered(&said) {
-        return Ok(());
-    }
-    let last = said.lines().last().unwrap_or_default();
-    Err(last.trim_start_matches("ERROR: ").chars().take(200).collect())
+}
+
+fn is_late(error: &anyhow::Error) -> bool {
+    error.root_cause().downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A registry that refuses one image is there all the same.

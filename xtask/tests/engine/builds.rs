@@ -129,7 +129,7 @@ fn what_a_killed_build_leaves_goes_with_the_next_and_an_interrupted_one_leaves_n
     let builders = children(&run);
     run.kill().unwrap();
     run.wait().unwrap();
-    xtask::exec::signal::send("KILL", builders.iter().copied());
+    xtask::exec::signal::send(xtask::exec::signal::Signal::Kill, builders.iter().copied());
     assert_ne!(names(&demo.dir), before, "SIGKILL leaves what is half-made");
     let next = demo.command(&["docker", "app"]).args(args).output().unwrap();
     exit(&next, 0);

@@ -35,7 +35,7 @@ fn what_the_engine_was_asked_to_make_when_ctrl_c_came_does_not_stay() {
         // As a terminal sends it: to all of the group.
         let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         slow.until_one_waits();
-        signal::send_group("INT", child.id());
+        signal::send_group(signal::Signal::Interrupt, child.id());
         let output = child.wait_with_output().unwrap();
         exit(&output, 130);
         slow.until_all_passed();

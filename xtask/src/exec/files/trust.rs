@@ -15,6 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::ctx::Ctx;
+use crate::exec::child;
+use crate::exec::spawn::Call;
 
 /// As many links as the kernel follows.
 const LINKS: usize = 40;
@@ -164,7 +166,8 @@ fn is_owner_alone(uid: u32, gid: u32, passwd: &str, group: &str) -> bool {
 
 /// `ls` marks an access list by a plus; the standard library can't see it.
 fn has_list(path: &Path) -> bool {
-    let output = std::process::Command::new("ls").arg("-ldn").arg("--").arg(path).env("LC_ALL", "C").output();
+    let args = ["-ldn".as_ref(), "--".as_ref(), path.as_os_str()];
+    let output = child::quick(&Call::new("ls", &args).env("LC_ALL", "C"));
     let line = output.map(|output| output.stdout).unwrap_or_default();
     // `drwxrwxr-x+ 2 …`; what can't be told counts as a list.
     !matches!(line.get(10), Some(b' ' | b'.' | b'@'))
