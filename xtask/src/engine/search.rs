@@ -7,9 +7,8 @@
 
 use std::io;
 
-use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{Folder, Health, health, packages, up, was_up};
 use crate::ctx::Ctx;
@@ -22,7 +21,7 @@ use crate::fault::{self, Fault};
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// The docker client's configuration is no larger.
-pub const CONFIG_LIMIT: u64 = 4 << 20;
+const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// Finds the engine and makes sure that it answers. A private one that died
 /// is started again, by who may do that.
@@ -191,15 +190,30 @@ fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
     if let Some(name) = ctx.env.get("DOCKER_CONTEXT") {
         return Ok(Some(name.to_owned()));
     }
-    let file = ctx.docker_config().join("config.json");
-    let text = match input::text(&file, CONFIG_LIMIT) {
-        Ok(text) => text,
-        // The docker client does without a file that it may not see, too.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-            return Ok(None);
+    Ok(Client::read(ctx)?.current_context)
+}
+
+/// What we read of the docker client's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    current_context: Option<String>,
+    /// What every build and container gets of it.
+    pub proxies: Option<serde_json::Value>,
+}
+
+impl Client {
+    /// That of the client that our children would start.
+    pub fn read(ctx: &Ctx) -> Result<Self, Fault> {
+        let file = ctx.docker_config().join("config.json");
+        let wrong = |why: String| fault::usage(format!("{file}: {why}"));
+        match input::text(&file, CONFIG_LIMIT) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
+            // The docker client does without a file that it may not see, too.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(wrong(error.to_string())),
         }
-        Err(error) => return Err(fault::usage(format!("{file}: {error}")).into()),
-    };
-    let config: Value = serde_json::from_str(&text).with_context(|| format!("{file} is not JSON"))?;
-    Ok(config["currentContext"].as_str().map(str::to_owned))
+    }
 }

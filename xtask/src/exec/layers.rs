@@ -1,13 +1,12 @@
 //! The folders of `--cache local`: whose they are, and whether they are whole.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::exec::files;
+use crate::exec::oci::{Descriptor, Manifest};
 use crate::fault;
 use crate::model::platform::Platform;
 use crate::plan::build::CACHE_MARKER;
@@ -75,45 +74,30 @@ pub fn all(root: &Utf8Path) -> Vec<(Utf8PathBuf, Marker)> {
 
 /// Whether all is there that a layer cache's index names; else what is not.
 fn whole(dir: &Utf8Path) -> Result<(), String> {
-    let read = |path: &Utf8Path| -> Result<Value, String> {
-        let text = fs::read_to_string(dir.join(path)).map_err(|error| format!("{path}: {error}"))?;
-        serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
-    };
     let mut count = 0;
-    let top = read("index.json".into())?;
-    for manifest in descriptors(&top) {
-        let blob = blob(dir, manifest)?;
-        for layer in descriptors(&read(&blob)?) {
-            self::blob(dir, layer)?;
+    for manifest in Manifest::index(dir)?.descriptors() {
+        for layer in Manifest::read(dir, &blob(dir, manifest)?)?.descriptors() {
+            blob(dir, layer)?;
             count += 1;
         }
     }
     if count == 0 { Err("it has no layers".to_owned()) } else { Ok(()) }
 }
 
-fn descriptors(manifest: &Value) -> impl Iterator<Item = &Value> {
-    let lists = ["manifests", "layers"].iter().filter_map(|key| manifest[key].as_array()).flatten();
-    lists.chain(manifest.get("config"))
-}
-
 /// The file of a descriptor, if it is there with all of its bytes.
-fn blob(dir: &Utf8Path, descriptor: &Value) -> Result<Utf8PathBuf, String> {
-    let digest = descriptor["digest"].as_str().unwrap_or_default();
-    let (kind, hash) = digest.split_once(':').unwrap_or_default();
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !is_word(kind) || !is_word(hash) {
-        return Err(format!("`{digest}` is not a digest"));
-    }
-    let path = Utf8PathBuf::from(format!("blobs/{kind}/{hash}"));
+fn blob(dir: &Utf8Path, descriptor: &Descriptor) -> Result<Utf8PathBuf, String> {
+    let path = descriptor.path()?;
     let length = dir.join(&path).metadata().map_err(|error| format!("{path}: {error}"))?.len();
-    match descriptor["size"].as_u64() {
-        Some(size) if size == length => Ok(path),
-        size => Err(format!("{path} has {length} bytes of {}", size.unwrap_or(0))),
+    match descriptor.size == length {
+        true => Ok(path),
+        false => Err(format!("{path} has {length} bytes of {}", descriptor.size)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::exec::files::Temporary;
     use serde_json::json;

@@ -16,6 +16,7 @@ pub mod http;
 pub mod input;
 pub mod interrupt;
 pub mod layers;
+pub mod oci;
 pub mod proc;
 pub mod program;
 pub mod revision;

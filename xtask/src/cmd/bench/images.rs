@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
 use crate::cmd;
 use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current;
+use crate::exec::oci::{Descriptor, Manifest};
 use crate::exec::scene::Stage;
 use crate::exec::{ask, files, git, run};
+use crate::fault;
 use crate::model::config::Service;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
@@ -39,16 +40,16 @@ impl Bench<'_> {
     pub(super) fn bytes(&mut self, service: &Service, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let before = self.layers(service)?;
         let base = self.base_layers(service)?;
-        let ours: u64 = before.layers.iter().skip(base).map(|(_, size)| size).sum();
+        let ours: u64 = before.layers.iter().skip(base).map(|layer| layer.size).sum();
         figures.push(plain(format!("{}: on top of the base, compressed", service.name), ours as f64, "bytes"));
         if let Some(file) = self.source(service) {
             self.change(&file)?;
             let after = self.layers(service)?;
             let new: u64 =
-                after.layers.iter().filter(|layer| !before.layers.contains(layer)).map(|(_, size)| size).sum();
+                after.layers.iter().filter(|layer| !before.layers.contains(layer)).map(|layer| layer.size).sum();
             figures.push(plain(
                 format!("{}: pushed after one changed line", service.name),
-                (new + after.config) as f64,
+                (new + after.rest) as f64,
                 "bytes",
             ));
         }
@@ -133,7 +134,7 @@ impl Bench<'_> {
     }
 
     /// The image's layers as a registry would get them.
-    fn layers(&self, service: &Service) -> anyhow::Result<Manifest> {
+    fn layers(&self, service: &Service) -> anyhow::Result<Shipped> {
         let folder = files::Temporary::new("image.tar")?;
         let mut request = self.request(service, Output::Load)?;
         request.metadata_file = None;
@@ -142,18 +143,12 @@ impl Bench<'_> {
         let layout = folder.path().with_extension("d");
         step.args[load] = format!("--output=type=oci,tar=false,dest={layout}");
         run::read(&self.at_copy(), &step.within(AN_HOUR))?;
-        let read = |digest: &str| -> anyhow::Result<Value> {
-            let file = layout.join("blobs").join(digest.replace(':', "/"));
-            Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?)
-        };
-        let index: Value = serde_json::from_str(&std::fs::read_to_string(layout.join("index.json"))?)?;
-        let manifest = read(index["manifests"][0]["digest"].as_str().context("no manifest")?)?;
-        let size = |value: &Value| value["size"].as_u64().unwrap_or(0);
-        let layers = manifest["layers"].as_array().context("no layers")?;
-        Ok(Manifest {
-            layers: layers.iter().map(|layer| (layer["digest"].to_string(), size(layer))).collect(),
-            config: size(&manifest["config"]) + size(&index["manifests"][0]),
-        })
+        let index = Manifest::index(&layout).map_err(fault::failed)?;
+        let first = index.manifests.first().context("the image's index names no manifest")?;
+        let path = first.path().map_err(fault::failed)?;
+        let Manifest { layers, config, .. } = Manifest::read(&layout, &path).map_err(fault::failed)?;
+        let config = config.context("the image's manifest names no configuration")?;
+        Ok(Shipped { layers, rest: config.size + first.size })
     }
 
     /// How many of an image's layers are its base's: those of the image that
@@ -178,8 +173,8 @@ impl Bench<'_> {
     }
 }
 
-/// What a registry gets: layers by digest and size, the rest as one size.
-struct Manifest {
-    layers: Vec<(String, u64)>,
-    config: u64,
+/// What a registry gets: layers, and the size of the rest.
+struct Shipped {
+    layers: Vec<Descriptor>,
+    rest: u64,
 }

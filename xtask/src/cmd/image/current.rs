@@ -5,16 +5,13 @@
 //! here from the same, tags are put on it and nothing is built. Any doubt, a
 //! build.
 
-use docker_context::dockerfile;
-use serde_json::Value;
-
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::record;
 use crate::ctx::Ctx;
-use crate::engine::search::CONFIG_LIMIT;
+use crate::engine::search;
 use crate::exec::engine::{Engine, answers::Image};
+use crate::exec::run;
 use crate::exec::worktree::Moment;
-use crate::exec::{input, run};
 use crate::fault::Fault;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
@@ -25,6 +22,7 @@ use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request};
 use crate::plan::step::Step;
+use docker_context::dockerfile;
 
 /// What a request would build now.
 pub struct Known {
@@ -70,9 +68,8 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 /// The proxies of the client's configuration: buildx makes build arguments of
 /// them.
 fn proxies(ctx: &Ctx) -> Option<String> {
-    let text = input::text(&ctx.docker_config().join("config.json"), CONFIG_LIMIT).ok()?;
-    let config: Value = serde_json::from_str(&text).ok()?;
-    config.get("proxies").map(Value::to_string)
+    // What can't be read the client does not read either.
+    Some(search::Client::read(ctx).ok()?.proxies?.to_string())
 }
 
 /// The folders that a stage reads, of these files. No filter names a folder:

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde_json::Value;
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current::{self, Known};
@@ -47,8 +47,12 @@ pub struct Built {
 }
 
 /// What buildx says that it made.
+#[derive(Deserialize)]
 struct Made {
+    /// Of the index or the manifest.
+    #[serde(rename = "containerimage.digest")]
     digest: Option<String>,
+    #[serde(rename = "containerimage.config.digest")]
     config: Option<String>,
 }
 
@@ -216,9 +220,8 @@ impl<'a> Job<'a> {
         // What is half-made goes with the place where it is made.
         let built = image(&request).steps.iter().try_for_each(act);
         built.map_err(|error| explain(self.engine, self.service, error))?;
-        let answer: Value = serde_json::from_str(&std::fs::read_to_string(metadata.path())?)?;
-        let text = |key: &str| answer[key].as_str().map(str::to_owned);
-        Ok(Made { digest: text("containerimage.digest"), config: text("containerimage.config.digest") })
+        let text = std::fs::read_to_string(metadata.path()).context("buildx does not tell what it made")?;
+        serde_json::from_str(&text).context("buildx does not tell what it made as JSON of the usual shape")
     }
 
     fn built(&self, outcome: &'static str, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
