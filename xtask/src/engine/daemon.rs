@@ -44,15 +44,35 @@ pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()
     configure(folder, network)?;
     logins(ctx, &folder.dir)?;
 
-    let mut containerd = Starting(Some(spawn(ctx, folder, &folder.containerd())?));
+    let mut containerd = Starting(Some(spawn(ctx, folder, &containerd(folder))?));
     fs::write(folder.pid_file("containerd"), format!("{}\n", containerd.id()))?;
     let socket = folder.dir.join("ctd.sock");
     wait(folder, "containerd", &containerd, || socket.exists())?;
-    let mut dockerd = Starting(Some(spawn(ctx, folder, &folder.dockerd(network))?));
+    let mut dockerd = Starting(Some(spawn(ctx, folder, &dockerd(folder, network))?));
     let endpoint = Endpoint::Socket(folder.socket());
     wait(folder, "dockerd", &dockerd, || api::ping(ctx, &endpoint).is_ok())?;
     (containerd.0, dockerd.0) = (None, None);
     Ok(())
+}
+
+fn containerd(folder: &Folder) -> Step {
+    let config = folder.dir.join("etc/containerd.toml");
+    Step::new(folder.bin().join("containerd")).args(["--config", config.as_str()])
+}
+
+fn dockerd(folder: &Folder, network: &Network) -> Step {
+    let dir = &folder.dir;
+    Step::new(folder.bin().join("dockerd"))
+        .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
+        .args(["--containerd".to_owned(), format!("{dir}/ctd.sock")])
+        .args(["--data-root".to_owned(), format!("{dir}/data")])
+        .args(["--exec-root".to_owned(), format!("{dir}/exec")])
+        .args(["--pidfile".to_owned(), format!("{dir}/dockerd.pid")])
+        .args(["--host".to_owned(), format!("unix://{dir}/docker.sock")])
+        .arg(format!("--bridge={}", network.bridge))
+        .arg(format!("--fixed-cidr={}", network.first()))
+        // Rules and forwarding are ours: see `network`.
+        .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"])
 }
 
 /// A daemon that is not up yet. Dropped as one it is ended: until it runs its

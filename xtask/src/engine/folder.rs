@@ -12,11 +12,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::network::Network;
 use crate::ctx::Ctx;
 use crate::exec::files::{self, trust};
 use crate::fault;
-use crate::plan::step::Step;
 
 /// The path of a Unix socket ends here: 108 bytes with the final zero.
 const SOCKET_PATH: usize = 107;
@@ -232,26 +230,6 @@ impl Folder {
             env.push(("XTABLES_LIBDIR".to_owned(), dir.into_string()));
         }
         env
-    }
-
-    pub(super) fn containerd(&self) -> Step {
-        let config = self.dir.join("etc/containerd.toml");
-        Step::new(self.bin().join("containerd")).args(["--config", config.as_str()])
-    }
-
-    pub(super) fn dockerd(&self, network: &Network) -> Step {
-        let dir = &self.dir;
-        Step::new(self.bin().join("dockerd"))
-            .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
-            .args(["--containerd".to_owned(), format!("{dir}/ctd.sock")])
-            .args(["--data-root".to_owned(), format!("{dir}/data")])
-            .args(["--exec-root".to_owned(), format!("{dir}/exec")])
-            .args(["--pidfile".to_owned(), format!("{dir}/dockerd.pid")])
-            .args(["--host".to_owned(), format!("unix://{dir}/docker.sock")])
-            .arg(format!("--bridge={}", network.bridge))
-            .arg(format!("--fixed-cidr={}", network.first()))
-            // Rules and forwarding are ours: see `network`.
-            .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"])
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use docker_context::dockerfile::inputs::Inputs;
 
 use crate::cli::ci::PlanArgs;
-use crate::cmd::ci::plan::Outcome;
+use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::definition::{Broken, Definition, Setting, candidates};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::ctx::Ctx;

@@ -3,6 +3,7 @@
 mod beside;
 pub mod check;
 mod install;
+mod outcome;
 pub mod plan;
 pub mod report;
 mod sides;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
 use crate::cmd::ci::beside::{self, Beside};
+use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::ci::{report, sides};
 use crate::cmd::image::current;
 use crate::ctx::{Ctx, Format};
@@ -19,21 +20,6 @@ use crate::model::config::{FILE, Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
 use crate::plan::step::Plan;
-
-/// What was compared, and what came out.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The older commit, where there is one.
-    pub base: Option<String>,
-    /// The newer commit; none: the working tree, or a list of files.
-    pub head: Option<String>,
-    /// Whether the older side is the merge base of both.
-    pub three_dots: bool,
-    /// Both, for people.
-    pub range: Option<String>,
-    /// What changed.
-    pub scope: Scope,
-}
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cmd::ci::plan::Outcome;
+use crate::cmd::ci::outcome::Outcome;
 use crate::exec::github::cell;
 use crate::model::affected::{Reason, Rule, Verdict, shown};
 use crate::model::config::FILE;

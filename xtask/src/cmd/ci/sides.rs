@@ -2,7 +2,7 @@
 //! commits that it compares, or in the tree that lies here.
 
 use crate::cli::ci::PlanArgs;
-use crate::cmd::ci::plan::Outcome;
+use crate::cmd::ci::outcome::Outcome;
 use crate::ctx::Ctx;
 use crate::exec::revision;
 use crate::model::made::Sides;
