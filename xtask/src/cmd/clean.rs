@@ -24,6 +24,7 @@ use crate::model::bytes::Bytes;
 use crate::model::config::Project;
 use crate::plan::clean::{Fate, Folder, Image, Thing, Wanted};
 use crate::plan::step::Step;
+use crate::plan::system;
 use crate::standin;
 
 /// How long the engine may take to remove images, and the disk a folder.
@@ -124,12 +125,8 @@ fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::
         }
     }
     let ids: Vec<String> = going.iter().map(|one| one.id.clone()).collect();
-    for (is_network, remove) in scene::REMOVES {
-        let these = going.iter().filter(|one| one.is_network == is_network);
-        let these: Vec<String> = these.map(|one| one.id.clone()).collect();
-        if !these.is_empty() {
-            engine.ctx.show(remove(these));
-        }
+    for (step, _) in system::removal(&going) {
+        engine.ctx.show(step);
     }
     let struck = if engine.ctx.dry_run { Ok(()) } else { scene::strike(engine, &going) };
     match struck {

@@ -6,27 +6,31 @@
 use path_filter::{PathFilter, Pattern};
 
 use crate::cmd;
+use crate::cmd::image;
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
+use crate::exec::runner::{self, Watched};
 use crate::exec::scene::Stage;
 use crate::exec::{checkout, interrupt, program, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
 use crate::model::reference::Tag;
+use crate::plan;
 use crate::plan::container::Scene;
-use crate::plan::step::{Plan, Secret, Step};
+use crate::plan::step::{Plan, Step};
 use crate::plan::workflow::FOLDER;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
-    let plan = plan();
     if ctx.dry_run {
-        let steps = plan.steps.into_iter().chain(workflow_plan(ctx, project)?).collect();
-        return cmd::print(ctx, &Plan { steps, finally: Vec::new() });
+        let engine = cmd::asked(ctx)?;
+        let mut plans = vec![plan::lint::rust()];
+        plans.extend(workflow_plans(ctx, engine.as_ref(), project)?);
+        return cmd::print(ctx, engine.as_ref(), &plans);
     }
-    plan.steps.iter().try_for_each(|step| run::run(ctx, step))?;
+    runner::perform(&plan::lint::rust(), &Watched(ctx))?;
     check(ctx, project).unwrap_or(Ok(()))?;
     if stages(project).is_empty() {
         return Ok(());
@@ -35,16 +39,6 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage)),
         Err(_) => without_engine(ctx),
     }
-}
-
-/// What it runs of cargo.
-pub fn plan() -> Plan {
-    let cargo = |args: &str| Step::new("cargo").args(args.split(' '));
-    let steps = vec![
-        cargo("fmt --all --check").hint("`cargo fmt --all` writes it as it should be"),
-        cargo("clippy --quiet --locked --workspace --all-targets -- --deny warnings"),
-    ];
-    Plan { steps, finally: Vec::new() }
 }
 
 /// `ci check`, where there is a repository to be checked.
@@ -63,11 +57,11 @@ pub fn stages(project: &Project) -> &[String] {
 
 /// One linter, in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
-    let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
+    let _images = image::request::hold_images(&engine.ctx, project)?;
     let linter = linter(project, stage)?;
-    let image = cmd::image::image(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
+    let image = image::image(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
     let stage = Stage::new(engine, project, false)?;
-    let lint = lint(&stage.scene, &linter, &image.id);
+    let lint = plan::lint::stage(&stage.scene, &linter, &image.id);
     let linted = run::run(&engine.ctx, &lint);
     if interrupt::raised() {
         stage.broke_off(&lint);
@@ -75,21 +69,16 @@ pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Res
     linted
 }
 
-/// `check`, and what `workflows` does for each stage, as lines.
-pub fn workflow_plan(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Step>> {
-    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
-    let mut steps = vec![Step::new("cargo").args(["xtask", "ci", "check"])];
+/// `check`, and what `workflows` does for each stage, as plans.
+pub fn workflow_plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Vec<Plan>> {
+    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    let mut plans = vec![Plan::of([Step::new("cargo").args(["xtask", "ci", "check"])])];
     for stage in stages(project) {
-        let image = format!("{}-{stage}-test:local", project.name);
-        let build = Step::new("docker").args(["buildx", "build", "--file", "Dockerfile", "--target", stage]);
-        steps.push(build.args(["--tag", &image, "--load", "."]));
-        steps.push(lint(&scene, &linter(project, stage)?, &image));
+        let linter = linter(project, stage)?;
+        let image = image::planned(ctx, engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
+        plans.extend([image.plan, Plan::of([plan::lint::stage(&scene, &linter, &image.image)])]);
     }
-    Ok(steps)
-}
-
-fn lint(scene: &Scene<'_>, linter: &Service, image: &str) -> Step {
-    scene.run_alone(linter, image).hint("what it found is above; `file:line` is a file below the root")
+    Ok(plans)
 }
 
 /// A stage is built as a service is; there is nothing to run or to publish.

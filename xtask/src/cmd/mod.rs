@@ -12,21 +12,56 @@ pub mod setup;
 pub mod test;
 pub mod up;
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::engine::search;
-use crate::exec::engine::Engine;
+use crate::exec::engine::{Engine, exports};
 use crate::exec::interrupt;
 use crate::fault;
+use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
-use crate::plan::step::Plan;
+use crate::plan::step::{self, Plan};
+use crate::standin;
 
-/// `--dry-run`: the plan on stdout, and nothing else happens.
-fn print(ctx: &Ctx, plan: &Plan) -> anyhow::Result<()> {
-    let lines: Vec<String> = plan.steps.iter().chain(&plan.finally).map(ToString::to_string).collect();
+/// `--dry-run`: the plan on stdout, and nothing else happens. What reaches the
+/// engine comes first: the lines work in the shell that has read it.
+fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<()> {
+    let exports = engine.filter(|engine| !engine.ctx.exports.is_empty()).map(|engine| exports(&engine.ctx));
+    let lines: Vec<String> = exports.into_iter().chain(step::lines(plans)).collect();
     ctx.result(&serde_json::json!({ "plan": lines }), || lines.join("\n"))
+}
+
+/// The engine that a dry run asks, as it is. Where there is none, what it would
+/// have told is said to be missing.
+fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
+    Ok(match search::find(ctx)? {
+        Ok(engine) => Some(engine),
+        Err(why) => {
+            ctx.say(format!("note: {why}; so the plan is for an engine that has nothing, and registries that answer"));
+            None
+        }
+    })
+}
+
+/// What each of these servers of `[needs.*]` is run from, by its name.
+fn need_images(
+    engine: Option<&Engine>,
+    project: &Project,
+    names: &[String],
+    bases: Bases,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    match engine {
+        Some(engine) => standin::images_for(engine, project, names, bases),
+        None => {
+            let needs =
+                names.iter().filter_map(|name| Some((name.clone(), project.needs.get(name)?.image.to_string())));
+            Ok(needs.collect())
+        }
+    }
 }
 
 /// Every image that this project's commands take from elsewhere.

@@ -4,6 +4,7 @@
 //! a load balancer and an orchestrator would ask: does it answer, does it say
 //! what it misses, does it end when told to.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -24,8 +25,9 @@ use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::{Tag, reference};
-use crate::plan::container::{self, Container, Scene};
-use crate::plan::step::{Plan, Secret, Step};
+use crate::plan::container::{Container, Scene};
+use crate::plan::step::{Plan, Step};
+use crate::plan::system;
 use crate::standin;
 
 /// How many containers are proved at a time.
@@ -57,7 +59,8 @@ struct Proof {
 pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()> {
     let services = chosen(project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &dry_plan(ctx, project, &services, args)?);
+        let engine = cmd::asked(ctx)?;
+        return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &services, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = hold_images(ctx, project)?;
@@ -79,16 +82,14 @@ pub fn prove(
         let Some(run) = &service.run else { continue };
         // The size is the image's: it is proved with its first role.
         let mut size = size(engine, service, image)?;
-        for role in roles(run, args) {
+        for role in system::roles(run, args.role.as_deref()) {
             jobs.push((*service, run, role, image, size.take()));
         }
     }
     let stage = Stage::new(engine, project, args.keep)?;
     if args.with_deps {
-        let mut needs: Vec<String> = jobs.iter().flat_map(|(_, run, ..)| run.needs.clone()).collect();
-        needs.sort();
-        needs.dedup();
-        stage.provide(&standin::images_for(engine, project, &needs, args.bases.mode)?, false)?;
+        let needs = standin::images_for(engine, project, &needs(services), args.bases.mode)?;
+        stage.perform(&Plan { steps: system::needs(&stage.scene, &needs, false), finally: Vec::new() })?;
     }
     let next = AtomicUsize::new(0);
     let proofs = Mutex::new(Vec::new());
@@ -148,14 +149,6 @@ fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a 
     Ok(services)
 }
 
-fn roles<'a>(run: &'a Run, args: &'a ProveArgs) -> Vec<Option<&'a str>> {
-    match &args.role {
-        Some(role) => run.roles.iter().filter(|known| *known == role).map(|role| Some(role.as_str())).collect(),
-        None if run.roles.is_empty() => vec![None],
-        None => run.roles.iter().map(|role| Some(role.as_str())).collect(),
-    }
-}
-
 fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Image> {
     if !args.no_build {
         return cmd::image::image(engine, project, service, None, &args.tag, args.bases.mode);
@@ -171,6 +164,14 @@ pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<Im
             .help(format!("`cargo xtask docker {} --tag {tag}` builds it", service.name))
             .into()
     })
+}
+
+/// What such an image is run by, where nobody runs it.
+pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::Result<String> {
+    match engine {
+        Some(engine) => Ok(there(engine, service, tag)?.id),
+        None => Ok(reference(None, &service.image, tag).to_string()),
+    }
 }
 
 /// The size against its budget, once a service.
@@ -192,22 +193,8 @@ fn one(
 ) -> anyhow::Result<Proof> {
     let mut proof = Proof { service: service.name.clone(), role: role.map(str::to_owned), ..Proof::default() };
     proof.checks.extend(size);
-    let rounds: &[bool] = match (run.needs.is_empty(), with_deps) {
-        (true, _) => &[false],
-        (false, false) => &[false],
-        (false, true) => &[false, true],
-    };
-    for with_needs in rounds {
-        let container = Container {
-            service,
-            run,
-            role,
-            image: image.to_owned(),
-            with_needs: *with_needs,
-            env: Vec::new(),
-            pass: Vec::new(),
-        };
-        let what = role.unwrap_or(&service.name);
+    for container in system::rounds(service, run, role, image, with_deps) {
+        let what = container.what();
         let result = round(stage, &container, what, &mut proof);
         if proof.checks.iter().any(|check| !check.passed && check.name != SIZE) && proof.log.is_empty() {
             proof.log = match stage.log(what) {
@@ -294,47 +281,41 @@ impl Proof {
     }
 }
 
-/// The lines that can be known beforehand; what is asked in between is not one.
-fn dry_plan(ctx: &Ctx, project: &Project, services: &[&Service], args: &ProveArgs) -> anyhow::Result<Plan> {
-    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
-    let mut plan = Plan::default();
-    if args.setup.wanted {
-        plan.steps.push(Step::setup());
-    }
-    if !args.no_build {
-        let build = |service: &&Service| {
-            Step::new("cargo").args(["xtask", "docker", &service.name, "--tag", args.tag.as_str()])
-        };
-        plan.steps.extend(services.iter().map(build));
-    }
-    if args.with_deps {
-        plan.steps.push(scene.create_network());
-        plan.finally.push(container::remove_networks([scene.network()]));
-        for (name, need) in &project.needs {
-            plan.steps.push(scene.start_need(name, need, need.image.as_str(), false));
-            plan.finally.insert(0, container::remove_containers([scene.name(name)]));
-        }
-    }
+/// What `docker test` would do; what it asks of each container between its start
+/// and its end is no line.
+fn plans(
+    ctx: &Ctx,
+    engine: Option<&Engine>,
+    project: &Project,
+    services: &[&Service],
+    args: &ProveArgs,
+) -> anyhow::Result<Vec<Plan>> {
+    let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
+    let mut containers = Vec::new();
     for service in services {
         let Some(run) = &service.run else { continue };
-        let image = reference(None, &service.image, &args.tag);
-        for role in roles(run, args) {
-            let container = Container {
-                service,
-                run,
-                role,
-                image: image.to_string(),
-                with_needs: args.with_deps && !run.needs.is_empty(),
-                env: Vec::new(),
-                pass: Vec::new(),
-            };
-            let what = role.unwrap_or(&service.name);
-            plan.steps.extend([
-                scene.start(&container),
-                scene.terminate(what),
-                container::remove_containers([scene.name(what)]),
-            ]);
-        }
+        let image = match args.no_build {
+            true => named(engine, service, &args.tag)?,
+            false => {
+                let planned = cmd::image::planned(ctx, engine, project, service, None, &args.tag, args.bases.mode)?;
+                plans.push(planned.plan);
+                planned.image
+            }
+        };
+        let roles = system::roles(run, args.role.as_deref());
+        containers
+            .extend(roles.into_iter().flat_map(|role| system::rounds(service, run, role, &image, args.with_deps)));
     }
-    Ok(plan)
+    let names = needs(services);
+    let needs = args.with_deps.then(|| cmd::need_images(engine, project, &names, args.bases.mode)).transpose()?;
+    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    plans.push(system::proof(&scene, needs.as_ref(), &containers));
+    Ok(plans)
+}
+
+/// The servers that any of these services needs.
+fn needs(services: &[&Service]) -> Vec<String> {
+    let runs = services.iter().filter_map(|service| service.run.as_ref());
+    let names: BTreeSet<String> = runs.flat_map(|run| run.needs.iter().cloned()).collect();
+    names.into_iter().collect()
 }

@@ -16,15 +16,19 @@ use crate::cmd::test::count::Counted;
 use crate::ctx::Ctx;
 use crate::engine;
 use crate::engine::search;
+use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
 use crate::exec::{checkout, interrupt, revision, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
 use crate::model::made::is_the_tool;
+use crate::model::reference::Tag;
 use crate::model::tally::Tally;
-use crate::plan::container::{self, Scene};
-use crate::plan::step::{Plan, Secret, Step};
+use crate::plan;
+use crate::plan::container::Scene;
+use crate::plan::step::{Plan, Step};
+use crate::plan::system;
 use crate::standin;
 
 /// What can be tested alone.
@@ -51,7 +55,8 @@ enum Part<'a> {
 pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> {
     let parts = parts(ctx, project, args)?;
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(ctx, project, &parts, args.setup.wanted)?);
+        let engine = if needs_engine(&parts) { cmd::asked(ctx)? } else { None };
+        return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &parts, args.setup.wanted)?);
     }
     // What started an engine for a test run stops it at the end.
     let engine = Started(ctx, Cell::new(false));
@@ -193,14 +198,14 @@ fn fuzz(seconds: u64, seed: u64) -> Step {
 }
 
 fn rust(ctx: &Ctx) -> Counted {
-    for step in cmd::lint::plan().steps {
+    for step in plan::lint::rust().commands() {
         // rustup's minimal profile has neither; what is missing is said.
         let verb = step.args.first().cloned().unwrap_or_default();
         if run::probe(ctx, &Step::new("cargo").args([verb.as_str(), "--version"])).is_none() {
             ctx.say(format!("note: `cargo {verb}` is not installed: left out (`rustup component add clippy rustfmt`)"));
             continue;
         }
-        if let Err(error) = run::run(ctx, &step) {
+        if let Err(error) = run::run(ctx, step) {
             return (Tally::default(), Err(error));
         }
     }
@@ -211,12 +216,11 @@ fn rust(ctx: &Ctx) -> Counted {
 fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Counted {
     let attempt = || -> anyhow::Result<Counted> {
         let engine = search::connect(ctx)?;
-        let tag = "local".parse().map_err(fault::usage)?;
         let _images = cmd::image::request::hold_images(ctx, project)?;
-        let image = cmd::image::image(&engine, project, service, Some(&test.target), &tag, Bases::Auto)?;
+        let image = cmd::image::image(&engine, project, service, Some(&test.target), &Tag::local(), Bases::Auto)?;
         let needs = standin::images_for(&engine, project, &test.needs, Bases::Auto)?;
         let stage = Stage::new(&engine, project, false)?;
-        stage.provide(&needs, false)?;
+        stage.perform(&Plan { steps: system::needs(&stage.scene, &needs, false), finally: Vec::new() })?;
         let tests = stage.scene.run_tests(service, test, &image.id);
         let counted = count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref());
         if interrupt::raised() {
@@ -242,40 +246,31 @@ fn workflows(ctx: &Ctx, project: &Project) -> Counted {
     (tally, results.into_iter().collect())
 }
 
-fn plan(ctx: &Ctx, project: &Project, parts: &[(&str, Part<'_>)], with_setup: bool) -> anyhow::Result<Plan> {
-    let mut plan = Plan::default();
+fn plans(
+    ctx: &Ctx,
+    engine: Option<&Engine>,
+    project: &Project,
+    parts: &[(&str, Part<'_>)],
+    with_setup: bool,
+) -> anyhow::Result<Vec<Plan>> {
+    let mut plans = Vec::new();
     if with_setup && needs_engine(parts) {
-        plan.steps.push(Step::setup());
+        plans.push(Plan::of([Step::setup()]));
     }
-    let scene = Scene::of_run(project, checkout::identity(&ctx.root), "test".into(), Secret::new(""));
+    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
     for (_, part) in parts {
         match part {
-            Part::Rust => plan.steps.extend(cmd::lint::plan().steps.into_iter().chain([unit()])),
-            Part::Images => plan.steps.push(on_engine()),
-            Part::Fuzz { seconds, seed } => plan.steps.push(fuzz(*seconds, *seed)),
-            Part::Workflows => plan.steps.extend(cmd::lint::workflow_plan(ctx, project)?),
+            Part::Rust => plans.extend([plan::lint::rust(), Plan::of([unit()])]),
+            Part::Images => plans.push(Plan::of([on_engine()])),
+            Part::Fuzz { seconds, seed } => plans.push(Plan::of([fuzz(*seconds, *seed)])),
+            Part::Workflows => plans.extend(cmd::lint::workflow_plans(ctx, engine, project)?),
             Part::Service(service, test) => {
-                let image = format!("{}-test:local", service.image);
-                plan.steps.push(
-                    Step::new("docker").args(["buildx", "build", "--file", service.dockerfile.as_str()]).args([
-                        "--target",
-                        &test.target,
-                        "--tag",
-                        &image,
-                        "--load",
-                        service.context.as_str(),
-                    ]),
-                );
-                plan.steps.push(scene.create_network());
-                let needs = test.needs.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
-                plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, need.image.as_str(), false)));
-                plan.steps.push(scene.run_tests(service, test, &image));
-                if let Some(report) = scene.report(test) {
-                    let remove = container::remove_containers([scene.name(&test.target)]);
-                    plan.steps.extend([report.written, report.copy, remove]);
-                }
+                let target = Some(test.target.as_str());
+                let image = cmd::image::planned(ctx, engine, project, service, target, &Tag::local(), Bases::Auto)?;
+                let needs = cmd::need_images(engine, project, &test.needs, Bases::Auto)?;
+                plans.extend([image.plan, system::tests(&scene, service, test, &needs, &image.image)]);
             }
         }
     }
-    Ok(plan)
+    Ok(plans)
 }

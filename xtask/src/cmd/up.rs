@@ -14,34 +14,35 @@ use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::scene::{self, Stage};
 use crate::exec::{checkout, files, interrupt};
-use crate::model::config::{Project, Service};
+use crate::model::config::{Project, Run, Service};
 use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
 use crate::plan::container::{Container, Scene};
 use crate::plan::step::{Plan, Secret, Step, quote};
+use crate::plan::system;
 use crate::standin;
 
 /// Runs `docker up`.
 pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     if ctx.dry_run {
-        return cmd::print(ctx, &plan(ctx, project, args)?);
+        let engine = cmd::asked(ctx)?;
+        return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = hold_images(ctx, project)?;
     let images = images(&engine, project, args)?;
-    let names: Vec<String> = project.needs.keys().cloned().collect();
-    let needs = standin::images_for(&engine, project, &names, args.bases.mode)?;
+    let needs = standin::images_for(&engine, project, &names(project), args.bases.mode)?;
     let _lock = lock(ctx, project)?;
     remove(&engine, project)?;
-    let containers = containers(ctx, project, |service| images[&service.name].clone());
+    let containers = containers(ctx, project, &images);
     let mut stage = Stage::up(&engine, project, first(project, &containers))?;
-    stage.provide(&needs, args.publish_needs)?;
+    stage.perform(&system::up(&stage.scene, &needs, &containers, args.publish_needs))?;
+    // All of it is there, by its own names.
+    stage.scene.first = None;
     let mut addresses = Vec::new();
     for container in &containers {
-        let what = container.role.unwrap_or(&container.service.name);
-        stage.run(&stage.scene.start(container))?;
-        if let Some(port) = stage.port(what, container.run.port)? {
-            addresses.push((what.to_owned(), format!("http://127.0.0.1:{port}")));
+        if let Some(port) = stage.port(container.what(), container.run.port)? {
+            addresses.push((container.what().to_owned(), format!("http://127.0.0.1:{port}")));
         }
     }
     let mut published = BTreeMap::new();
@@ -53,7 +54,6 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
             }
         }
     }
-    stage.finish()?;
     let file = args.publish_needs.then(|| credentials(ctx, project));
     if let Some(file) = &file {
         files::write(file, variables(project, &published, &stage.scene.password))?;
@@ -77,8 +77,8 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
 /// Runs `docker down`.
 pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     if ctx.dry_run {
-        let scene = dry_scene(ctx, project, None);
-        return cmd::print(ctx, &Plan { steps: vec![scene.list("container"), scene.list("network")], finally: vec![] });
+        let engine = cmd::asked(ctx)?;
+        return cmd::print(ctx, engine.as_ref(), &[removal(ctx, engine.as_ref(), project)?]);
     }
     let engine = search::connect(ctx)?;
     let _lock = lock(ctx, project)?;
@@ -89,13 +89,26 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
 /// Removes what this checkout's `up` has on the engine, half-made or whole, and
 /// the file with its passwords; says how much the engine had.
 fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
-    let held = scene::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
-    let up: Vec<Thing> = held.into_iter().filter(|one| one.mark.is_up()).collect();
-    let struck = scene::strike(engine, &up);
+    let there = there(engine, project)?;
+    let struck = scene::strike(engine, &there);
     interrupt::check()?;
     struck?;
     let _ = std::fs::remove_file(credentials(&engine.ctx, project));
-    Ok(up.len())
+    Ok(there.len())
+}
+
+/// What [`remove`] would do.
+fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
+    let there = engine.map(|engine| there(engine, project)).transpose()?.unwrap_or_default();
+    let file = credentials(ctx, project);
+    let file = file.exists().then(|| Step::new("rm").args(["-f", "--", file.as_str()]));
+    Ok(Plan::of(system::removal(&there).into_iter().map(|(step, _)| step).chain(file)))
+}
+
+/// What this checkout's `up` has on the engine.
+fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
+    let held = scene::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
+    Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
 
 /// One `up` or `down` of a checkout at a time.
@@ -115,21 +128,29 @@ fn of_checkout(ctx: &Ctx, project: &Project, end: &str) -> Utf8PathBuf {
 /// What each service is run from, looked up once.
 fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<BTreeMap<String, String>> {
     let tag = Tag::local();
-    let running = project.services.values().filter(|service| service.run.is_some() || !args.no_build);
-    running
-        .map(|service| {
-            let image = match args.no_build {
-                true => cmd::prove::there(engine, service, &tag)?,
-                false => cmd::image::image(engine, project, service, None, &tag, args.bases.mode)?,
-            };
-            Ok((service.name.clone(), image.id))
-        })
-        .collect()
+    let image = |service: &Service| {
+        let image = match args.no_build {
+            true => cmd::prove::there(engine, service, &tag)?,
+            false => cmd::image::image(engine, project, service, None, &tag, args.bases.mode)?,
+        };
+        Ok((service.name.clone(), image.id))
+    };
+    built(project, args).map(image).collect()
+}
+
+/// The services whose images are there when it starts.
+fn built<'a>(project: &'a Project, args: &UpArgs) -> impl Iterator<Item = &'a Service> {
+    let no_build = args.no_build;
+    project.services.values().filter(move |service| service.run.is_some() || !no_build)
+}
+
+fn names(project: &Project) -> Vec<String> {
+    project.needs.keys().cloned().collect()
 }
 
 /// The container that is started first, and has its own name last.
 fn first(project: &Project, containers: &[Container<'_>]) -> Option<String> {
-    let what = |container: &Container<'_>| container.role.unwrap_or(&container.service.name).to_owned();
+    let what = |container: &Container<'_>| container.what().to_owned();
     project.needs.keys().next().cloned().or_else(|| containers.first().map(what))
 }
 
@@ -147,47 +168,45 @@ fn variables(project: &Project, published: &BTreeMap<&str, u16>, password: &Secr
     lines
 }
 
-fn dry_scene<'a>(ctx: &Ctx, project: &'a Project, first: Option<String>) -> Scene<'a> {
-    Scene::up(project, checkout::identity(&ctx.root), None, first, Secret::new(""))
+fn containers<'a>(ctx: &Ctx, project: &'a Project, images: &BTreeMap<String, String>) -> Vec<Container<'a>> {
+    let running = project.services.values().filter_map(|service| Some((service, service.run.as_ref()?)));
+    let roles =
+        running.flat_map(|(service, run)| system::roles(run, None).into_iter().map(move |role| (service, run, role)));
+    let container = |(service, run, role): (&'a Service, &'a Run, Option<&'a str>)| Container {
+        service,
+        run,
+        role,
+        image: images.get(&service.name).cloned().unwrap_or_default(),
+        with_needs: true,
+        env: run.up_env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        pass: run.pass_env.iter().filter(|name| ctx.env.get(name).is_some()).cloned().collect(),
+    };
+    roles.map(container).collect()
 }
 
-fn containers<'a>(ctx: &Ctx, project: &'a Project, image: impl Fn(&Service) -> String) -> Vec<Container<'a>> {
-    let mut containers = Vec::new();
-    for service in project.services.values() {
-        let Some(run) = &service.run else { continue };
-        let roles: Vec<Option<&str>> =
-            if run.roles.is_empty() { vec![None] } else { run.roles.iter().map(|role| Some(role.as_str())).collect() };
-        for role in roles {
-            containers.push(Container {
-                service,
-                run,
-                role,
-                image: image(service),
-                with_needs: true,
-                env: run.up_env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-                pass: run.pass_env.iter().filter(|name| ctx.env.get(name).is_some()).cloned().collect(),
-            });
-        }
+/// What `up` would do.
+fn plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project, args: &UpArgs) -> anyhow::Result<Vec<Plan>> {
+    let tag = Tag::local();
+    let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
+    let mut images = BTreeMap::new();
+    for service in built(project, args) {
+        let image = match args.no_build {
+            true => cmd::prove::named(engine, service, &tag)?,
+            false => {
+                let planned = cmd::image::planned(ctx, engine, project, service, None, &tag, args.bases.mode)?;
+                plans.push(planned.plan);
+                planned.image
+            }
+        };
+        images.insert(service.name.clone(), image);
     }
-    containers
-}
-
-fn plan(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<Plan> {
-    let containers = containers(ctx, project, |service| format!("{}:local", service.image));
-    let mut scene = dry_scene(ctx, project, first(project, &containers));
-    let mut plan = Plan::default();
-    if args.setup.wanted {
-        plan.steps.push(Step::setup());
-    }
-    if !args.no_build {
-        plan.steps.push(Step::new("cargo").args(["xtask", "docker", "all"]));
-    }
-    plan.steps.push(scene.create_network());
-    let needs = project.needs.iter();
-    plan.steps.extend(needs.map(|(name, need)| scene.start_need(name, need, need.image.as_str(), args.publish_needs)));
-    plan.steps.extend(containers.iter().map(|container| scene.start(container)));
-    plan.steps.extend(scene.finish());
-    Ok(plan)
+    let needs = cmd::need_images(engine, project, &names(project), args.bases.mode)?;
+    let containers = containers(ctx, project, &images);
+    let checkout = checkout::identity(&ctx.root);
+    let scene = Scene::up(project, checkout, None, first(project, &containers), Secret::new(""));
+    plans.push(removal(ctx, engine, project)?);
+    plans.push(system::up(&scene, &needs, &containers, args.publish_needs));
+    Ok(plans)
 }
 
 #[cfg(test)]

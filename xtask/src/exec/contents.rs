@@ -43,7 +43,7 @@ pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
         }
         ids[at] = hashed.get(path.as_str()).map(|id| remembered::marked(id, seen));
     }
-    if let Some(file) = file {
+    if let Some(file) = file.filter(|_| !ctx.dry_run) {
         remember(&file, &bytes, all, &ids, began);
     }
     Ok(ids)

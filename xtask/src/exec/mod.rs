@@ -21,6 +21,7 @@ pub mod proc;
 pub mod program;
 pub mod revision;
 pub mod run;
+pub mod runner;
 pub mod scene;
 pub mod signal;
 pub mod spawn;

@@ -33,7 +33,7 @@ use crate::exec::interrupt;
 use crate::exec::signal::Ending;
 use crate::exec::spawn::{self, Call};
 use crate::fault;
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::Step;
 
 /// How many of a command's last lines are kept to tell why it failed.
 const TAIL: usize = 200;
@@ -195,14 +195,6 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()>
     }
     let status = running.ended()?.context("the output ended before the command did")?;
     finish(step, status, Vec::from(tail).join("\n").trim())
-}
-
-/// Runs a plan's steps by `act` until one fails, then `finally` by `clean`,
-/// whatever happened.
-pub fn plan(plan: &Plan, act: impl Fn(&Step) -> anyhow::Result<()>, clean: impl Fn(&Step)) -> anyhow::Result<()> {
-    let result = plan.steps.iter().try_for_each(act);
-    plan.finally.iter().for_each(clean);
-    result
 }
 
 fn finish(step: &Step, status: ExitStatus, tail: &str) -> anyhow::Result<()> {

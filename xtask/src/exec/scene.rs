@@ -1,6 +1,5 @@
 //! Containers under a guard: whatever happens, they are gone when it ends.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,20 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::exec::engine::{Engine, answers};
+use crate::exec::runner::{self, Hand};
 use crate::exec::{checkout, interrupt, run};
 use crate::fault::{self, Code};
 use crate::model::config::Project;
 use crate::model::identity::Life;
 use crate::plan::clean::{self, Thing};
 use crate::plan::container::{self, Mark, Scene};
-use crate::plan::step::Step;
+use crate::plan::step::{Plan, Step};
+use crate::plan::system;
 
 /// An engine counts free ports up by itself, and another engine on the machine
 /// counts up, too: how often the next one is tried.
 const PORTS: usize = 20;
 
-/// How long a server of `[needs.*]` may take.
-const NEED_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the engine may take to be rid of what it was told to remove.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -64,37 +63,14 @@ impl<'a> Stage<'a> {
         Self { scene, engine, keep, late: Mutex::default() }
     }
 
-    /// Says that all of it is there.
-    pub fn finish(&mut self) -> anyhow::Result<()> {
-        self.scene.finish().map_or(Ok(()), |step| self.run(&step))
-    }
-
     /// Leaves everything running.
     pub fn leave(self) {
         std::mem::forget(self);
     }
 
-    /// The network and the servers in it, each of its image, ready to serve.
-    pub fn provide(&self, images: &BTreeMap<String, String>, publish: bool) -> anyhow::Result<()> {
-        self.run(&self.scene.create_network())?;
-        let needs =
-            || images.iter().filter_map(|(name, image)| Some((name, self.scene.project.needs.get(name)?, image)));
-        for (name, need, image) in needs() {
-            self.run(&self.scene.start_need(name, need, image, publish))?;
-        }
-        for (name, need, _) in needs() {
-            let started = Instant::now();
-            while run::probe(&self.engine.ctx, &self.scene.is_ready(name, need)).is_none() {
-                interrupt::check()?;
-                let dead = self.state(name)?.is_some_and(|state| !state.running);
-                if dead || started.elapsed() > NEED_PATIENCE {
-                    let what = if dead { "ended" } else { "does not serve" };
-                    return Err(fault::failed(format!("`{name}` {what}; its log:\n{}", self.log(name))).into());
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
-        Ok(())
+    /// Runs a plan; the guard does what there is to do at its end.
+    pub fn perform(&self, plan: &Plan) -> anyhow::Result<()> {
+        runner::perform(plan, self)
     }
 
     /// Runs a quick step, quietly; its error carries the command.
@@ -185,6 +161,28 @@ impl<'a> Stage<'a> {
     }
 }
 
+impl Hand for Stage<'_> {
+    fn run(&self, step: &Step) -> anyhow::Result<()> {
+        Stage::run(self, step)
+    }
+
+    fn tries(&self, step: &Step) -> bool {
+        run::probe(&self.engine.ctx, step).is_some()
+    }
+
+    fn has_ended(&self, what: &str) -> anyhow::Result<bool> {
+        Ok(self.state(what)?.is_some_and(|state| !state.running))
+    }
+
+    fn words_of(&self, what: &str) -> String {
+        self.log(what)
+    }
+
+    // The guard asks the engine what there is: more than a plan knows when it was
+    // interrupted half-way.
+    fn clean(&self, _step: &Step) {}
+}
+
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
         if self.keep {
@@ -244,12 +242,8 @@ pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
     // Half of it struck is no use to anybody: an interrupt waits.
     let engine = &engine.to_clean_up();
     let mut left = Vec::new();
-    for (is_network, remove) in REMOVES {
-        let things: Vec<&Thing> = held.iter().filter(|one| one.is_network == is_network).collect();
-        if things.is_empty() {
-            continue;
-        }
-        let said = run::words(&engine.ctx, &remove(things.iter().map(|one| one.id.clone()).collect()));
+    for (step, things) in system::removal(held) {
+        let said = run::words(&engine.ctx, &step);
         let started = Instant::now();
         for one in things {
             while is_there(engine, one)? {
@@ -266,11 +260,6 @@ pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
         left => Err(fault::failed(left.join("\n")).into()),
     }
 }
-
-/// How containers and networks are removed, in this order.
-pub const REMOVES: [(bool, Remove); 2] = [(false, container::remove_containers), (true, container::remove_networks)];
-
-type Remove = fn(Vec<String>) -> Step;
 
 fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
     Ok(match one.is_network {

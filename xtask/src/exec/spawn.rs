@@ -61,7 +61,7 @@ impl<'a> Call<'a> {
         let pairs = ctx.exports.iter().chain(&step.env);
         Self {
             tool: step.tool.as_ref(),
-            args: step.args.iter().map(OsStr::new).collect(),
+            args: step.argv().iter().map(OsStr::new).collect(),
             env: pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             unset: step.unset.iter().map(String::as_str).collect(),
             dir: Some(&ctx.root),

@@ -105,10 +105,10 @@ pub fn plan(request: &Request) -> Plan {
 
 /// The image.
 pub fn image(request: &Request) -> Plan {
-    let mut plan = Plan { steps: vec![buildx(request)], finally: Vec::new() };
+    let mut plan = Plan::of([buildx(request)]);
     if let Output::Oci(file) = &request.output {
         let new = new_archive(request, file);
-        plan.steps.push(Step::new("mv").args([new.as_str(), file.as_str()]));
+        plan.steps.push(Step::new("mv").args([new.as_str(), file.as_str()]).into());
         plan.finally.push(Step::new("rm").args(["-f", new.as_str()]));
     }
     plan
@@ -123,14 +123,14 @@ pub fn keep(request: &Request) -> Option<Plan> {
         Cache::Registry(image) => format!("type=registry,ref={image},mode=max,image-manifest=true,oci-mediatypes=true"),
         Cache::Gha(scope) => format!("type=gha,scope={scope},mode=max"),
     };
-    let mut plan = Plan { steps: vec![compose(request, Some(&to))], finally: Vec::new() };
+    let mut plan = Plan::of([compose(request, Some(&to))]);
     if let Cache::Local(dir, marker) = &request.cache {
         let new = new_cache(request, dir);
-        plan.steps.insert(0, Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]));
+        plan.steps.insert(0, Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]).into());
         // BuildKit writes the index last. Never the old one away for a half one.
         let swap = "test -s \"$1/index.json\" && echo \"$3\" > \"$1/$4\" && rm -rf \"$2\" && mv \"$1\" \"$2\"";
         let words = ["-c", swap, "sh", new.as_str(), dir.as_str(), marker, CACHE_MARKER];
-        plan.steps.push(Step::new("sh").args(words));
+        plan.steps.push(Step::new("sh").args(words).into());
         plan.finally.push(Step::new("rm").args(["-rf", new.as_str()]));
     }
     Some(plan)

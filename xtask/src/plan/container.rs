@@ -25,6 +25,9 @@ pub struct Scene<'a> {
     pub password: Secret,
 }
 
+/// The run of lines that were pasted: of no boot and no namespace.
+const PASTED: &str = "pasted-0-0-0";
+
 /// What [`Scene::first`] is called with until the end.
 pub const STARTING: &str = ".starting";
 
@@ -45,6 +48,13 @@ pub struct Container<'a> {
     pub env: Vec<(String, String)>,
     /// Variables whose values come from our own environment, never from argv.
     pub pass: Vec<String>,
+}
+
+impl Container<'_> {
+    /// What it is called in its scene.
+    pub fn what(&self) -> &str {
+        self.role.unwrap_or(&self.service.name)
+    }
 }
 
 /// What a container or a network says of itself, as far as it can be believed:
@@ -109,6 +119,13 @@ impl<'a> Scene<'a> {
         Self { project, checkout, id: run, by: None, first: None, password }
     }
 
+    /// What lines that somebody pastes make: no run is known to have ended that
+    /// is nowhere, so nobody sweeps it away meanwhile, and `docker clean --all`
+    /// finds what is left.
+    pub fn of_line(project: &'a Project, checkout: String) -> Self {
+        Self::of_run(project, checkout, PASTED.into(), Secret::new(""))
+    }
+
     /// The one system of a checkout that `docker up` leaves running.
     pub fn up(
         project: &'a Project,
@@ -120,11 +137,10 @@ impl<'a> Scene<'a> {
         Self { project, id: up(&checkout), checkout, by, first, password }
     }
 
-    /// Says that all of it is there.
-    pub fn finish(&mut self) -> Option<Step> {
-        let first = self.first.take()?;
-        let name = self.name(&first);
-        Some(Step::new("docker").args(["rename", &format!("{name}{STARTING}"), &name]))
+    /// Gives the first container its own name: all of it is there.
+    pub fn rename_first(&self) -> Option<Step> {
+        let name = self.name(self.first.as_ref()?);
+        Some(Step::new("docker").args(["rename", &name, name.strip_suffix(STARTING)?]))
     }
 
     fn labels(&self, service: Option<&Service>) -> Vec<String> {
@@ -191,7 +207,7 @@ impl<'a> Scene<'a> {
     /// production: no root, nothing writable but /tmp, no capabilities.
     pub fn start(&self, container: &Container<'_>) -> Step {
         let Container { service, run, role, image, with_needs, env, pass } = container;
-        let what = role.unwrap_or(&service.name);
+        let what = container.what();
         let mut step = Step::new("docker")
             .args(["run", "--detach", "--name", &self.name(what)])
             .args(["--publish", &format!("127.0.0.1::{}", run.port)])
@@ -245,13 +261,6 @@ impl<'a> Scene<'a> {
     /// A container's log.
     pub fn log(&self, what: &str) -> Step {
         Step::new("docker").args(["logs", "--tail", "50", &self.name(what)])
-    }
-
-    /// Lists what there is of it.
-    pub fn list(&self, kind: &str) -> Step {
-        let verb: &[&str] = if kind == "network" { &["network", "ls"] } else { &["ps", "--all"] };
-        let label = format!("label={}={}", self.project.label("run"), self.id);
-        Step::new("docker").args(verb.iter().copied()).args(["--filter", &label, "--quiet"])
     }
 }
 

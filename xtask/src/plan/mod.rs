@@ -4,5 +4,7 @@ pub mod build;
 pub mod clean;
 pub mod container;
 pub mod git;
+pub mod lint;
 pub mod step;
+pub mod system;
 pub mod workflow;

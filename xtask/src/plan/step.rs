@@ -10,6 +10,9 @@ use crate::model::text::{harmless, is_obeyed};
 /// Where a secret goes in a text.
 pub const SECRET: &str = "{password}";
 
+/// The variable of a shell that has it.
+const PASSWORD: &str = "NEED_PASSWORD";
+
 /// A word that is never on a command line, in a log or in a plan.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -37,8 +40,11 @@ impl fmt::Debug for Secret {
 pub struct Step {
     /// The program's name, as typed: `docker`, `cargo`, `mv`.
     pub tool: String,
-    /// Its arguments.
+    /// Its arguments, as a line shows them.
     pub args: Vec<String>,
+    /// What runs in place of `args`, where that names places of this run alone:
+    /// they are gone by the time that somebody pastes the line.
+    pub own_args: Option<Vec<String>>,
     /// What is added to its environment. Never a secret: it is shown.
     pub env: Vec<(String, String)>,
     /// What is taken out of its environment.
@@ -88,6 +94,18 @@ impl Step {
         self
     }
 
+    /// Runs with the arguments of another form of itself, and shows its own.
+    #[must_use]
+    pub fn run_as(mut self, own: Self) -> Self {
+        self.own_args = Some(own.args);
+        self
+    }
+
+    /// The arguments that it runs with.
+    pub fn argv(&self) -> &[String] {
+        self.own_args.as_ref().unwrap_or(&self.args)
+    }
+
     /// Sets an environment variable for the command.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -133,6 +151,21 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = &self.stdin {
+            if self.secret.is_some() {
+                // Whoever pastes the line has a password, or the shell says that
+                // there is none and starts nothing.
+                write!(f, "test \"${{{PASSWORD}:?}}\" && ")?;
+            }
+            write!(f, "printf '%s\\n'")?;
+            for line in text.lines() {
+                match self.secret.is_some() && line.contains(SECRET) {
+                    true => write!(f, " {}", with_variable(line))?,
+                    false => write!(f, " {}", quote(line))?,
+                }
+            }
+            write!(f, " | ")?;
+        }
         if !self.unset.is_empty() {
             write!(f, "env ")?;
         }
@@ -146,20 +179,15 @@ impl fmt::Display for Step {
         for arg in &self.args {
             write!(f, " {}", quote(arg))?;
         }
-        match (&self.stdin, &self.secret) {
-            (Some(text), None) => write!(f, " <<< {}", quote(text)),
-            (Some(text), Some(_)) => write!(f, " <<< \"{}\"", with_variable(text)),
-            (None, _) => Ok(()),
-        }
+        Ok(())
     }
 }
 
-/// A text with a secret for between a shell's double quotes. Whoever pastes the
-/// line has a secret of his own, or is told by the shell that he has none.
-fn with_variable(text: &str) -> String {
-    let escape = |c: char| if "\\\"$`".contains(c) { format!("\\{c}") } else { c.to_string() };
-    let text = text.chars().map(escape).collect::<String>().replace(SECRET, "${NEED_PASSWORD:?}");
-    text.replace('\n', "\"$'\\n'\"")
+/// A line with a secret, as a word for a shell that knows the secret.
+fn with_variable(line: &str) -> String {
+    let parts: Vec<String> =
+        line.split(SECRET).map(|part| if part.is_empty() { String::new() } else { quote(part).into_owned() }).collect();
+    parts.join(&format!("\"${PASSWORD}\""))
 }
 
 /// Quotes a word for a shell, and only where it must be: `K=V` as an argument
@@ -188,40 +216,134 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     Cow::Owned(quoted + "'")
 }
 
-/// Commands in order, and those that run at the end whatever happened.
+/// One thing that a plan does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Runs a command once.
+    Run(Step),
+    /// Runs a command until it succeeds.
+    Until {
+        /// The command.
+        step: Step,
+        /// How long it is tried.
+        patience: Duration,
+        /// What it waits for.
+        what: String,
+    },
+}
+
+impl From<Step> for Act {
+    fn from(step: Step) -> Self {
+        Self::Run(step)
+    }
+}
+
+impl Act {
+    /// The command.
+    pub fn step(&self) -> &Step {
+        match self {
+            Self::Run(step) | Self::Until { step, .. } => step,
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(step) => step.fmt(f),
+            Self::Until { step, patience, .. } => {
+                let again = format!("until {step}; do sleep 1; done");
+                Step::new("timeout").args([&patience.as_secs().to_string(), "sh", "-c", &again]).fmt(f)
+            }
+        }
+    }
+}
+
+/// What is done in order, and what at the end whatever happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Run one after the other; the first failure ends them.
-    pub steps: Vec<Step>,
+    /// Done one after the other; the first failure ends them.
+    pub steps: Vec<Act>,
     /// Run afterwards, also after a failure or Ctrl-C.
     pub finally: Vec<Step>,
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in self.steps.iter().chain(&self.finally) {
-            writeln!(f, "{step}")?;
-        }
-        Ok(())
+impl Plan {
+    /// A plan of commands that leave nothing to clean up.
+    pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self { steps: steps.into_iter().map(Act::Run).collect(), finally: Vec::new() }
     }
+
+    /// Runs as another form of itself, with places of one run, and shows its own.
+    #[must_use]
+    pub fn run_as(mut self, own: Self) -> Self {
+        for (act, own) in self.steps.iter_mut().zip(own.steps) {
+            if let (Act::Run(step), Act::Run(own)) = (act, own) {
+                *step = std::mem::take(step).run_as(own);
+            }
+        }
+        self
+    }
+
+    /// All commands.
+    pub fn commands(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().map(Act::step).chain(&self.finally)
+    }
+}
+
+/// Plans that are done one after the other, as lines that paste into a shell:
+/// where one needs a password, the first line makes it.
+pub fn lines(plans: &[Plan]) -> Vec<String> {
+    let has_secret = plans.iter().flat_map(Plan::commands).any(|step| step.secret.is_some());
+    let password = has_secret.then(|| format!("{PASSWORD}=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"));
+    let steps = plans.iter().flat_map(|plan| {
+        let finally = plan.finally.iter().map(ToString::to_string);
+        plan.steps.iter().map(ToString::to_string).chain(finally)
+    });
+    password.into_iter().chain(steps).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pasted(line: &str) -> (bool, String) {
+        let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    }
+
     #[test]
     fn a_secret_is_read_by_the_command_and_shown_by_nobody() {
-        let step = Step::new("cat").stdin_with("A={password}\nB=$x\"`\\", &Secret::new("hunter2"));
-        assert_eq!(step.input().as_deref(), Some("A=hunter2\nB=$x\"`\\"));
+        let step = Step::new("cat").stdin_with("A={password}\nB=$x\"`\\\nC=a{password} b'", &Secret::new("hunter2"));
+        assert_eq!(step.input().as_deref(), Some("A=hunter2\nB=$x\"`\\\nC=ahunter2 b'"));
         assert!(!format!("{step} {step:?}").contains("hunter2"));
         assert!(!step.to_string().contains('\n'), "a step is one line");
-        let pasted = |line: String| {
-            let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
-            (output.status.success(), String::from_utf8(output.stdout).unwrap())
+        let read = "A=mine\nB=$x\"`\\\nC=amine b'\n".to_owned();
+        assert_eq!(pasted(&format!("NEED_PASSWORD=mine; {step}")), (true, read));
+        assert_eq!(pasted(&format!("unset NEED_PASSWORD; {step}")), (false, String::new()), "nothing is started");
+        let made = lines(&[Plan::of([step])]);
+        let (ended, read) = pasted(&made.join("\n"));
+        assert!(ended && read.starts_with("A=") && read.lines().next().unwrap().len() == 34, "{read}");
+    }
+
+    #[test]
+    fn a_command_that_has_places_of_its_own_shows_those_that_paste() {
+        let step = Step::new("echo").args(["a", "."]);
+        let step = step.clone().run_as(step.args(["--metadata-file", "/tmp/gone"]));
+        assert_eq!((step.to_string().as_str(), step.argv().len()), ("echo a .", 4));
+        assert_eq!(Step::new("echo").arg("a").argv(), ["a"]);
+    }
+
+    #[test]
+    fn a_step_that_waits_is_a_line_that_waits_and_not_for_ever() {
+        let file = std::env::temp_dir().join(format!("until-{}", std::process::id()));
+        let wait = |word: &str, seconds| Act::Until {
+            step: Step::new("test").args([word, file.to_str().unwrap()]),
+            patience: Duration::from_secs(seconds),
+            what: "it".into(),
         };
-        assert_eq!(pasted(format!("NEED_PASSWORD=mine; {step}")), (true, "A=mine\nB=$x\"`\\\n".to_owned()));
-        assert!(!pasted(format!("unset NEED_PASSWORD; {step}")).0);
+        assert!(pasted(&format!("touch '{0}'; {1}; r=$?; rm '{0}'; exit $r", file.display(), wait("-e", 60))).0);
+        assert!(!pasted(&wait("-e", 1).to_string()).0);
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
         return Ok(Vec::new());
     }
     let mut found = found(engine, &wanted)?;
-    if found.contains(&None) {
+    if found.contains(&None) && !ctx.dry_run {
         provide(ctx, engine, &wanted)?;
         found = self::found(engine, &wanted)?;
     }

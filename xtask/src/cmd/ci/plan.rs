@@ -102,7 +102,7 @@ fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
             Vec::new()
         }
     };
-    cmd::print(ctx, &Plan { steps, finally: Vec::new() })
+    cmd::print(ctx, None, &[Plan::of(steps)])
 }
 
 /// What is compared: what somebody typed, else the event's, else the work that

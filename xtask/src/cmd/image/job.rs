@@ -13,6 +13,7 @@ use crate::cmd::image::{Image, explain::explain, held, record, request};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
+use crate::exec::runner::{self, Hand};
 use crate::exec::worktree::{self, Moment};
 use crate::exec::{files, run};
 use crate::fault;
@@ -209,16 +210,8 @@ impl<'a> Job<'a> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
-        let request = Request { metadata_file, beside: places.beside(ctx), ..request.clone() };
-        let act = |step: &Step| match step.tool.as_str() {
-            "docker" => steadily(ctx, step, build),
-            _ => {
-                ctx.show(step);
-                places.put_archive()
-            }
-        };
-        // What is half-made goes with the place where it is made.
-        let built = image(&request).steps.iter().try_for_each(act);
+        let own = Request { metadata_file, beside: places.beside(ctx), ..request.clone() };
+        let built = runner::perform(&image(request).run_as(image(&own)), &Building { ctx, places, build });
         built.map_err(|error| explain(self.engine, self.service, error))?;
         let text = std::fs::read_to_string(metadata.path()).context("buildx does not tell what it made")?;
         serde_json::from_str(&text).context("buildx does not tell what it made as JSON of the usual shape")
@@ -269,6 +262,25 @@ impl Built {
             .help("another build may have taken all of its names; run the command again")
             .into())
     }
+}
+
+/// Makes the image; what is half-made goes with the place where it is made.
+struct Building<'a, F> {
+    ctx: &'a Ctx,
+    places: &'a Places,
+    build: &'a F,
+}
+
+impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Building<'_, F> {
+    fn run(&self, step: &Step) -> anyhow::Result<()> {
+        if step.tool == "docker" {
+            return steadily(self.ctx, step, self.build);
+        }
+        self.ctx.show(step);
+        self.places.put_archive()
+    }
+
+    fn clean(&self, _step: &Step) {}
 }
 
 /// Of races inside of the containerd image store: a layer of the image that is

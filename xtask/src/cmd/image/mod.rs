@@ -11,7 +11,6 @@ mod several;
 
 use std::num::NonZeroUsize;
 
-use crate::cli::BasesFrom;
 use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
 use crate::cmd;
 use crate::cmd::definition::{Definition, Setting};
@@ -52,7 +51,7 @@ fn run(
         .collect::<anyhow::Result<Vec<_>>>()?;
     several::check(&requests.iter().map(|(service, request)| (service.name.as_str(), request)).collect::<Vec<_>>())?;
     if ctx.dry_run {
-        return dry_run(ctx, names, args, &requests);
+        return dry_run(ctx, project, names, args, requests);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
@@ -104,17 +103,64 @@ pub fn image(
     tag: &Tag,
     bases: Bases,
 ) -> anyhow::Result<Image> {
-    let args = BuildArgs { tags: vec![tag.clone()], bases: BasesFrom { mode: bases }, ..BuildArgs::default() };
-    let mut request = request::request(&engine.ctx, project, service, &args)?;
+    let request = request_for(&engine.ctx, project, service, target, tag)?;
+    let job = Job::new(engine, project, service, request, bases)?;
+    job.run(|step| run::run(&engine.ctx, step))?.held(engine)
+}
+
+/// What [`image`] would do, and what its image is called then.
+pub fn planned(
+    ctx: &Ctx,
+    engine: Option<&Engine>,
+    project: &Project,
+    service: &Service,
+    target: Option<&str>,
+    tag: &Tag,
+    bases: Bases,
+) -> anyhow::Result<Planned> {
+    plan_of(ctx, engine, project, service, request_for(ctx, project, service, target, tag)?, bases)
+}
+
+fn request_for(
+    ctx: &Ctx,
+    project: &Project,
+    service: &Service,
+    target: Option<&str>,
+    tag: &Tag,
+) -> anyhow::Result<Request> {
+    let args = BuildArgs { tags: vec![tag.clone()], ..BuildArgs::default() };
+    let mut request = request::request(ctx, project, service, &args)?;
     if let Some(target) = target {
         request.target = Some(target.to_owned());
         let name = format!("{}-test", service.image).parse().map_err(fault::usage)?;
-        request.tags = vec![reference(None, &name, tag), reference(None, &name, &request::pin(&engine.ctx)?)];
+        request.tags = vec![reference(None, &name, tag), reference(None, &name, &request::pin(ctx)?)];
         // The service's filter is about its image, not about its tests.
         request.reuse = false;
     }
-    let job = Job::new(engine, project, service, request, bases)?;
-    job.run(|step| run::run(&engine.ctx, step))?.held(engine)
+    Ok(request)
+}
+
+/// What a build would do.
+pub struct Planned {
+    /// Its steps.
+    pub plan: Plan,
+    /// What its image is run by.
+    pub image: String,
+}
+
+/// What a request would do, as far as the engine tells; without one, as if it
+/// were empty and the registries answered.
+fn plan_of(
+    ctx: &Ctx,
+    _engine: Option<&Engine>,
+    _project: &Project,
+    service: &Service,
+    request: Request,
+    _bases: Bases,
+) -> anyhow::Result<Planned> {
+    check(ctx, service, &request)?;
+    let image = request.tags.last().map(ToString::to_string).unwrap_or_default();
+    Ok(Planned { plan: plan(&request), image })
 }
 
 /// The request of `docker SERVICE` without options.
@@ -131,35 +177,34 @@ fn after_build(args: &BuildArgs) -> ProveArgs {
     }
 }
 
-fn dry_run(ctx: &Ctx, names: &[String], args: &BuildArgs, requests: &[(&Service, Request)]) -> anyhow::Result<()> {
-    let mut whole = Plan::default();
-    if args.setup.wanted {
-        whole.steps.push(Step::setup());
-    }
-    let mut results = Vec::new();
+fn dry_run(
+    ctx: &Ctx,
+    project: &Project,
+    names: &[String],
+    args: &BuildArgs,
+    requests: Vec<(&Service, Request)>,
+) -> anyhow::Result<()> {
+    let engine = cmd::asked(ctx)?;
+    let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
+    let (mut results, mut names_of) = (Vec::new(), Vec::new());
     for (service, request) in requests {
-        results.push(check(ctx, service, request));
         // A Dockerfile that can't be built is no plan.
-        if let Some(Ok(())) = results.last() {
-            let Plan { steps, finally } = plan(request);
-            whole.steps.extend(steps);
-            whole.finally.extend(finally);
-        }
+        let planned = plan_of(ctx, engine.as_ref(), project, service, request, args.bases.mode);
+        results.push(planned.map(|planned| plans.push(planned.plan)));
+        names_of.push(service.name.clone());
     }
     if let (false, 1) = (names.is_empty(), results.len()) {
         results.pop().unwrap_or(Ok(()))?;
     }
     if args.test {
-        whole.steps.push(
-            Step::new("cargo")
-                .args(["xtask", "docker", "test", "--no-build"])
-                .each("--tag", args.tags.first().map(Tag::as_str))
-                .args(names),
-        );
+        let test = Step::new("cargo")
+            .args(["xtask", "docker", "test", "--no-build"])
+            .each("--tag", args.tags.first().map(Tag::as_str))
+            .args(names);
+        plans.push(Plan::of([test]));
     }
-    cmd::print(ctx, &whole)?;
-    let names: Vec<String> = requests.iter().map(|(service, _)| service.name.clone()).collect();
-    several::verdict(ctx, &several::failed(&results, &names), names.len())
+    cmd::print(ctx, engine.as_ref(), &plans)?;
+    several::verdict(ctx, &several::failed(&results, &names_of), names_of.len())
 }
 
 fn check(ctx: &Ctx, service: &Service, request: &Request) -> anyhow::Result<()> {

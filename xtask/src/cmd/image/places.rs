@@ -8,6 +8,7 @@ use crate::exec::beside::Claim;
 use crate::exec::files::removal;
 use crate::exec::interrupt;
 use crate::exec::layers::Marker;
+use crate::exec::runner::{self, Hand};
 use crate::fault::{self, Fault};
 use crate::plan::build::{Beside, Cache, Output, Request, keep};
 use crate::plan::step::Step;
@@ -63,23 +64,39 @@ impl Places {
         request: &Request,
         build: impl Fn(&Step) -> anyhow::Result<()>,
     ) -> Result<Option<String>, Fault> {
-        let request = Request { beside: self.beside(ctx), ..request.clone() };
-        let Some(plan) = keep(&request) else { return Ok(None) };
-        let act = |step: &Step| match (step.tool.as_str(), &self.cache) {
-            ("docker", _) => build(step),
-            // What this line says, looking closer.
-            ("sh", Some((claim, marker))) => {
-                ctx.show(step);
-                marker.seal(claim.new_one())?;
-                claim.put()
-            }
-            _ => Ok(()),
+        let own = Request { beside: self.beside(ctx), ..request.clone() };
+        let (Some(plan), Some(own)) = (keep(request), keep(&own)) else { return Ok(None) };
+        let Err(error) = runner::perform(&plan.run_as(own), &Keeping { ctx, places: self, build }) else {
+            return Ok(None);
         };
-        let Err(error) = plan.steps.iter().try_for_each(act) else { return Ok(None) };
         interrupt::check()?;
         let last = fault::said(&error).lines().rev().find_map(|line| line.strip_prefix("ERROR: "));
         Ok(Some(last.map_or_else(|| format!("{error:#}"), str::to_owned)))
     }
+}
+
+/// Keeps the layer cache; what is half-made goes with the place where it is made.
+struct Keeping<'a, F> {
+    ctx: &'a Ctx,
+    places: &'a Places,
+    build: F,
+}
+
+impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Keeping<'_, F> {
+    fn run(&self, step: &Step) -> anyhow::Result<()> {
+        match (step.tool.as_str(), &self.places.cache) {
+            ("docker", _) => (self.build)(step),
+            // What this line says, looking closer.
+            ("sh", Some((claim, marker))) => {
+                self.ctx.show(step);
+                marker.seal(claim.new_one())?;
+                claim.put()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn clean(&self, _step: &Step) {}
 }
 
 fn archive(ctx: &Ctx, file: &Utf8Path) -> anyhow::Result<Claim> {

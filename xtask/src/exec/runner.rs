@@ -1,0 +1,132 @@
+//! The one way in which a plan runs: its steps in order until one fails, then
+//! what it does at the end. Who runs it says how: watched or quietly, and what
+//! is known of a thing that is waited for.
+
+use std::time::{Duration, Instant};
+
+use crate::ctx::Ctx;
+use crate::exec::{interrupt, run};
+use crate::fault;
+use crate::plan::step::{Act, Plan, Step};
+
+/// How long there is between two tries of a step that waits.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Who runs the steps of a plan.
+pub trait Hand {
+    /// Runs a step.
+    fn run(&self, step: &Step) -> anyhow::Result<()>;
+
+    /// Tries a step that is waited for.
+    fn tries(&self, step: &Step) -> bool {
+        self.run(step).is_ok()
+    }
+
+    /// Whether what a step waits for can't come any more.
+    fn has_ended(&self, _what: &str) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+
+    /// What the thing that did not come said, for people.
+    fn words_of(&self, _what: &str) -> String {
+        String::new()
+    }
+
+    /// Runs a step at the end, whatever happened. An error of it would hide what
+    /// went wrong before.
+    fn clean(&self, step: &Step) {
+        let _ = self.run(step);
+    }
+}
+
+/// Runs steps as people watch them.
+pub struct Watched<'a>(pub &'a Ctx);
+
+impl Hand for Watched<'_> {
+    fn run(&self, step: &Step) -> anyhow::Result<()> {
+        run::run(self.0, step)
+    }
+}
+
+/// Runs a plan.
+pub fn perform(plan: &Plan, hand: &impl Hand) -> anyhow::Result<()> {
+    let result = plan.steps.iter().try_for_each(|act| one(act, hand));
+    plan.finally.iter().for_each(|step| hand.clean(step));
+    result
+}
+
+fn one(act: &Act, hand: &impl Hand) -> anyhow::Result<()> {
+    let (step, patience, what) = match act {
+        Act::Run(step) => return hand.run(step),
+        Act::Until { step, patience, what } => (step, patience, what),
+    };
+    let started = Instant::now();
+    while !hand.tries(step) {
+        interrupt::check()?;
+        let ended = hand.has_ended(what)?;
+        if ended || started.elapsed() > *patience {
+            let how = if ended { "ended" } else { "does not serve" };
+            return Err(fault::failed(format!("`{what}` {how}; its log:\n{}", hand.words_of(what))).into());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Writes down what it is told; a step `fail` fails, `third` does so twice.
+    #[derive(Default)]
+    struct Notes(RefCell<Vec<String>>, bool);
+
+    impl Hand for Notes {
+        fn run(&self, step: &Step) -> anyhow::Result<()> {
+            self.0.borrow_mut().push(step.to_string());
+            let tries = self.0.borrow().iter().filter(|line| **line == step.tool).count();
+            match step.tool.as_str() {
+                "fail" => Err(fault::failed("it failed").into()),
+                "third" if tries < 3 => Err(fault::failed("not yet").into()),
+                _ => Ok(()),
+            }
+        }
+        fn has_ended(&self, _: &str) -> anyhow::Result<bool> {
+            Ok(self.1)
+        }
+        fn words_of(&self, what: &str) -> String {
+            format!("the last words of {what}")
+        }
+    }
+
+    fn until(tool: &str, seconds: u64) -> Act {
+        Act::Until { step: Step::new(tool), patience: Duration::from_secs(seconds), what: "db".into() }
+    }
+
+    fn of(steps: Vec<Act>, ended: bool) -> (String, String) {
+        let hand = Notes(RefCell::default(), ended);
+        let plan = Plan { steps, finally: vec![Step::new("rm"), Step::new("fail"), Step::new("rmdir")] };
+        let said = perform(&plan, &hand).map_or_else(|error| error.to_string(), |()| String::new());
+        (hand.0.take().join(" "), said)
+    }
+
+    #[test]
+    fn the_first_failure_ends_the_steps_and_the_end_is_always_done() {
+        let step = |tool: &str| Act::Run(Step::new(tool));
+        assert_eq!(of(vec![step("a"), step("b")], false), ("a b rm fail rmdir".into(), String::new()));
+        assert_eq!(
+            of(vec![step("a"), step("fail"), step("b")], false),
+            ("a fail rm fail rmdir".into(), "it failed".into())
+        );
+    }
+
+    #[test]
+    fn what_is_waited_for_is_tried_until_it_comes_or_can_not_any_more() {
+        let late = "`db` does not serve; its log:\nthe last words of db";
+        assert_eq!(of(vec![until("third", 60)], false), ("third third third rm fail rmdir".into(), String::new()));
+        assert_eq!(of(vec![until("fail", 0)], false).1, late);
+        assert_eq!(of(vec![until("fail", 60)], true).1, late.replace("does not serve", "ended"));
+    }
+}

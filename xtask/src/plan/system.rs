@@ -1,0 +1,124 @@
+//! Containers that are started and removed together, as plans: servers, a whole
+//! system, the proof of an image, a stage of tests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::config::{Run, Service, Test};
+use crate::plan::clean::Thing;
+use crate::plan::container::{Container, Report, Scene, remove_containers, remove_networks};
+use crate::plan::step::{Act, Plan, Step};
+
+/// How long a server of `[needs.*]` may take.
+const NEED_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The roles of a service, or the one that is asked for; a service without
+/// roles is run without one.
+pub fn roles<'a>(run: &'a Run, only: Option<&str>) -> Vec<Option<&'a str>> {
+    let roles = run.roles.iter().map(String::as_str);
+    match only {
+        Some(role) => roles.filter(|known| *known == role).map(Some).collect(),
+        None if run.roles.is_empty() => vec![None],
+        None => roles.map(Some).collect(),
+    }
+}
+
+/// The network and the servers in it, each of its image, until they serve.
+pub fn needs(scene: &Scene<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Act> {
+    let needs = || images.iter().filter_map(|(name, image)| Some((name, scene.project.needs.get(name)?, image)));
+    let start = needs().map(|(name, need, image)| scene.start_need(name, need, image, publish).into());
+    let serve = needs().map(|(name, need, _)| Act::Until {
+        step: scene.is_ready(name, need),
+        patience: NEED_PATIENCE,
+        what: name.clone(),
+    });
+    std::iter::once(scene.create_network().into()).chain(start).chain(serve).collect()
+}
+
+/// A system that stays: servers, then the services, then the name that says
+/// that all of it is there.
+pub fn up(
+    scene: &Scene<'_>,
+    images: &BTreeMap<String, String>,
+    containers: &[Container<'_>],
+    publish_needs: bool,
+) -> Plan {
+    let mut steps = needs(scene, images, publish_needs);
+    steps.extend(containers.iter().map(|container| scene.start(container).into()));
+    steps.extend(scene.rename_first().map(Act::Run));
+    Plan { steps, finally: Vec::new() }
+}
+
+/// The containers that prove an image in one role: without what it needs, and
+/// with it where that is there.
+pub fn rounds<'a>(
+    service: &'a Service,
+    run: &'a Run,
+    role: Option<&'a str>,
+    image: &str,
+    with_deps: bool,
+) -> Vec<Container<'a>> {
+    let rounds: &[bool] = if with_deps && !run.needs.is_empty() { &[false, true] } else { &[false] };
+    let container = |with_needs: &bool| Container {
+        service,
+        run,
+        role,
+        image: image.to_owned(),
+        with_needs: *with_needs,
+        env: Vec::new(),
+        pass: Vec::new(),
+    };
+    rounds.iter().map(container).collect()
+}
+
+/// Proves images. What is asked of a container between its start and its end is
+/// no step.
+pub fn proof(scene: &Scene<'_>, images: Option<&BTreeMap<String, String>>, containers: &[Container<'_>]) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(images) = images {
+        plan.steps = needs(scene, images, false);
+        plan.finally = remove(scene, images.keys().map(String::as_str));
+    }
+    for container in containers {
+        let what = container.what();
+        let steps = [scene.start(container), scene.terminate(what), remove_containers([scene.name(what)])];
+        plan.steps.extend(steps.map(Act::Run));
+    }
+    plan
+}
+
+/// Runs the command of a test stage beside what it needs, and takes its report
+/// out of the container.
+pub fn tests(
+    scene: &Scene<'_>,
+    service: &Service,
+    test: &Test,
+    images: &BTreeMap<String, String>,
+    image: &str,
+) -> Plan {
+    let mut steps = needs(scene, images, false);
+    steps.push(scene.run_tests(service, test, image).into());
+    let mut left: Vec<&str> = images.keys().map(String::as_str).collect();
+    if let Some(Report { written, copy, .. }) = scene.report(test) {
+        steps.extend([written, copy].map(Act::Run));
+        left.push(&test.target);
+    }
+    Plan { steps, finally: remove(scene, left) }
+}
+
+/// Removes containers of a scene, and its network.
+fn remove<'s>(scene: &Scene<'_>, names: impl IntoIterator<Item = &'s str>) -> Vec<Step> {
+    let names: Vec<String> = names.into_iter().map(|name| scene.name(name)).collect();
+    let containers = (!names.is_empty()).then(|| remove_containers(names));
+    containers.into_iter().chain([remove_networks([scene.network()])]).collect()
+}
+
+/// How things that the engine holds are removed, containers first, and which
+/// each step removes.
+pub fn removal(held: &[Thing]) -> Vec<(Step, Vec<&Thing>)> {
+    let of = |is_network| -> Vec<&Thing> { held.iter().filter(|one| one.is_network == is_network).collect() };
+    let ids = |things: &[&Thing]| -> Vec<String> { things.iter().map(|one| one.id.clone()).collect() };
+    let (containers, networks) = (of(false), of(true));
+    let steps = [(remove_containers(ids(&containers)), containers), (remove_networks(ids(&networks)), networks)];
+    steps.into_iter().filter(|(_, things)| !things.is_empty()).collect()
+}
