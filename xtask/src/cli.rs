@@ -12,6 +12,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::ctx::Format;
 use crate::model::base::Bases;
+use crate::model::option;
 
 /// Builds, proves and cleans up the images of this repository, from services.toml
 #[derive(Parser, Clone, Debug)]
@@ -60,7 +61,7 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// The folder with services.toml [default: this folder or the next above that has one]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = option::path)]
     pub root: Option<Utf8PathBuf>,
 }
 
@@ -115,10 +116,10 @@ pub struct TestArgs {
     #[arg(value_name = "PART")]
     pub parts: Vec<String>,
     /// With `fuzz`: how long it tries random changes beside raw builds
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = |text: &str| option::number(text, 1, 604_800_u64))]
     pub seconds: u64,
     /// With `fuzz`: the first case; another one every time [default: the clock]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = |text: &str| option::number(text, 0, u64::MAX))]
     pub seed: Option<u64>,
     /// `--setup`.
     #[command(flatten)]
@@ -129,8 +130,8 @@ pub struct TestArgs {
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
     /// How many runs a median is taken of
-    #[arg(long, default_value_t = 5)]
-    pub runs: usize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| option::number(text, 1, 1000_u16))]
+    pub runs: u16,
     /// `--bases`.
     #[command(flatten)]
     pub bases: BasesFrom,
@@ -174,5 +175,43 @@ mod tests {
             command.get_subcommands().for_each(walk);
         }
         walk(&command(Some(&[("api".into(), "Api".into())])));
+    }
+
+    /// What is asked of services.toml, which nobody has read yet: a name that is
+    /// not in there is refused with those that are.
+    const LISTED: [&str; 3] = ["services", "parts", "role"];
+
+    #[test]
+    fn no_option_takes_a_value_that_is_empty_blank_hidden_or_endless() {
+        fn walk(command: &Command, way: &[String], seen: &mut Vec<String>) {
+            let takes_value = |arg: &&clap::Arg| arg.get_action().takes_values();
+            for arg in
+                command.get_arguments().filter(takes_value).filter(|arg| !LISTED.contains(&arg.get_id().as_str()))
+            {
+                let option = format!("--{}", arg.get_long().unwrap());
+                for value in ["", " ", "a\u{7}b", "a\nb", "\u{202e}", &"a".repeat(5000)] {
+                    let line = [way, &[format!("{option}={value}")]].concat();
+                    let read = super::command(Some(&[("api".into(), "Api".into())])).try_get_matches_from(&line);
+                    let Err(error) = read else { panic!("{way:?} takes {option}={value:?}") };
+                    assert_eq!(error.exit_code(), 2);
+                    let said = error.to_string();
+                    assert!(said.contains(&option), "{said}");
+                    let shows =
+                        ["expected", "such as", "as in", "one of", "possible values", "is not in", "invalid digit"];
+                    assert!(shows.iter().any(|words| said.contains(words)), "{option} {value:?}: {said}");
+                }
+                seen.push(option);
+            }
+            for below in command.get_subcommands() {
+                walk(below, &[way, &[below.get_name().to_owned()]].concat(), seen);
+            }
+        }
+        let mut command = command(Some(&[("api".into(), "Api".into())]));
+        command.build();
+        let mut seen = Vec::new();
+        walk(&command, &["xtask".into()], &mut seen);
+        for option in ["--builder", "--build-arg", "--cache-dir", "--files-from", "--root", "--runs", "--older-than"] {
+            assert!(seen.iter().any(|it| it == option), "{option} was not tried");
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::ctx::{self, Ctx, Env, Format};
 use crate::exec::input;
 use crate::fault;
 use crate::model::config::{self, Project};
+use crate::model::option;
 
 /// What `main` dispatches on.
 pub struct Start {
@@ -33,6 +34,9 @@ pub fn read() -> anyhow::Result<Option<Start>> {
     let env = Env::of_process();
     let given = cli::root(&args).or_else(|| env.get("XTASK_ROOT").map(Utf8PathBuf::from));
     let root = match given {
+        Some(root) if let Err(why) = option::path(root.as_str()) => {
+            return Err(fault::usage(format!("--root {root}: {why}")).into());
+        }
         Some(root) => root.canonicalize_utf8().map_err(|error| fault::usage(format!("--root {root}: {error}")))?,
         None => nearest(&here()?),
     };

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use crate::model::option;
+
 /// Verbs of `ci`.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum CiVerb {
@@ -30,13 +32,13 @@ pub struct PlanArgs {
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Compare from the merge base with this commit [default: the default branch]
-    #[arg(long, value_name = "REV", value_parser = revision)]
+    #[arg(long, value_name = "REV", value_parser = option::revision)]
     pub base: Option<String>,
     /// Compare this commit [default: the working tree, with all that is in it]
-    #[arg(long, value_name = "REV", value_parser = revision)]
+    #[arg(long, value_name = "REV", value_parser = option::revision)]
     pub head: Option<String>,
     /// The changed paths, a line or NUL each, instead of git's; `-` is stdin
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "head"])]
+    #[arg(long, value_name = "FILE", value_parser = option::path, conflicts_with_all = ["base", "head"])]
     pub files_from: Option<Utf8PathBuf>,
     /// Get history that is missing from the remote first, as a job does by itself (CI)
     #[arg(long, conflicts_with = "files_from")]
@@ -47,23 +49,4 @@ pub struct PlanArgs {
     /// Fail where nobody can tell what changed, instead of taking everything
     #[arg(long)]
     pub strict: bool,
-}
-
-/// A revision goes on a command line of git's: never an option, never a range.
-fn revision(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with(['-', '^']) || text.contains("..") {
-        return Err("expected one commit: a name such as `origin/main`, `HEAD~3` or a hash".into());
-    }
-    Ok(text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_revision_is_no_option_and_no_range() {
-        assert!(revision("origin/main").is_ok() && revision("HEAD~3").is_ok());
-        assert!(["", "--output=x", "a..b", "^a"].iter().all(|text| revision(text).is_err()));
-    }
 }

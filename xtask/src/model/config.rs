@@ -5,7 +5,7 @@ mod between;
 mod check;
 mod raw;
 mod read;
-mod words;
+pub(super) mod words;
 
 pub use self::read::text;
 

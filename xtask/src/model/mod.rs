@@ -20,6 +20,7 @@ pub mod identity;
 pub mod junit;
 pub mod made;
 pub mod mountinfo;
+pub mod option;
 pub mod place;
 pub mod platform;
 pub mod reference;

@@ -89,8 +89,13 @@ fn check_tag(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{text}` is not a tag: 1 to 128 letters, digits, `_`, `.`, `-`, starting with a letter, a digit or `_`"
+        "`{text}` is not a tag: 1 to 128 letters, digits, `_`, `.`, `-`, starting with a letter, a digit or `_`, as in `v1.2`"
     ))
+}
+
+/// As Docker tells a host from a part of the name.
+pub fn is_host(text: &str) -> bool {
+    text.contains(['.', ':']) || text == "localhost" || text.contains(char::is_uppercase)
 }
 
 fn check_name(text: &str) -> Result<(), String> {
@@ -98,7 +103,7 @@ fn check_name(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{text}` is not an image name: lower-case letters and digits, joined by single `.`, `_`, `__` or `-`; parts joined by `/`"
+        "`{text}` is not an image name: lower-case letters and digits, joined by single `.`, `_`, `__` or `-`; parts joined by `/`, as in `web`"
     ))
 }
 
@@ -151,8 +156,6 @@ fn check_image(text: &str) -> Result<(), String> {
     let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
     let tagged = rest.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
     let (repository, tag) = tagged.map_or((rest, None), |(repository, tag)| (repository, Some(tag)));
-    // As Docker tells a host from a part of the name.
-    let is_host = |host: &str| host.contains(['.', ':']) || host == "localhost" || host.contains(char::is_uppercase);
     let is_right = match repository.split_once('/') {
         Some((host, name)) if is_host(host) => is_domain(host) && check_name(name).is_ok(),
         _ => check_name(repository).is_ok(),

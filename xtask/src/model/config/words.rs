@@ -3,7 +3,7 @@
 
 use camino::Utf8Path;
 
-use crate::model::reference::Name;
+use crate::model::reference::{Name, is_host};
 use crate::model::text;
 
 /// What a rule says: why a text is not what it should be.
@@ -80,9 +80,10 @@ pub fn registry_path(text: &str) -> Ruling {
 /// The name of an image of ours, without registry and tag.
 pub fn image_name(text: &str) -> Ruling {
     text.parse::<Name>()?;
-    let is_host = |first: &str| first == "localhost" || first.contains('.');
-    if text.split_once('/').is_some_and(|(first, _)| is_host(first)) {
-        return Err(format!("`{text}` names a registry; that is `project.registry`, leave it out"));
+    if let Some((_, rest)) = text.split_once('/').filter(|(first, _)| is_host(first)) {
+        return Err(format!(
+            "`{text}` names a registry; that is `--registry`, or `project.registry`: leave it out, as in `{rest}`"
+        ));
     }
     if text == "scratch" || text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(format!("`{text}` means something else to docker; choose another name"));
