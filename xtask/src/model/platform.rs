@@ -8,8 +8,11 @@ use std::str::FromStr;
 pub struct Platform(String);
 
 /// What BuildKit and QEMU know, with the name of QEMU's emulator.
-const KNOWN: [(&str, &str); 8] = [
+const KNOWN: [(&str, &str); 11] = [
     ("linux/amd64", "x86_64"),
+    ("linux/amd64/v2", "x86_64"),
+    ("linux/amd64/v3", "x86_64"),
+    ("linux/amd64/v4", "x86_64"),
     ("linux/arm64", "aarch64"),
     ("linux/arm/v7", "arm"),
     ("linux/arm/v6", "arm"),
@@ -53,8 +56,13 @@ impl FromStr for Platform {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // BuildKit's own normal form has no v8.
-        let name = text.strip_suffix("/v8").filter(|name| *name == "linux/arm64").unwrap_or(text);
+        // The lowest variants are left out in BuildKit's own normal form.
+        let name = match text {
+            "linux/amd64/v1" => "linux/amd64",
+            "linux/arm64/v8" => "linux/arm64",
+            "linux/arm" => "linux/arm/v7",
+            other => other,
+        };
         if KNOWN.iter().any(|(known, _)| *known == name) {
             return Ok(Self(name.to_owned()));
         }
@@ -82,6 +90,9 @@ mod tests {
     fn platforms_are_read_in_their_normal_form() {
         assert_eq!("linux/arm64/v8".parse::<Platform>().unwrap().to_string(), "linux/arm64");
         assert_eq!("linux/arm/v7".parse::<Platform>().unwrap().slug(), "linux-arm-v7");
+        assert_eq!("linux/arm".parse::<Platform>().unwrap().to_string(), "linux/arm/v7");
+        assert_eq!("linux/amd64/v1".parse::<Platform>().unwrap().to_string(), "linux/amd64");
+        assert_eq!("linux/amd64/v3".parse::<Platform>().unwrap().slug(), "linux-amd64-v3");
         let error = "arm64".parse::<Platform>().unwrap_err();
         assert!(error.contains("linux/arm64"), "{error}");
     }

@@ -92,7 +92,7 @@ impl World {
         world.write(".gitignore", "*.log\n/out/\n");
         world.services();
         world.define(dice);
-        world.git(&["init", "--quiet", "--initial-branch", "main"]);
+        world.git_at(&world.top, &["init", "--quiet", "--initial-branch", "main"]);
         for (key, value) in [("user.name", "a"), ("user.email", "a@b"), ("protocol.file.allow", "always")] {
             world.git(&["config", key, value]);
         }

@@ -206,5 +206,5 @@ fn tag(engine: &Engine, request: &Request, image: &Image) -> bool {
 fn is_right(image: &Image, request: &Request) -> bool {
     let wanted = request.platforms.first().cloned().unwrap_or_else(Platform::of_this_machine);
     let labels = &image.config.labels;
-    image.platform() == wanted.to_string() && request.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    image.platform().parse() == Ok(wanted) && request.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

@@ -27,14 +27,18 @@ pub struct Image {
     pub config: ImageConfig,
     os: String,
     architecture: String,
+    /// Such as `v7`; most have none.
+    #[serde(default)]
+    variant: String,
     #[serde(rename = "RootFS")]
     root_fs: RootFs,
 }
 
 impl Image {
-    /// Such as `linux/amd64`.
+    /// Such as `linux/amd64` or `linux/arm/v7`.
     pub fn platform(&self) -> String {
-        format!("{}/{}", self.os, self.architecture)
+        let parts = [&self.os, &self.architecture, &self.variant];
+        parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
     }
 
     /// The digests of its layers as unpacked, the lowest first.
