@@ -11,7 +11,7 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_else(|why| panic!("{why}: {text}"))
 }
 
-const CONTAINERD: &str = r#"{"Id":"sha256:df31","RepoTags":["h6x:1"],"RepoDigests":["h6x@sha256:df31"],"Parent":"",
+const CONTAINERD: &str = r#"{"Id":"sha256:df31","RepoTags":["demo:1"],"RepoDigests":["demo@sha256:df31"],"Parent":"",
     "Config":{"User":"1000","Env":["PATH=/bin","A=b=c"],"Cmd":["redis-server"],"OnBuild":["RUN true"],
     "Labels":{"infinite-scribe.service":"x"}},"Architecture":"amd64","Os":"linux","Size":46501291,
     "GraphDriver":{"Data":null,"Name":"overlayfs"},"RootFS":{"Type":"layers","Layers":["sha256:d0ca","sha256:82b1"]}}"#;
@@ -26,7 +26,7 @@ const RUNNING: &str = r#"{"Id":"7719","State":{"Status":"running","Running":true
 const ENDED: &str = r#"{"Id":"17f8","State":{"Status":"exited","Running":false,"OOMKilled":true,"Pid":0,"ExitCode":137},
     "HostConfig":{"ReadonlyRootfs":false},"NetworkSettings":{"Ports":{}}}"#;
 
-const LISTED: &str = r#"[{"Id":"7719","Names":["/h6c"],"Image":"h6x:1","ImageID":"sha256:df31","Created":1795529095,
+const LISTED: &str = r#"[{"Id":"7719","Names":["/h6c"],"Image":"demo:1","ImageID":"sha256:df31","Created":1795529095,
     "Ports":[],"SizeRw":4096,"SizeRootFs":154521600,"Labels":{"infinite-scribe.checkout":"h6"},"State":"running"},
     {"Id":"bdd8","Names":["/h6d"],"ImageID":"sha256:b129","Created":1795529128,"Labels":{},"State":"created"}]"#;
 
@@ -45,14 +45,14 @@ const INFO: &str = r#"{"Driver":"overlayfs","DriverStatus":[["driver-type","io.c
 const CLASSIC_INFO: &str = r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"],
     ["Supports d_type","true"]],"DockerRootDir":"/var/lib/docker"}"#;
 const VERSION: &str = r#"{"Version":"26.1.5+dfsg1","ApiVersion":"1.45","Os":"linux","Arch":"amd64"}"#;
-const HISTORY: &str = r#"[{"CreatedBy":"USER 1000","Id":"sha256:df31","Size":0,"Tags":["h6x:1"]},
+const HISTORY: &str = r#"[{"CreatedBy":"USER 1000","Id":"sha256:df31","Size":0,"Tags":["demo:1"]},
     {"CreatedBy":"ADD root.tar / # buildkit","Id":"<missing>","Size":146952192,"Tags":null}]"#;
 
 #[test]
 fn an_image_is_read_from_both_stores() {
     let image: Image = read(CONTAINERD);
     assert_eq!((image.id.as_str(), image.platform().as_str()), ("sha256:df31", "linux/amd64"));
-    assert_eq!((image.repo_tags.as_slice(), image.layers()), (&["h6x:1".to_owned()][..], &image.root_fs.layers[..]));
+    assert_eq!((image.repo_tags.as_slice(), image.layers()), (&["demo:1".to_owned()][..], &image.root_fs.layers[..]));
     assert_eq!(image.layers(), ["sha256:d0ca", "sha256:82b1"]);
     assert_eq!(image.config.labels["infinite-scribe.service"], "x");
     assert_eq!(
@@ -61,6 +61,8 @@ fn an_image_is_read_from_both_stores() {
     );
     let image: Image = read(CLASSIC);
     assert_eq!(image.platform(), "linux/arm64");
+    let older = CLASSIC.replace("\"arm64\"", "\"arm\",\"Variant\":\"v7\"");
+    assert_eq!(read::<Image>(&older).platform(), "linux/arm/v7");
     assert_eq!((image.repo_tags.len(), image.config.labels.len(), image.config.on_build.len()), (0, 0, 0));
     // As of engine 29.
     assert_eq!(read::<ImageConfig>("{}"), ImageConfig::default());
