@@ -1,7 +1,6 @@
 //! Here-documents: which words of an instruction open one, and under which name.
 
 use super::expand::{Lexer, Value};
-use super::lines::{Statement, statement};
 use super::words::json_list;
 
 /// `<<NAME`, and what stands on the lines to its end.
@@ -15,22 +14,15 @@ pub struct Document {
     pub content: String,
 }
 
-/// Those that a statement opens, in their order.
-pub fn of(line: &Statement) -> Result<Vec<Document>, String> {
-    if !line.whole.contains("<<") {
-        return Ok(Vec::new());
-    }
-    let mut inner = None;
-    if line.keyword.eq_ignore_ascii_case("onbuild") {
-        inner = Some(statement(line.rest.as_bytes(), (line.line, line.column)));
-    }
-    let read = inner.as_ref().unwrap_or(line);
-    let opens = ["add", "copy", "run"].iter().any(|known| read.keyword.eq_ignore_ascii_case(known));
-    if !opens || matches!(json_list(&read.rest), Ok(Some(_))) {
+/// Those that an instruction opens, in their order: its keyword, what stands
+/// behind its flags, and the whole line that it is on.
+pub fn of(keyword: &str, rest: &str, whole: &str) -> Result<Vec<Document>, String> {
+    let opens = ["add", "copy", "run"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
+    if !opens || !whole.contains("<<") || matches!(json_list(rest), Ok(Some(_))) {
         return Ok(Vec::new());
     }
     // A line whose quotes don't end opens none.
-    let words = raw().words(&line.whole).unwrap_or_default();
+    let words = raw().words(whole).unwrap_or_default();
     words.iter().filter_map(|word| named(word).transpose()).collect()
 }
 

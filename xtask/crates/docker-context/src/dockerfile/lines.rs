@@ -84,7 +84,7 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
         }
         let fault = |message: String| DockerfileError { line: start, column, message };
         let mut statement = statement(&whole, (start, column));
-        for mut document in documents::of(&statement).map_err(fault)? {
+        for mut document in documents(&statement).map_err(fault)? {
             loop {
                 let Some(line) = reader.next()? else {
                     let name = &document.name;
@@ -103,6 +103,14 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
         statements.push(statement);
     }
     Ok(Parsed { statements, escape: reader.escape as char })
+}
+
+/// The here-documents that a line opens, or the instruction that its ONBUILD holds.
+fn documents(line: &Statement) -> Result<Vec<Document>, String> {
+    let is_trigger = line.keyword.eq_ignore_ascii_case("onbuild");
+    let inner = is_trigger.then(|| statement(line.rest.as_bytes(), (line.line, line.column)));
+    let read = inner.as_ref().unwrap_or(line);
+    documents::of(&read.keyword, &read.rest, &line.whole)
 }
 
 /// One logical line, as `ONBUILD` has another in itself.

@@ -23,6 +23,7 @@ use std::fmt;
 use graph::{Graph, Origin};
 use inputs::Inputs;
 use scope::Budget;
+use strsim::levenshtein;
 
 /// Why a Dockerfile can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,24 +157,10 @@ fn knows_check(syntax: &str) -> bool {
 
 fn no_stage(graph: &Graph, name: &str) -> String {
     let known: Vec<&str> = graph.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-    let nearest = known.iter().min_by_key(|known| distance(known, name));
-    let nearest = nearest.filter(|known| distance(known, name) <= known.len().max(2) / 2);
+    let nearest = known.iter().min_by_key(|known| levenshtein(known, name));
+    let nearest = nearest.filter(|known| levenshtein(known, name) <= known.len().max(2) / 2);
     let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
     format!("no stage `{name}`; the stages are: {}{hint}", known.join(", "))
-}
-
-/// How many letters are to be added, dropped or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.chars().count()]
 }
 
 #[cfg(test)]
