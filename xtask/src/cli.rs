@@ -145,13 +145,22 @@ pub fn command(services: Option<&[(String, String)]>) -> Command {
 /// The value of `--root` before anything else is read: the services, and with
 /// them the rest of the command line, depend on it.
 pub fn root(args: &[String]) -> Option<Utf8PathBuf> {
+    value(args, "--root").map(Utf8PathBuf::from)
+}
+
+/// Whether JSON is asked for, on a command line that may be wrong.
+pub fn wants_json(args: &[String]) -> bool {
+    value(args, "--format") == Some("json")
+}
+
+/// The value of an option, whatever else is there.
+fn value<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        if arg == "--root" {
-            return args.next().map(Utf8PathBuf::from);
-        }
-        if let Some(dir) = arg.strip_prefix("--root=") {
-            return Some(dir.into());
+        match arg.strip_prefix(option) {
+            Some("") => return args.next().map(String::as_str),
+            Some(rest) if rest.starts_with('=') => return Some(&rest[1..]),
+            _ => {}
         }
     }
     None
@@ -160,6 +169,22 @@ pub fn root(args: &[String]) -> Option<Utf8PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_is_found_on_a_command_line_that_is_wrong() {
+        for (line, expected) in [
+            ("docker --nope --format json", true),
+            ("--format=json", true),
+            ("--format text", false),
+            ("--format", false),
+            ("--format= json", false),
+            ("--formats json", false),
+            ("json", false),
+        ] {
+            let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(wants_json(&args), expected, "{line}");
+        }
+    }
 
     #[test]
     fn the_command_is_well_formed() {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
 
@@ -104,8 +105,9 @@ impl Ctx {
         draw(&text::harmless(question));
     }
 
-    /// Prints the result: `json` for a program, `text` for a person.
+    /// Prints the result, once: `json` for a program, `text` for a person.
     pub fn result<T: serde::Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        GIVEN.store(true, Ordering::Relaxed);
         deliver(&match self.format {
             Format::Json => text::json(&serde_json::to_string(json)?).into_owned(),
             Format::Text | Format::Github => text::harmless(&text()).into_owned(),
@@ -163,6 +165,18 @@ impl Ctx {
             (None, None) => "/var/lib".into(),
         };
         data.join("xtask-engine")
+    }
+}
+
+/// Whether the one object of `--format json` was given, or lost on its way.
+static GIVEN: AtomicBool = AtomicBool::new(false);
+
+/// Tells a program how a command ended that came to no result. People have it
+/// on stderr.
+pub fn report(error: &anyhow::Error) {
+    if !GIVEN.swap(true, Ordering::Relaxed) {
+        // Without a reader it is an error all the same, and the process says so.
+        let _ = serde_json::to_string(&fault::Report::of(error)).map(|report| deliver(&text::json(&report)));
     }
 }
 

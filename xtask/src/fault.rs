@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// What the process ends with when this error reaches `main`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
@@ -50,8 +52,8 @@ pub fn unheard() -> Fault {
 }
 
 /// The error is on stderr already, in words that are not ours.
-pub fn told(code: Code) -> Fault {
-    Fault { code, what: "see above".into(), quiet: true, ..Fault::default() }
+pub fn told(code: Code, what: impl Into<String>) -> Fault {
+    Fault { code, what: what.into(), quiet: true, ..Fault::default() }
 }
 
 impl Fault {
@@ -106,6 +108,40 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
+/// What `--format json` prints where a command comes to no other object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The error.
+    pub error: Told,
+}
+
+/// An error, as a program reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// What is wrong.
+    pub message: String,
+    /// Its causes, the nearest first.
+    pub because: Vec<String>,
+    /// What to type next.
+    pub help: Option<String>,
+    /// What the process ends with.
+    pub exit_code: u8,
+}
+
+impl Report {
+    /// That of an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        Self {
+            error: Told {
+                message: error.to_string(),
+                because: error.chain().skip(1).map(ToString::to_string).collect(),
+                help: first(error).and_then(|fault| fault.help.clone()),
+                exit_code: code(error) as u8,
+            },
+        }
+    }
+}
+
 fn first(error: &anyhow::Error) -> Option<&Fault> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
@@ -121,5 +157,12 @@ mod tests {
             Err::<(), _>(usage("no such service `x`").help("one of: web")).context("in services.toml").unwrap_err();
         assert_eq!(code(&error), Code::Usage);
         assert_eq!(render(&error), "error: in services.toml\n  because: no such service `x`\nhelp: one of: web");
+        let told = Told {
+            message: "in services.toml".into(),
+            because: vec!["no such service `x`".into()],
+            help: Some("one of: web".into()),
+            exit_code: 2,
+        };
+        assert_eq!(Report::of(&error), Report { error: told });
     }
 }

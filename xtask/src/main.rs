@@ -6,25 +6,30 @@ use std::process::ExitCode;
 
 use xtask::cli::Verb;
 use xtask::cli::docker::{Docker, DockerVerb};
-use xtask::ctx::Ctx;
+use xtask::ctx::{Ctx, Format};
 use xtask::model::config::Project;
 use xtask::{cmd, ctx, exec, fault, start};
 
 fn main() -> ExitCode {
-    match run() {
+    let mut wants_json = start::wants_json();
+    match run(&mut wants_json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !fault::is_quiet(&error) {
                 ctx::tell(&fault::render(&error));
+            }
+            if wants_json {
+                ctx::report(&error);
             }
             ExitCode::from(fault::code(&error) as u8)
         }
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn run(wants_json: &mut bool) -> anyhow::Result<()> {
     exec::interrupt::install()?;
     let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
+    *wants_json = ctx.format == Format::Json;
     match verb {
         Verb::Docker(verb) => docker(&ctx, &project?, verb),
         Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::all_images(&ctx, &project?)?),

@@ -25,6 +25,11 @@ pub struct Start {
     pub verb: Verb,
 }
 
+/// Whether JSON is asked for, on a command line that nobody has read yet.
+pub fn wants_json() -> bool {
+    cli::wants_json(&std::env::args_os().filter_map(|arg| arg.into_string().ok()).collect::<Vec<_>>())
+}
+
 /// Reads everything. `None`: help was asked for, and is on stdout.
 pub fn read() -> anyhow::Result<Option<Start>> {
     let args: Vec<String> = std::env::args_os()
@@ -117,11 +122,16 @@ fn told(error: &clap::Error, services: Option<&[(String, String)]>) -> anyhow::R
     ctx::tell(text.trim_end_matches('\n'));
     let unknown = error.kind() == ErrorKind::InvalidSubcommand
         && matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(_)));
-    if let (true, Some(services)) = (unknown, services) {
+    let known = services.filter(|_| unknown).map(|services| {
         let names = services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        ctx::tell(&format!("help: the services of {} are: {names}", config::FILE));
-    }
-    Err(fault::told(fault::Code::Usage).into())
+        format!("the services of {} are: {names}", config::FILE)
+    });
+    known.iter().for_each(|known| ctx::tell(&format!("help: {known}")));
+    // clap's first paragraph is the error, and the rest a way out.
+    let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let fault = fault::told(fault::Code::Usage, what.trim_start_matches("error: ").trim());
+    let rest = known.as_deref().unwrap_or(rest).trim();
+    Err(if rest.is_empty() { fault } else { fault.help(rest) }.into())
 }
 
 #[cfg(test)]

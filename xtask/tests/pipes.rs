@@ -7,6 +7,9 @@ mod common;
 
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use xtask::exec::signal::Signal;
 
 /// Command lines that need no engine and print something, with their exit code.
 const LINES: [(&[&str], i32); 16] = [
@@ -67,6 +70,57 @@ fn a_result_that_nobody_reads_is_a_quiet_failure() {
             args,
         );
     }
+}
+
+/// The one object on stdout.
+fn object(output: &Output, args: &[&str]) -> serde_json::Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{args:?}: {text}");
+    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(object.is_object(), "{args:?}: {text}");
+    object
+}
+
+/// Before that an interrupt would end it on the spot.
+fn until_it_catches_interrupts(pid: u32) {
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & 0b10 != 0
+    };
+    while !catches() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_program_gets_one_object_however_it_ends() {
+    let asked = |args: &&[&str]| args.contains(&"--help") || args.contains(&"--format");
+    for (args, code) in LINES.into_iter().filter(|(args, _)| !asked(args)) {
+        let args = [args, &["--format", "json"]].concat();
+        let output = command(&args).output().unwrap();
+        ended(&output, code, &args);
+        let object = object(&output, &args);
+        match code {
+            0 => assert!(object.get("error").is_none(), "{args:?}: {object}"),
+            code => {
+                assert_eq!(object["error"]["exit_code"], code, "{args:?}");
+                let message = object["error"]["message"].as_str().unwrap();
+                assert!(common::stderr(&output).contains(&format!("error: {message}")), "{args:?}: {message}");
+            }
+        }
+    }
+    // It waits for a list that never ends.
+    let args = ["ci", "plan", "--files-from", "-", "--format", "json"];
+    let mut waiting = command(&args);
+    let mut waiting = waiting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdin = waiting.stdin.take();
+    until_it_catches_interrupts(waiting.id());
+    xtask::exec::signal::send(Signal::Interrupt, [waiting.id()]);
+    let output = waiting.wait_with_output().unwrap();
+    drop(stdin);
+    ended(&output, 130, &args);
+    assert_eq!(object(&output, &args)["error"]["message"], "interrupted");
 }
 
 #[test]

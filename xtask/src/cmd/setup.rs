@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::look::Item;
 use crate::cli::SetupArgs;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Format};
 use crate::engine::search;
 use crate::engine::{self, packages};
 use crate::exec::engine::Engine;
@@ -43,7 +43,8 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result
     if report.ready || args.check {
         return verdict(&report, args.check);
     }
-    if ctx.terminal && std::io::stdin().is_terminal() {
+    // Whoever wants JSON is a program, and gets one object.
+    if ctx.terminal && ctx.format == Format::Text && std::io::stdin().is_terminal() {
         ctx.ask("Get what is missing now? [y/N] ");
         let answer = input::typed();
         interrupt::check()?;
