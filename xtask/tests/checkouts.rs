@@ -258,7 +258,7 @@ fn what_services_need_is_reached_by_nobody_without_the_password_of_the_run() {
     let up = json(&up);
     assert_eq!(up["addresses"].as_object().unwrap().len(), 1, "{up}");
     let engine = engine();
-    let image = standin::image_for(&engine.ctx, &engine, Bases::Auto, "postgres:15-bookworm").unwrap();
+    let image = standin::image_for(&engine, Bases::Auto, "postgres:15-bookworm").unwrap();
     // As any user of this machine: by the address of the container itself.
     let psql = |url: &str| {
         let mut command = Command::new("docker");

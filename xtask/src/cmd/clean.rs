@@ -168,7 +168,7 @@ fn images(engine: &Engine, wanted: &Wanted<'_>, going: &[String], report: &mut R
     if !there.is_empty() {
         let step = step(there);
         engine.ctx.show(&step);
-        said = run::words(&engine.ctx, &step);
+        said = engine.words(&step);
     }
     let users = users(engine, going)?;
     for (item, names, _) in &items {

@@ -62,7 +62,7 @@ pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Res
     let image = image::image(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
     let stage = Stage::new(engine, project, false)?;
     let lint = plan::lint::stage(&stage.scene, &linter, &image.id);
-    let linted = run::run(&engine.ctx, &lint);
+    let linted = engine.run(&lint);
     if interrupt::raised() {
         stage.broke_off(&lint);
     }

@@ -63,7 +63,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &services, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
-    let _images = hold_images(ctx, project)?;
+    let _images = hold_images(&engine.ctx, project)?;
     let images =
         services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
     prove(&engine, project, &services, &images, args)

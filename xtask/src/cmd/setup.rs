@@ -91,11 +91,12 @@ pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<()> {
 /// who stops it again does that also when something else fails then.
 pub fn ensure_telling(ctx: &Ctx, references: &[String], started: &Cell<bool>) -> anyhow::Result<()> {
     let engine = engine(ctx, started)?;
-    finish(ctx, &engine, references)
+    finish(&engine, references)
 }
 
-fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<()> {
-    if look::buildx(&engine.ctx).is_none() {
+fn finish(engine: &Engine, references: &[String]) -> anyhow::Result<()> {
+    let ctx = &engine.ctx;
+    if look::buildx(ctx).is_none() {
         buildx(ctx)?;
     }
     if let Some(why) = look::too_old(engine)? {
@@ -103,7 +104,7 @@ fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<(
     }
     let local = match standin::fresh(ctx) {
         Some(record) => record.mode == Bases::Local,
-        None => match standin::probe_registry(&engine.ctx, references) {
+        None => match standin::probe_registry(engine, references) {
             Ok(()) => {
                 standin::remember(ctx, Bases::Upstream, "the registries answered")?;
                 false
@@ -116,7 +117,7 @@ fn finish(ctx: &Ctx, engine: &Engine, references: &[String]) -> anyhow::Result<(
         },
     };
     if local {
-        standin::provide(ctx, engine, &standin::stand_ins(references)?)?;
+        standin::provide(engine, &standin::stand_ins(references)?)?;
     }
     Ok(())
 }

@@ -216,13 +216,13 @@ fn rust(ctx: &Ctx) -> Counted {
 fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Counted {
     let attempt = || -> anyhow::Result<Counted> {
         let engine = search::connect(ctx)?;
-        let _images = cmd::image::request::hold_images(ctx, project)?;
+        let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
         let image = cmd::image::image(&engine, project, service, Some(&test.target), &Tag::local(), Bases::Auto)?;
         let needs = standin::images_for(&engine, project, &test.needs, Bases::Auto)?;
         let stage = Stage::new(&engine, project, false)?;
         stage.perform(&Plan { steps: system::needs(&stage.scene, &needs, false), finally: Vec::new() })?;
         let tests = stage.scene.run_tests(service, test, &image.id);
-        let counted = count::service(&engine.ctx, &tests, stage.scene.report(test).as_ref());
+        let counted = count::service(&engine, &tests, stage.scene.report(test).as_ref());
         if interrupt::raised() {
             stage.broke_off(&tests);
         }

@@ -29,6 +29,7 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, args)?);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
+    let ctx = &engine.ctx;
     let _images = hold_images(ctx, project)?;
     let images = images(&engine, project, args)?;
     let needs = standin::images_for(&engine, project, &names(project), args.bases.mode)?;
@@ -81,6 +82,7 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         return cmd::print(ctx, engine.as_ref(), &[removal(ctx, engine.as_ref(), project)?]);
     }
     let engine = search::connect(ctx)?;
+    let ctx = &engine.ctx;
     let _lock = lock(ctx, project)?;
     let count = remove(&engine, project)?;
     ctx.result(&json!({ "removed": count }), || format!("{count} containers and networks are gone"))

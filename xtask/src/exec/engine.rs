@@ -9,14 +9,16 @@ use serde::de::DeserializeOwned;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::http::Route;
+use crate::exec::run;
 use crate::fault;
 use crate::model::reference::Image;
-use crate::plan::step::quote;
+use crate::plan::step::{Step, quote};
 
-/// An engine that answered.
+/// An engine that answered, with all that runs on it.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// The surroundings with what a child needs to reach this engine.
+    /// The surroundings with what a child needs to reach this engine: who has an
+    /// engine uses no other.
     pub ctx: Ctx,
     /// Where it came from, for people.
     pub origin: String,
@@ -32,6 +34,46 @@ impl Engine {
     /// The same engine, for what cleans up.
     pub fn to_clean_up(&self) -> Self {
         Self { cleans_up: true, ..self.clone() }
+    }
+
+    /// [`run::read`], with this engine.
+    pub fn read(&self, step: &Step) -> anyhow::Result<String> {
+        run::read(&self.ctx, step)
+    }
+
+    /// [`run::bytes`], with this engine.
+    pub fn bytes(&self, step: &Step) -> anyhow::Result<Vec<u8>> {
+        run::bytes(&self.ctx, step)
+    }
+
+    /// [`run::make`], with this engine.
+    pub fn make(&self, step: &Step) -> anyhow::Result<()> {
+        run::make(&self.ctx, step)
+    }
+
+    /// [`run::probe`], with this engine.
+    pub fn probe(&self, step: &Step) -> Option<String> {
+        run::probe(&self.ctx, step)
+    }
+
+    /// [`run::tidy`], with this engine.
+    pub fn tidy(&self, step: &Step) -> anyhow::Result<String> {
+        run::tidy(&self.ctx, step)
+    }
+
+    /// [`run::words`], with this engine.
+    pub fn words(&self, step: &Step) -> String {
+        run::words(&self.ctx, step)
+    }
+
+    /// [`run::run`], with this engine.
+    pub fn run(&self, step: &Step) -> anyhow::Result<()> {
+        run::run(&self.ctx, step)
+    }
+
+    /// [`run::stream`], with this engine.
+    pub fn stream(&self, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()> {
+        run::stream(&self.ctx, step, sink)
     }
 
     /// Whether it is still there.

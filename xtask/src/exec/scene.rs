@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::exec::engine::{Engine, answers};
 use crate::exec::runner::{self, Hand};
-use crate::exec::{checkout, interrupt, run};
+use crate::exec::{checkout, interrupt};
 use crate::fault::{self, Code};
 use crate::model::config::Project;
 use crate::model::identity::Life;
@@ -78,11 +78,11 @@ impl<'a> Stage<'a> {
         // `docker run` pulls an image that the engine lacks.
         let step = &step.clone().within(PULL_PATIENCE);
         interrupt::check()?;
-        let mut result = run::make(&self.engine.ctx, step);
+        let mut result = self.engine.make(step);
         for _ in 0..PORTS {
             let Some(name) = lost_port(step, &result) else { break };
-            run::tidy(&self.engine.ctx, &container::remove_containers([name]))?;
-            result = run::make(&self.engine.ctx, step);
+            self.engine.tidy(&container::remove_containers([name]))?;
+            result = self.engine.make(step);
         }
         if result.as_ref().is_err_and(was_ended) {
             self.expect(step, LATE);
@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
 
     /// The last lines that a container wrote, for people.
     pub fn log(&self, what: &str) -> String {
-        run::words(&self.engine.ctx, &self.scene.log(what))
+        self.engine.words(&self.scene.log(what))
     }
 
     /// The loopback port of a container's port.
@@ -156,7 +156,7 @@ impl<'a> Stage<'a> {
     /// Removes one container early.
     pub fn remove(&self, what: &str) {
         if !self.keep {
-            let _ = run::tidy(&self.engine.ctx, &container::remove_containers([self.scene.name(what)]));
+            let _ = self.engine.tidy(&container::remove_containers([self.scene.name(what)]));
         }
     }
 }
@@ -167,7 +167,7 @@ impl Hand for Stage<'_> {
     }
 
     fn tries(&self, step: &Step) -> bool {
-        run::probe(&self.engine.ctx, step).is_some()
+        self.engine.probe(step).is_some()
     }
 
     fn has_ended(&self, what: &str) -> anyhow::Result<bool> {
@@ -243,7 +243,7 @@ pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
     let engine = &engine.to_clean_up();
     let mut left = Vec::new();
     for (step, things) in system::removal(held) {
-        let said = run::words(&engine.ctx, &step);
+        let said = engine.words(&step);
         let started = Instant::now();
         for one in things {
             while is_there(engine, one)? {

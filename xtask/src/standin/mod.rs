@@ -92,7 +92,8 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
 
 /// What these references are here: upstream's images, or stand-ins, of which
 /// what is missing is made.
-pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
+pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
+    let ctx = &engine.ctx;
     let Some(why) = local(ctx, mode) else {
         // A name that the engine has is another base when it has another image.
         let images = images(engine, references).unwrap_or_else(|_| vec![None; references.len()]);
@@ -110,7 +111,7 @@ pub fn resolve(ctx: &Ctx, engine: &Engine, mode: Bases, references: &[String]) -
     }
     let mut found = found(engine, &wanted)?;
     if found.contains(&None) && !ctx.dry_run {
-        provide(ctx, engine, &wanted)?;
+        provide(engine, &wanted)?;
         found = self::found(engine, &wanted)?;
     }
     let names: Vec<_> = wanted
@@ -163,13 +164,13 @@ pub fn images_for(
     mode: Bases,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let needs = names.iter().filter_map(|name| Some((name, project.needs.get(name)?)));
-    let image = |image: &str| image_for(&engine.ctx, engine, mode, image);
+    let image = |image: &str| image_for(engine, mode, image);
     needs.map(|(name, need)| Ok((name.clone(), image(need.image.as_str())?))).collect()
 }
 
 /// What to run for a reference: itself, or its stand-in.
-pub fn image_for(ctx: &Ctx, engine: &Engine, mode: Bases, reference: &str) -> anyhow::Result<String> {
-    let base = resolve(ctx, engine, mode, &[reference.to_owned()])?.pop();
+pub fn image_for(engine: &Engine, mode: Bases, reference: &str) -> anyhow::Result<String> {
+    let base = resolve(engine, mode, &[reference.to_owned()])?.pop();
     Ok(base.and_then(|base| base.stand_in).unwrap_or_else(|| reference.to_owned()))
 }
 
@@ -225,10 +226,11 @@ fn config(image: &answers::Image) -> Config {
 }
 
 /// Makes what is missing. How many that were.
-pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
+pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     if missing(engine, wanted)?.is_empty() {
         return Ok(0);
     }
+    let ctx = &engine.ctx;
     let folder = Folder::of(ctx)?;
     let _lock = folder.lock(ctx, "bases")?;
     // Somebody else may have made them while we waited for the lock.
@@ -254,7 +256,8 @@ pub fn provide(ctx: &Ctx, engine: &Engine, wanted: &[StandIn]) -> anyhow::Result
     let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
     for it in &missing {
         let since = Instant::now();
-        run::run(&engine.ctx, &build(it, &context, &secrets, &maker, host_network))
+        engine
+            .run(&build(it, &context, &secrets, &maker, host_network))
             .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }

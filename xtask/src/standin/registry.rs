@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::ctx::Ctx;
-use crate::exec::{interrupt, run};
+use crate::exec::engine::Engine;
+use crate::exec::interrupt;
 use crate::fault;
 use crate::model::reference::Image;
 use crate::plan::step::Step;
@@ -13,7 +13,7 @@ use crate::plan::step::Step;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Whether the registries of these references answer at all; else what came
 /// instead. One reference a registry is asked for.
-pub fn probe_registry(ctx: &Ctx, references: &[String]) -> Result<(), String> {
+pub fn probe_registry(engine: &Engine, references: &[String]) -> Result<(), String> {
     let mut hosts: Vec<&str> = Vec::new();
     for reference in references.iter().filter(|it| *it != "scratch" && it.parse::<Image>().is_ok()) {
         let host = reference.split_once('/').map(|(host, _)| host);
@@ -22,14 +22,14 @@ pub fn probe_registry(ctx: &Ctx, references: &[String]) -> Result<(), String> {
             continue;
         }
         hosts.push(host);
-        inspect(ctx, reference).map_err(|why| format!("{host}: {why}"))?;
+        inspect(engine, reference).map_err(|why| format!("{host}: {why}"))?;
     }
     Ok(())
 }
 
-fn inspect(ctx: &Ctx, reference: &str) -> Result<(), String> {
+fn inspect(engine: &Engine, reference: &str) -> Result<(), String> {
     let step = Step::new("docker").args(["buildx", "imagetools", "inspect", "--raw", reference]).within(PATIENCE);
-    let Err(error) = run::bytes(ctx, &step) else { return Ok(()) };
+    let Err(error) = engine.bytes(&step) else { return Ok(()) };
     let said = fault::said(&error);
     match said.lines().last() {
         _ if answered(said) => Ok(()),

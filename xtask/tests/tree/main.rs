@@ -165,6 +165,24 @@ fn processes_start_in_one_place() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The engine's own surroundings lead a child to it; with the others beside them
+/// somebody would take the wrong ones one day.
+#[test]
+fn who_has_an_engine_has_no_other_surroundings() {
+    let mut wrong = Vec::new();
+    for file in common::files(&source(), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for signature in text.split("fn ").skip(1).filter_map(|text| text.split('{').next()) {
+            if signature.contains("ctx: &Ctx") && signature.contains("engine: &Engine") {
+                wrong.push(format!("{}: fn {signature}", file.display()));
+            }
+        }
+        let by_hand = |line: &&str| line.contains("run::") && line.contains("engine.ctx");
+        wrong.extend(text.lines().filter(by_hand).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn services_toml_is_right_and_its_stages_are_there() {
     let text = std::fs::read_to_string(common::root().join("services.toml")).unwrap();

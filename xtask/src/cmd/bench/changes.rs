@@ -1,7 +1,7 @@
 //! What `ci plan` costs, beside the question to git that it can't do without.
 
 use crate::cmd::bench::{Bench, Figure, timed};
-use crate::exec::{files, git, run};
+use crate::exec::{files, git};
 use crate::model::config::FILE;
 
 /// How many files change.
@@ -30,7 +30,7 @@ impl Bench<'_> {
             "-z",
             "HEAD~1...HEAD",
         ]);
-        run::bytes(&self.engine.ctx, &raw)?;
+        self.engine.bytes(&raw)?;
         let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
         figures.push(timed(format!("ci plan: {FILES} changed files (raw: git diff)"), pairs));
         Ok(())

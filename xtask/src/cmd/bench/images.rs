@@ -92,7 +92,7 @@ impl Bench<'_> {
         let definition = Definition::read(&ctx, service)?;
         let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         let mut request = cmd::image::plain(&ctx, self.project, service)?;
-        request.bases = standin::resolve(&self.engine.ctx, self.engine, self.args.bases.mode, &images)?;
+        request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
         if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
@@ -104,7 +104,7 @@ impl Bench<'_> {
     /// A source file that the image is made of.
     fn source(&self, service: &Service) -> Option<Utf8PathBuf> {
         let list = git::git(&self.engine.ctx).look(&["ls-files", "-z"]);
-        let files = run::read(&self.engine.ctx, &list).ok()?;
+        let files = self.engine.read(&list).ok()?;
         let is_source = |file: &&str| {
             [".py", ".tsx"].iter().any(|end| file.ends_with(end))
                 && file.contains("/src/")
@@ -158,7 +158,7 @@ impl Bench<'_> {
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
         for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &Setting::plain())? {
-            let image = standin::image_for(&self.engine.ctx, self.engine, self.args.bases.mode, &image)?;
+            let image = standin::image_for(self.engine, self.args.bases.mode, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {
                 most = most.max(base.len());

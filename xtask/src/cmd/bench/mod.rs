@@ -47,7 +47,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()>
         bench.containers(service, &mut figures)?;
     }
     bench.plans(&mut figures)?;
-    ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
+    engine.ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
         figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n")
     })
 }
@@ -96,9 +96,9 @@ impl Bench<'_> {
     fn commit(&self, dir: &Utf8Path) -> anyhow::Result<()> {
         let identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false"];
         let git = || git::elsewhere(&self.engine.ctx).look(&["-C", dir.as_str()]).args(identity);
-        run::read(&self.engine.ctx, &git().args(["init", "--quiet", "--initial-branch=main"]))?;
-        run::read(&self.engine.ctx, &git().args(["add", "--all"]))?;
-        run::read(&self.engine.ctx, &git().args(["commit", "--quiet", "--no-verify", "--message=all"])).map(drop)
+        self.engine.read(&git().args(["init", "--quiet", "--initial-branch=main"]))?;
+        self.engine.read(&git().args(["add", "--all"]))?;
+        self.engine.read(&git().args(["commit", "--quiet", "--no-verify", "--message=all"])).map(drop)
     }
 
     /// Our own program, as CI calls it.

@@ -10,7 +10,6 @@ use crate::cmd::image::record;
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::{Engine, answers::Image};
-use crate::exec::run;
 use crate::exec::worktree::Moment;
 use crate::fault::Fault;
 use crate::model::base::Base;
@@ -197,7 +196,7 @@ fn tag(engine: &Engine, request: &Request, image: &Image) -> bool {
         let step = Step::new("docker").args(["tag", &image.id, tag]);
         engine.ctx.show(&step);
         // Somebody may have removed it meanwhile.
-        run::probe(&engine.ctx, &step).is_some()
+        engine.probe(&step).is_some()
     })
 }
 

@@ -1,7 +1,6 @@
 //! What to type next after a failed build, by what buildx and the engine say.
 
 use crate::exec::engine::Engine;
-use crate::exec::run;
 use crate::fault;
 use crate::model::complaint::{self, Complaint};
 use crate::model::config::Service;
@@ -30,5 +29,5 @@ pub fn explain(engine: &Engine, service: &Service, error: anyhow::Error) -> anyh
 }
 
 fn has_no_buildx(engine: &Engine) -> bool {
-    run::probe(&engine.ctx, &Step::new("docker").args(["buildx", "version"])).is_none()
+    engine.probe(&Step::new("docker").args(["buildx", "version"])).is_none()
 }

@@ -12,10 +12,10 @@ use crate::cmd::image::places::Places;
 use crate::cmd::image::{Image, explain::explain, held, record, request};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
+use crate::exec::files;
 use crate::exec::layers::Marker;
 use crate::exec::runner::{self, Hand};
 use crate::exec::worktree::{self, Moment};
-use crate::exec::{files, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -98,7 +98,7 @@ impl<'a> Job<'a> {
             let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
             leaves::check(&request, &service.name, &under)?;
         }
-        request.bases = standin::resolve(ctx, engine, mode, &images)?;
+        request.bases = standin::resolve(engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");
             request.pull = false;
@@ -113,7 +113,7 @@ impl<'a> Job<'a> {
         if job.request.target == service.target {
             let mut known = job.known_now();
             if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
-                job.request.bases = standin::resolve(ctx, engine, mode, &images)?;
+                job.request.bases = standin::resolve(engine, mode, &images)?;
                 known = job.known_now();
             }
             if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {
@@ -174,7 +174,7 @@ impl<'a> Job<'a> {
                 .each("--platform", platforms.iter().map(Platform::to_string));
             let step = step.arg(image).within(PULL);
             self.engine.ctx.show(&step);
-            run::probe(&self.engine.ctx, &step).is_some()
+            self.engine.probe(&step).is_some()
         };
         known.unknown_bases.iter().map(pull).fold(false, |any, came| any | came)
     }

@@ -16,7 +16,6 @@ use crate::cmd;
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
-use crate::exec::run;
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -54,6 +53,7 @@ fn run(
         return dry_run(ctx, project, names, args, requests);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
+    let ctx = &engine.ctx;
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
     let mut prepared: Vec<several::Prepared<'_>> = requests
         .into_iter()
@@ -63,7 +63,7 @@ fn run(
         .collect();
     let built = match prepared.pop() {
         Some((_, job)) if !names.is_empty() && prepared.is_empty() => {
-            let built = job?.run(|step| run::run(&engine.ctx, step))?;
+            let built = job?.run(|step| engine.run(step))?;
             ctx.result(&built, || built.line())?;
             vec![built]
         }
@@ -105,7 +105,7 @@ pub fn image(
 ) -> anyhow::Result<Image> {
     let request = request_for(&engine.ctx, project, service, target, tag)?;
     let job = Job::new(engine, project, service, request, bases)?;
-    job.run(|step| run::run(&engine.ctx, step))?.held(engine)
+    job.run(|step| engine.run(step))?.held(engine)
 }
 
 /// What [`image`] would do, and what its image is called then.

@@ -10,7 +10,7 @@ use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, files, run};
+use crate::exec::{checkout, files};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::environment;
@@ -207,7 +207,7 @@ pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()>
         return Ok(());
     }
     let step = Step::new("docker").args(["buildx", "inspect"]).args(&request.builder);
-    let builder = run::read(&engine.ctx, &step)?;
+    let builder = engine.read(&step)?;
     let line = builder.lines().find_map(|line| line.strip_prefix("Platforms:")).unwrap_or_default();
     let runs =
         |platform: &Platform| line.split(',').any(|name| name.trim().trim_end_matches('*') == platform.to_string());

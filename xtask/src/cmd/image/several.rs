@@ -15,7 +15,7 @@ use crate::cmd::image::job::{Built, Job};
 use crate::ctx::Ctx;
 use crate::exec::board::Board;
 use crate::exec::engine::Engine;
-use crate::exec::{interrupt, run};
+use crate::exec::interrupt;
 use crate::fault::{self, Code, Fault};
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request};
@@ -31,7 +31,7 @@ pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsiz
         let result = job.and_then(|job| {
             job.run(|step| {
                 board.line(name, &format!("$ {step}"));
-                run::stream(&engine.ctx, step, |line| board.line(name, line))
+                engine.stream(step, |line| board.line(name, line))
             })
         });
         board.done(name, result.as_ref().map_or_else(|_| "failed".into(), Built::line));

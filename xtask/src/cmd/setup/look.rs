@@ -84,7 +84,7 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<Item>> {
     });
     items.push(emulator());
     items.extend(images(ctx, engine, references)?);
-    items.extend(engine.map(|engine| disk(ctx, engine)).transpose()?.flatten());
+    items.extend(engine.map(disk).transpose()?.flatten());
     Ok(items)
 }
 
@@ -170,7 +170,7 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
     let mode = match (&record, buildx(ctx)) {
         (Some(record), _) => record.mode,
         (None, None) => Bases::Auto,
-        (None, Some(_)) if standin::probe_registry(ctx, references).is_ok() => Bases::Upstream,
+        (None, Some(_)) if standin::probe_registry(engine, references).is_ok() => Bases::Upstream,
         (None, Some(_)) => Bases::Local,
     };
     let when = record.map_or_else(|| "now".to_owned(), |Record { when, .. }| when);
@@ -192,13 +192,13 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
     references.iter().map(image).collect()
 }
 
-fn disk(ctx: &Ctx, engine: &Engine) -> anyhow::Result<Option<Item>> {
+fn disk(engine: &Engine) -> anyhow::Result<Option<Item>> {
     let dir = &engine.info()?.docker_root_dir;
     // An engine elsewhere (a VM, another machine) has no folder here.
     if dir.is_empty() || !Utf8Path::new(dir).exists() {
         return Ok(None);
     }
-    let text = run::probe(ctx, &Step::new("df").args(["-Pk", dir.as_str()])).unwrap_or_default();
+    let text = engine.probe(&Step::new("df").args(["-Pk", dir.as_str()])).unwrap_or_default();
     let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     Ok(free.map(|kib| {
         let bytes = kib.saturating_mul(1024);

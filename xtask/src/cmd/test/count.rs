@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use crate::ctx::Ctx;
+use crate::exec::engine::Engine;
 use crate::exec::run;
 use crate::fault;
 use crate::model::tally::{self, Tally};
@@ -22,11 +23,11 @@ pub fn cargo(ctx: &Ctx, step: &Step) -> Counted {
 
 /// Runs a service's tests and counts: by the report that they write, or by the
 /// closing lines of a runner that writes none.
-pub fn service(ctx: &Ctx, tests: &Step, report: Option<&Report>) -> Counted {
-    let (output, ended) = watch(ctx, tests);
+pub fn service(engine: &Engine, tests: &Step, report: Option<&Report>) -> Counted {
+    let (output, ended) = watch(&engine.ctx, tests);
     match report {
         // What failed before it wrote a report says why by itself.
-        Some(report) => settle(read(ctx, report), ended),
+        Some(report) => settle(read(engine, report), ended),
         None => settle(Ok(tally::closing(&output)), ended),
     }
 }
@@ -46,15 +47,15 @@ fn watch(ctx: &Ctx, step: &Step) -> (String, anyhow::Result<()>) {
 }
 
 /// The report, out of the container that wrote it.
-fn read(ctx: &Ctx, report: &Report) -> anyhow::Result<Option<Tally>> {
+fn read(engine: &Engine, report: &Report) -> anyhow::Result<Option<Tally>> {
     let Report { path, written, copy } = report;
     let help = "`report` in services.toml is the file that the command of the test stage must write";
-    let changes = run::read(ctx, written)?;
+    let changes = engine.read(written)?;
     // One that the image brought along says nothing of this run.
     if !changes.lines().any(|line| [format!("A {path}"), format!("C {path}")].contains(&line.to_owned())) {
         return Err(fault::failed(format!("the tests wrote no {path}")).help(help).into());
     }
-    let tar = run::bytes(ctx, copy)?;
+    let tar = engine.bytes(copy)?;
     let text = archive::file(&tar).ok_or_else(|| fault::failed(format!("{path} is no plain file")).help(help))?;
     let tally = junit::count(&String::from_utf8_lossy(text));
     tally.map(Some).map_err(|why| fault::failed(format!("{path} is no JUnit report: {why}")).help(help).into())
