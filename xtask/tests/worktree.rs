@@ -622,6 +622,10 @@ fn what_is_remembered_is_what_lies_there() {
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     repo.exports.push(("PATH".into(), path));
     assert_eq!(repo.print(), plain);
+    // Where others could put an old record, none is believed.
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(repo.why(), "no");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
     // The same length, the same time of change as the file tells it, the same inode.
     let file = repo.top.join("a");
     let modified = file.metadata().unwrap().modified().unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
+use crate::exec::files::trust;
 use crate::exec::git::git;
 use crate::exec::worktree::{Moment, now, stat, why};
 use crate::exec::{checkout, files, run};
@@ -72,7 +73,8 @@ fn remember(file: &Utf8Path, old: &[u8], all: &Moment, ids: &[Option<String>], b
 /// Where it is remembered what the files of this checkout held: outside of it.
 fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
     let file = ctx.cache_dir()?.join("xtask/files").join(checkout::identity(&ctx.root));
-    (file.is_absolute() && !file.starts_with(&ctx.root)).then_some(file)
+    let is_ours = file.is_absolute() && !file.starts_with(&ctx.root) && trust::is_record_ours(ctx, &file);
+    is_ours.then_some(file)
 }
 
 fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {

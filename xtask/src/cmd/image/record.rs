@@ -12,6 +12,7 @@ use camino::Utf8PathBuf;
 
 use crate::cmd::image::request::cache_root;
 use crate::ctx::Ctx;
+use crate::exec::files::trust;
 use crate::exec::{checkout, files};
 use crate::model::config::Project;
 
@@ -39,8 +40,7 @@ pub struct Build {
 /// The builds of a fingerprint in this checkout, the newest first.
 pub fn of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
     let here = checkout::identity(&ctx.root);
-    let text = files::read(&file(ctx, project)).unwrap_or_default();
-    let mut builds = parse(&text).unwrap_or_default();
+    let mut builds = parse(&text(ctx, project)).unwrap_or_default();
     builds.retain(|build| build.fingerprint == fingerprint && build.checkout == here);
     builds.reverse();
     builds
@@ -49,9 +49,8 @@ pub fn of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
 /// The ids of all images that this machine has built for the project, with the
 /// checkout that has built each last.
 pub fn ids(ctx: &Ctx, project: &Project) -> BTreeMap<String, String> {
-    let text = files::read(&file(ctx, project)).unwrap_or_default();
     let of = |Build { checkout, ids, .. }: Build| ids.into_iter().map(move |id| (id, checkout.clone()));
-    parse(&text).unwrap_or_default().into_iter().flat_map(of).collect()
+    parse(&text(ctx, project)).unwrap_or_default().into_iter().flat_map(of).collect()
 }
 
 /// Remembers a build that has just ended. Where that fails, the next run builds.
@@ -62,6 +61,9 @@ pub fn add(ctx: &Ctx, project: &Project, fingerprint: &str, ids: Vec<String>) {
     let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what it built") else {
         return;
     };
+    if !trust::is_record_ours(ctx, &lock) {
+        return;
+    }
     let text = files::read(&file).unwrap_or_default();
     if let Some(text) = with(parse(&text).unwrap_or_default(), build) {
         let _ = files::write(&file, text);
@@ -72,6 +74,13 @@ pub fn add(ctx: &Ctx, project: &Project, fingerprint: &str, ids: Vec<String>) {
 /// that was set back: nobody knows how old it is.
 pub fn is_young(build: &Build, trust: Duration) -> bool {
     now().checked_sub(build.when).is_some_and(|age| age < trust.as_secs())
+}
+
+/// All that is written down. Who can put another file there can put an old one
+/// back, which is ours in every word: nothing, then.
+fn text(ctx: &Ctx, project: &Project) -> String {
+    let file = file(ctx, project);
+    if trust::is_record_ours(ctx, &file) { files::read(&file).unwrap_or_default() } else { String::new() }
 }
 
 fn file(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
@@ -126,6 +135,8 @@ fn with(mut builds: Vec<Build>, mut build: Build) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn id(digit: char) -> String {
@@ -149,6 +160,35 @@ mod tests {
         // The same once more is the same line, with another time.
         let again = with(vec![build(1, &[id('a')]), build(2, &[id('b')])], build(3, &[id('a')])).unwrap();
         assert_eq!(parse(&again).unwrap(), [build(2, &[id('b')]), build(3, &[id('a')])]);
+    }
+
+    #[test]
+    fn a_record_where_somebody_else_can_put_an_older_one_says_nothing() {
+        let place = files::Temporary::new("cache").unwrap();
+        let above = place.path().parent().unwrap();
+        let ctx = Ctx {
+            root: "/".into(),
+            env: [("XDG_CACHE_HOME", place.path().as_str())].into_iter().collect(),
+            format: Default::default(),
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: Vec::new(),
+        };
+        let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
+            [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
+        let project = Project::parse("services.toml".into(), text).unwrap();
+        let found = || (of(&ctx, &project, "kl").len(), ids(&ctx, &project).len());
+        add(&ctx, &project, "kl", vec![id('a')]);
+        assert_eq!(found(), (1, 1));
+        for dir in [above.to_owned(), place.path().to_owned(), place.path().join("xtask/x")] {
+            let before = dir.metadata().unwrap().permissions();
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+            assert_eq!(found(), (0, 0), "{dir} is everybody's to write");
+            add(&ctx, &project, "kl", vec![id('b')]);
+            std::fs::set_permissions(&dir, before).unwrap();
+            assert_eq!(found(), (1, 1), "nothing was added in {dir}");
+        }
     }
 
     #[test]

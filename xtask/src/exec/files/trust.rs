@@ -11,8 +11,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::Context as _;
+use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::child;
@@ -80,6 +82,27 @@ pub fn doubt(way: &[Seen], believed: &[u32]) -> Option<String> {
             (_, _, true) => Some(format!("{path} can be written by its group")),
         }
     })
+}
+
+/// Whether a record of ours lies where nobody else could have put it, or an
+/// older one back; said once if not. Of one that is not there, yes: it says
+/// nothing.
+pub fn is_record_ours(ctx: &Ctx, record: &Utf8Path) -> bool {
+    static SAID: Once = Once::new();
+    let absolute = std::path::absolute(record).unwrap_or_else(|_| record.into());
+    let why = match way(&absolute) {
+        _ if record.symlink_metadata().is_err() => return true,
+        Ok(way) => doubt(&way, &believed(ctx)),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = &why {
+        SAID.call_once(|| {
+            ctx.say(format!(
+                "note: what earlier runs wrote down is not used: {why} (`XDG_CACHE_HOME=DIR` names a folder that is yours alone)"
+            ));
+        });
+    }
+    why.is_none()
 }
 
 /// All steps from `/` to a path, through all links; it ends where nothing is.
