@@ -10,6 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// A folder that is gone afterwards.
 struct Folder(PathBuf);
@@ -215,14 +218,104 @@ fn what_is_no_engine_is_told_as_that() {
     }
 }
 
+/// An engine that hangs: it takes every question, and has no end of an answer
+/// to any that is not in `knows`.
+struct Hung {
+    host: String,
+    bin: PathBuf,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Hung {
+    fn new(dir: &Path, knows: &'static str, drips: bool) -> Self {
+        let (socket, bin) = (dir.join("hung.sock"), dir.join("bin"));
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || {
+                    let mut request = [0; 1024];
+                    let length = stream.read(&mut request).unwrap_or(0);
+                    if !knows.is_empty() && String::from_utf8_lossy(&request[..length]).contains(knows) {
+                        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nOK");
+                        return;
+                    }
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let _ = stream.write_all(if drips { b"HTTP/1.0 200 OK\r\n\r\n[" } else { b"" });
+                    // Until nobody listens any more.
+                    while !drips || stream.write_all(b" ").is_ok() {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                });
+            }
+        });
+        // Its client hangs with it.
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::write(bin.join("docker"), "#!/bin/sh\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(bin.join("docker"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { host: format!("unix://{}", socket.display()), bin, asked }
+    }
+
+    fn xtask(&self, args: &[&str]) -> Command {
+        let mut command = in_dir(&common::root(), args);
+        let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap());
+        command.env("DOCKER_HOST", &self.host).env("XTASK_ENGINE_DIR", "/nowhere").env("PATH", path);
+        command.env("HOME", self.bin.parent().unwrap());
+        command
+    }
+}
+
+const ASK: [&[&str]; 9] = [
+    &["docker", "down"],
+    &["docker", "clean"],
+    &["docker", "clean", "--dry-run", "--format", "json"],
+    &["docker", "test"],
+    &["docker", "test", "--no-build", "--with-deps"],
+    &["docker", "up"],
+    &["docker", "up", "--no-build"],
+    &["docker", "web"],
+    &["docker", "all"],
+];
+
 #[test]
 fn an_interrupt_ends_a_question_that_nobody_answers() {
     let folder = Folder::new("hung");
-    let host = socket(&folder.0, |mut stream| while stream.read(&mut [0; 1]).is_ok_and(|n| n > 0) {});
-    for signal in ["INT", "TERM", "HUP"] {
-        let mut command = in_dir(&common::root(), &["docker", "down"]);
-        interrupted(command.env("DOCKER_HOST", &host), signal);
+    for (knows, drips) in [("", false), ("/_ping", false), ("/_ping", true)] {
+        let hung = Hung::new(&folder.0, knows, drips);
+        for (at, args) in ASK.iter().enumerate() {
+            hung.asked.store(0, Ordering::SeqCst);
+            let mut child = hung.xtask(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            while hung.asked.load(Ordering::SeqCst) == 0 {
+                assert_eq!(child.try_wait().unwrap().and_then(|status| status.code()), None, "{args:?} {knows}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let (signal, told) = (["INT", "TERM", "HUP"][at % 3], Instant::now());
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+            let output = child.wait_with_output().unwrap();
+            common::exit(&output, 130);
+            assert!(told.elapsed() < Duration::from_secs(10), "{args:?} {knows} {signal}");
+            assert!(output.stdout.is_empty() && common::stderr(&output).contains("interrupted"), "{args:?}");
+        }
     }
+}
+
+#[test]
+fn an_engine_that_never_answers_is_waited_for_no_longer_than_ten_seconds() {
+    let folder = Folder::new("mute");
+    let hung = Hung::new(&folder.0, "", false);
+    let started = Instant::now();
+    let children = ASK.map(|args| hung.xtask(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    for (child, args) in children.into_iter().zip(ASK) {
+        let output = child.wait_with_output().unwrap();
+        common::exit(&output, 1);
+        let said = common::stderr(&output);
+        assert!(said.contains(&hung.host) && said.contains("no answer within 10 s"), "{args:?}: {said}");
+        assert!(output.stdout.is_empty(), "{args:?} has a result");
+    }
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]

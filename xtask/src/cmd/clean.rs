@@ -81,13 +81,14 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     let Report { removed, left, failed } = report;
     let freed = Bytes(removed.iter().map(|item| item.bytes).sum());
     let json = json!({ "removed": removed, "left": left, "freed_bytes": freed });
-    ctx.result(&json, || match (removed.len(), ctx.dry_run) {
+    let delivered = ctx.result(&json, || match (removed.len(), ctx.dry_run) {
         (0, _) => "nothing of ours is there to go".into(),
         (n, true) => format!("{n} things would go, {freed}"),
         (n, false) => format!("{n} things gone, {freed} freed"),
-    })?;
+    });
+    // What failed is told, whether anybody reads the result or not.
     match failed.as_slice() {
-        [] => Ok(()),
+        [] => delivered,
         failed => Err(fault::failed(format!("not all could be removed:\n{}", failed.join("\n"))).into()),
     }
 }

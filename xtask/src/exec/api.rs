@@ -122,9 +122,10 @@ fn start(text: &str, longest: usize) -> String {
     }
 }
 
-/// Whether an engine answers; the error says why not.
+/// Whether an engine answers; the error says why not. An interrupt ends what it
+/// meets: who asks after it takes an engine down.
 pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
-    let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING, false)?;
+    let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING, interrupt::raised())?;
     match (answer.status, answer.text().as_str()) {
         (200, "OK") => Ok(()),
         (200, text) => {
@@ -136,8 +137,6 @@ pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
 }
 
 fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds, cleans_up: bool) -> io::Result<Response> {
-    // An interrupt ends what it meets; what is asked after it is a clean-up's.
-    let cleans_up = cleans_up || interrupt::raised();
     let stop = || !cleans_up && interrupt::raised();
     match endpoint {
         Endpoint::Socket(socket) => {
