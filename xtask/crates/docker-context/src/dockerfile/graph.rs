@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::expand::WordError;
+use super::form::Global;
 use super::instruction::{Instruction, Kind, instruction};
 use super::scope::{Budget, Globals};
 use super::words::fields;
@@ -42,6 +43,10 @@ pub struct Stage {
     pub name: Option<String>,
     /// Of its FROM.
     pub line: usize,
+    /// The image or stage in FROM, as written.
+    pub image: String,
+    /// What stands before that.
+    pub flags: Vec<String>,
     /// What it is built on.
     pub base: Use,
     /// What it takes from others.
@@ -53,7 +58,7 @@ pub struct Stage {
     /// Why those can't run; it matters where the stage is built.
     pub broken: Option<DockerfileError>,
     /// What runs in a stage on this one: the line and the text.
-    triggers: Vec<(usize, String)>,
+    pub triggers: Vec<(usize, String)>,
 }
 
 impl Stage {
@@ -69,6 +74,8 @@ pub struct Graph {
     pub stages: Vec<Stage>,
     /// The variables before the first FROM.
     pub globals: Globals,
+    /// The same, as written.
+    pub args: Vec<Global>,
     /// What escapes.
     pub escape: char,
     /// The names that stages can be found by; a later one of a name wins.
@@ -86,7 +93,7 @@ impl Graph {
     ) -> Result<Self, DockerfileError> {
         let parsed = lines::parse(text, checks)?;
         let globals = Globals::new(parsed.escape, given, platform);
-        let mut graph = Self { stages: vec![], globals, escape: parsed.escape, names: HashMap::new() };
+        let mut graph = Self { stages: vec![], globals, args: vec![], escape: parsed.escape, names: HashMap::new() };
         let mut count = 0;
         for statement in &parsed.statements {
             let read = instruction(statement, parsed.escape)?;
@@ -97,11 +104,18 @@ impl Graph {
                     return Err(fault(format!("more than {MOST_STAGES} stages, which is the most that is read here")));
                 }
                 (Kind::From { .. }, _) => {
-                    graph.open(read, given, budget)?;
+                    graph.open(read, statement.flags.clone(), given, budget)?;
                     count += graph.stages.last().map_or(0, |stage| stage.steps.len());
                 }
                 (Kind::Arg(args), None) => {
                     graph.globals.arg(args, given.build_args, budget).map_err(|error| fault(error.to_string()))?;
+                    let line = read.line;
+                    let global = |(name, default): &(String, Option<String>)| Global {
+                        line,
+                        name: name.clone(),
+                        default: default.clone(),
+                    };
+                    graph.args.extend(args.iter().map(global));
                 }
                 (_, None) => return Err(fault("no instruction but ARG stands before the first FROM".into())),
                 (Kind::Trigger(text), Some(stage)) => stage.triggers.push((read.line, text.clone())),
@@ -123,8 +137,14 @@ impl Graph {
     }
 
     /// Begins a stage: it is on a stage above, or on an image.
-    fn open(&mut self, from: Instruction, given: &Given<'_>, budget: &Budget) -> Result<(), DockerfileError> {
-        let Instruction { line, text, kind: Kind::From { image, name } } = from else { return Ok(()) };
+    fn open(
+        &mut self,
+        from: Instruction,
+        flags: Vec<String>,
+        given: &Given<'_>,
+        budget: &Budget,
+    ) -> Result<(), DockerfileError> {
+        let Instruction { line, text, kind: Kind::From { image, name }, .. } = from else { return Ok(()) };
         let fault = |message: String| DockerfileError { line, column: 1, message };
         let origin = match self.globals.expand(&image, budget) {
             Ok(image) if image.is_empty() => return Err(fault(format!("`{text}` names no image"))),
@@ -153,7 +173,7 @@ impl Graph {
         let left =
             |step: &Instruction| if let Kind::Trigger(text) = &step.kind { Some((line, text.clone())) } else { None };
         let triggers = steps.iter().filter_map(left).collect();
-        self.stages.push(Stage { name, line, base, uses: vec![], steps, inherited, broken, triggers });
+        self.stages.push(Stage { name, line, image, flags, base, uses: vec![], steps, inherited, broken, triggers });
         Ok(())
     }
 
@@ -272,14 +292,14 @@ fn triggers(texts: &[(usize, String)]) -> Result<Vec<Instruction>, DockerfileErr
             return Err(fault("a trigger is one instruction".into()));
         };
         let read = instruction(statement, parsed.escape).map_err(|error| fault(error.message))?;
-        Ok(Instruction { line: *line, text: format!("ONBUILD {}", read.text), kind: read.kind })
+        Ok(Instruction { line: *line, text: format!("ONBUILD {}", read.text), kind: read.kind, form: read.form })
     };
     texts.iter().map(read).collect()
 }
 
 /// What an instruction takes from others: how that is said, the name, and whether
 /// it may be a number. BuildKit counts a mount without `from` as one of `scratch`.
-fn froms(kind: &Kind) -> Vec<(String, String, bool)> {
+pub fn froms(kind: &Kind) -> Vec<(String, String, bool)> {
     match kind {
         Kind::Copy(copy) => copy.from.iter().map(|from| (format!("COPY --from={from}"), from.clone(), true)).collect(),
         Kind::Run(mounts) => {

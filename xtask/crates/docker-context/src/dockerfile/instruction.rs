@@ -4,6 +4,7 @@
 
 use super::DockerfileError;
 use super::documents;
+use super::form::Form;
 use super::lines::{Statement, statement};
 use super::words::{at_blanks, json_list, words};
 
@@ -21,6 +22,8 @@ pub struct Instruction {
     pub text: String,
     /// What it does.
     pub kind: Kind,
+    /// Its words.
+    pub form: Form,
 }
 
 /// What an instruction does.
@@ -71,7 +74,7 @@ pub fn instruction(read: &Statement, escape: char) -> Result<Instruction, Docker
     let kind = kind(read, escape);
     let text = read.whole.split_whitespace().collect::<Vec<_>>().join(" ");
     match kind {
-        Ok(kind) => Ok(Instruction { line: read.line, text, kind }),
+        Ok(kind) => Ok(Instruction { line: read.line, text, kind, form: Form::of(read, escape) }),
         Err(message) => Err(DockerfileError { line: read.line, column: read.column, message }),
     }
 }

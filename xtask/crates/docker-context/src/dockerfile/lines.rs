@@ -55,6 +55,13 @@ pub fn syntax(text: &[u8]) -> Option<(usize, String)> {
     None
 }
 
+/// Whether a file tells a frontend what to check (`# check=`), or may.
+pub fn checks(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut comments = text.split(|byte| *byte == b'\n').map(trim_start).take_while(|line| line.starts_with(b"#"));
+    comments.any(|line| directive(line).is_some_and(|(name, _)| name == "check"))
+}
+
 /// Reads a file. `checks` says whether the frontend knows `# check=`.
 pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);

@@ -6,11 +6,13 @@
 mod cycles;
 mod documents;
 mod expand;
+mod form;
 mod graph;
 pub mod inputs;
 mod instruction;
 mod lines;
 pub mod mounts;
+mod recipe;
 mod remote;
 mod scope;
 mod stages;
@@ -22,6 +24,7 @@ use std::fmt;
 
 use graph::{Graph, Origin};
 use inputs::Inputs;
+pub use recipe::{Place, Recipe};
 use scope::Budget;
 use strsim::levenshtein;
 
@@ -100,6 +103,31 @@ pub fn inputs(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<In
         found.read_by_others(line, &syntax);
     }
     Ok(found)
+}
+
+/// How `target` is made. It is the same for two Dockerfiles that differ in what
+/// the target does not reach, in comments and in blanks between words.
+pub fn recipe(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<Recipe, DockerfileError> {
+    let (mut recipe, mut is_clear) = (Recipe::default(), true);
+    for_each_platform(text, target, given, |graph, reached, _| {
+        if let Some(error) = reached.iter().find_map(|at| graph.stages[*at].broken.as_ref()) {
+            return Err(error.clone());
+        }
+        match recipe::parts(graph, reached) {
+            Some(parts) => recipe.add(parts),
+            None => is_clear = false,
+        }
+        Ok(())
+    })?;
+    let asked = frontend(text, given);
+    let is_ours = asked.as_ref().is_none_or(|(_, syntax)| is_dockers(syntax));
+    // What is no text is decoded, and two of it may then look the same. A frontend
+    // that is told what to check looks at all of the file.
+    if !is_clear || !is_ours || std::str::from_utf8(text).is_err() || lines::checks(text) {
+        return Ok(Recipe::whole(text));
+    }
+    recipe.asks(asked);
+    Ok(recipe)
 }
 
 /// Reads a Dockerfile once for each platform, whose names are variables in it.
