@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8DirEntry;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::engine::search;
 use crate::exec::beside::Claim;
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, files, interrupt, run, scene};
+use crate::exec::{checkout, clock, files, interrupt, run, scene};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
@@ -62,7 +62,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
         running: args.all,
         all_checkouts: args.all_checkouts,
         older_than: args.older_than.map(|age| age.0),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        now: clock::now().as_secs(),
     };
     let mut report = Report::default();
     if all_kinds || args.containers || args.images {

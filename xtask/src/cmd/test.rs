@@ -8,7 +8,6 @@
 mod count;
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::TestArgs;
 use crate::cmd;
@@ -18,7 +17,7 @@ use crate::engine;
 use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
-use crate::exec::{checkout, interrupt, revision, run};
+use crate::exec::{checkout, clock, interrupt, revision, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
@@ -111,8 +110,10 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result
     all.extend(tested.map(|(service, test)| (test.part.as_str(), Part::Service(service, test))));
     all.extend(is_ours.then_some(("images", Part::Images)));
     if is_ours && names.iter().any(|name| name == "fuzz") {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        all.push(("fuzz", Part::Fuzz { seconds: args.seconds, seed: args.seed.unwrap_or_else(clock) }));
+        all.push((
+            "fuzz",
+            Part::Fuzz { seconds: args.seconds, seed: args.seed.unwrap_or_else(|| clock::now().as_secs()) },
+        ));
     }
     if let Some(wrong) = names.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
         let known = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");

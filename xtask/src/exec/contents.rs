@@ -10,8 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::ctx::Ctx;
 use crate::exec::files::trust;
 use crate::exec::git::git;
-use crate::exec::worktree::{Moment, now, stat, why};
-use crate::exec::{checkout, files, run};
+use crate::exec::worktree::{Moment, stat, why};
+use crate::exec::{checkout, clock, files, run};
 use crate::model::remembered::{self, Remembered};
 
 /// No record of ours is larger: what does not fit is read again.
@@ -19,7 +19,7 @@ const RECORD: usize = 64 << 20;
 
 /// What each regular file of these holds.
 pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
-    let began = now();
+    let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
     let (mut known, mut ids, mut unknown) = (Remembered::of(&bytes), Vec::with_capacity(all.len()), Vec::new());

@@ -6,6 +6,7 @@ pub mod beside;
 pub mod board;
 pub mod checkout;
 pub mod child;
+pub mod clock;
 pub mod contents;
 pub mod drift;
 pub mod engine;

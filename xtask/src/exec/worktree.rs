@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::ctx::Ctx;
 use crate::exec::git::git;
-use crate::exec::{contents, run};
+use crate::exec::{clock, contents, run};
 use crate::fault;
 use crate::model::fingerprint::File;
 use crate::model::remembered::{self, Stat};
@@ -323,13 +323,9 @@ pub(super) fn stat(metadata: &Metadata) -> Stat {
     }
 }
 
-pub(super) fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// Waits until whatever is touched from now on has another time than now.
 fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = &'a (String, Stat)>) -> Result<(), String> {
-    let now = now();
+    let now = clock::now();
     let mut longest = Duration::ZERO;
     for (path, stat) in all {
         let wait = stat

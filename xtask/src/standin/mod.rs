@@ -9,7 +9,7 @@ mod inputs;
 mod registry;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::Context as _;
@@ -23,8 +23,9 @@ pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
 use crate::engine::{Folder, network, packages};
 use crate::exec::engine::{Engine, answers};
-use crate::exec::{checkout, program, run};
+use crate::exec::{checkout, clock, program, run};
 use crate::fault;
+use crate::model::age::Age;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
 use crate::model::config::Project;
@@ -35,6 +36,8 @@ use crate::plan::step::Step;
 const RELEASE: &str = "bookworm";
 /// Security updates make an older root file system a bad start.
 const ROOT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long it holds what registries answered.
+const TRUST: Age = Age(Duration::from_secs(24 * 3600));
 /// The label that says what a stand-in is taken for.
 pub const STAND_IN: &str = "xtask.stand-in";
 /// The label that holds the recipe's hash: another recipe, another image.
@@ -48,8 +51,9 @@ pub const MAKER: &str = "xtask.checkout";
 pub struct Record {
     /// `local` or `upstream`.
     pub mode: Bases,
-    /// When, as a date.
-    pub when: String,
+    /// When, in seconds since 1970. A record that does not say so is an old one.
+    #[serde(default)]
+    pub asked: u64,
     /// What the registry, or the lack of one, said.
     pub why: String,
 }
@@ -61,14 +65,25 @@ pub fn record(ctx: &Ctx) -> Option<Record> {
     serde_json::from_str(&fs::read_to_string(record_file(&folder)).ok()?).ok()
 }
 
-/// The record, if it is of today: another day, `setup` asks again.
+impl Record {
+    /// How long ago registries were asked; none: nobody knows.
+    pub fn age(&self) -> Option<Age> {
+        Age::of(self.asked, clock::now().as_secs())
+    }
+
+    fn is_young(&self) -> bool {
+        self.age().is_some_and(|age| age < TRUST)
+    }
+}
+
+/// The record, if it is young: after a day `setup` asks again.
 pub fn fresh(ctx: &Ctx) -> Option<Record> {
-    record(ctx).filter(|record| record.when == today())
+    record(ctx).filter(Record::is_young)
 }
 
 /// Writes the record.
 pub fn remember(ctx: &Ctx, mode: Bases, why: &str) -> anyhow::Result<Record> {
-    let record = Record { mode, when: today(), why: why.to_owned() };
+    let record = Record { mode, asked: clock::now().as_secs(), why: why.to_owned() };
     let folder = Folder::of(ctx)?;
     drop(folder.lock(ctx, "bases")?);
     fs::write(record_file(&folder), serde_json::to_string_pretty(&record)? + "\n")?;
@@ -79,6 +94,11 @@ fn record_file(folder: &Folder) -> Utf8PathBuf {
     folder.dir.join("bases.json")
 }
 
+/// `, 3h ago`.
+fn ago(age: Option<Age>) -> String {
+    age.map(|age| format!(", {age} ago")).unwrap_or_default()
+}
+
 /// Whether references are replaced by stand-ins, and why.
 pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
     match mode {
@@ -86,7 +106,7 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
         Bases::Local => Some("--bases local".to_owned()),
         Bases::Auto => record(ctx)
             .filter(|record| record.mode == Bases::Local)
-            .map(|record| format!("no registry answered at setup on {}", record.when)),
+            .map(|record| format!("no registry answered at setup{}", ago(record.age()))),
     }
 }
 
@@ -348,34 +368,20 @@ fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
     fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
 }
 
-/// The date, in UTC.
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    date(seconds / 86_400)
-}
-
-/// A day since 1970 as a date (Howard Hinnant's days_from_civil, backwards).
-fn date(days: u64) -> String {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_dates() {
-        assert_eq!(date(0), "1970-01-01");
-        assert_eq!(date(19_782), "2024-02-29");
-        assert_eq!(date(20_780), "2026-11-23");
+    fn what_registries_answered_holds_for_a_day() {
+        let now = clock::now().as_secs();
+        let record = |asked| Record { mode: Bases::Local, asked, why: String::new() };
+        assert!(record(now).is_young() && record(now - 86_000).is_young());
+        assert!(!record(now - 86_500).is_young() && !record(now + 1000).is_young());
+        assert_eq!(ago(record(now - 7300).age()), ", 2h ago");
+        assert_eq!(ago(record(now + 1000).age()), "");
+        let old: Record = serde_json::from_str(r#"{ "mode": "local", "when": "2026-11-23", "why": "" }"#).unwrap();
+        assert!(old.mode == Bases::Local && !old.is_young());
     }
 
     #[test]

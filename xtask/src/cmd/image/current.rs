@@ -175,7 +175,7 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
     let moves = request.bases.iter().any(Base::can_move);
     for build in record::of(&engine.ctx, project, wanted) {
         // Bases are known to the byte, or looked up not long ago by a build of the very same.
-        if moves && !record::is_young(&build, project.trust_bases.0) {
+        if moves && !record::is_young(&build, project.trust_bases) {
             continue;
         }
         for id in &build.ids {

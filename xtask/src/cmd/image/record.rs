@@ -6,14 +6,14 @@
 //! all that is in it. What can't be read is no record, and that means a build.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8PathBuf;
 
 use crate::cmd::image::request::cache_root;
 use crate::ctx::Ctx;
 use crate::exec::files::trust;
-use crate::exec::{checkout, files};
+use crate::exec::{checkout, clock, files};
+use crate::model::age::Age;
 use crate::model::config::Project;
 
 /// In the place of a fingerprint, of what was pushed: nobody looks for it, and
@@ -55,7 +55,12 @@ pub fn ids(ctx: &Ctx, project: &Project) -> BTreeMap<String, String> {
 
 /// Remembers a build that has just ended. Where that fails, the next run builds.
 pub fn add(ctx: &Ctx, project: &Project, fingerprint: &str, ids: Vec<String>) {
-    let build = Build { when: now(), fingerprint: fingerprint.into(), checkout: checkout::identity(&ctx.root), ids };
+    let build = Build {
+        when: clock::now().as_secs(),
+        fingerprint: fingerprint.into(),
+        checkout: checkout::identity(&ctx.root),
+        ids,
+    };
     let file = file(ctx, project);
     let lock = Utf8PathBuf::from(format!("{file}.lock"));
     let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what it built") else {
@@ -70,10 +75,9 @@ pub fn add(ctx: &Ctx, project: &Project, fingerprint: &str, ids: Vec<String>) {
     }
 }
 
-/// Whether a build was not longer ago than `trust`. A time to come is of a clock
-/// that was set back: nobody knows how old it is.
-pub fn is_young(build: &Build, trust: Duration) -> bool {
-    now().checked_sub(build.when).is_some_and(|age| age < trust.as_secs())
+/// Whether a build was not longer ago than `trust`.
+pub fn is_young(build: &Build, trust: Age) -> bool {
+    Age::of(build.when, clock::now().as_secs()).is_some_and(|age| age < trust)
 }
 
 /// All that is written down. Who can put another file there can put an old one
@@ -85,10 +89,6 @@ fn text(ctx: &Ctx, project: &Project) -> String {
 
 fn file(ctx: &Ctx, project: &Project) -> Utf8PathBuf {
     cache_root(ctx, project).join("builds")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A build a line: `WHEN FINGERPRINT CHECKOUT ID ID`. Where one line is
@@ -211,10 +211,11 @@ mod tests {
 
     #[test]
     fn only_what_was_built_not_long_ago_is_young() {
-        let ago = |seconds| build(now() - seconds, &[id('a')]);
-        assert!(is_young(&ago(60), Duration::from_secs(3600)));
-        assert!(!is_young(&ago(7200), Duration::from_secs(3600)));
-        assert!(!is_young(&ago(0), Duration::ZERO));
-        assert!(!is_young(&build(now() + 999, &[id('a')]), Duration::from_secs(86_400)));
+        let now = clock::now().as_secs();
+        let is_young = |when, trust: &str| is_young(&build(when, &[id('a')]), trust.parse().unwrap());
+        assert!(is_young(now - 60, "1h"));
+        assert!(!is_young(now - 7200, "1h"));
+        assert!(!is_young(now, "0s"));
+        assert!(!is_young(now + 999, "1d"));
     }
 }

@@ -173,7 +173,8 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
         (None, Some(_)) if standin::probe_registry(engine, references).is_ok() => Bases::Upstream,
         (None, Some(_)) => Bases::Local,
     };
-    let when = record.map_or_else(|| "now".to_owned(), |Record { when, .. }| when);
+    let age = record.as_ref().and_then(Record::age);
+    let when = age.map_or_else(|| "now".to_owned(), |age| format!("{age} ago"));
     let image = |reference: &String| -> anyhow::Result<Item> {
         let item = Item::needed(reference);
         Ok(match (mode, base::stand_in(reference)) {
