@@ -118,9 +118,14 @@ impl<'a> Call<'a> {
                 Ok(())
             });
         }
+        expression
+    }
+
+    /// The same with what it reads: of two that say that, too, duct takes the first.
+    fn fed(&self) -> duct::Expression {
         match &self.stdin {
-            Some(text) => expression.stdin_bytes(text.as_bytes()),
-            None => expression.stdin_null(),
+            Some(text) => self.expression().stdin_bytes(text.as_bytes()),
+            None => self.expression().stdin_null(),
         }
     }
 
@@ -169,7 +174,7 @@ fn shell() -> io::Result<xshell::Shell> {
 /// Starts a command that has the terminal, so that its own progress display
 /// works; what it writes to stdout is no result of ours.
 pub fn watched(call: &Call<'_>) -> io::Result<Process> {
-    let started = call.expression().stdout_to_stderr().start();
+    let started = call.fed().stdout_to_stderr().start();
     started.map(Process).map_err(|error| call.understood(error))
 }
 
@@ -198,7 +203,7 @@ impl Process {
 /// Starts a command whose output is taken line by line, both streams in the
 /// order they came.
 pub fn lines(call: &Call<'_>) -> io::Result<Lines> {
-    let reader = call.expression().stderr_to_stdout().reader().map_err(|error| call.understood(error))?;
+    let reader = call.fed().stderr_to_stdout().reader().map_err(|error| call.understood(error))?;
     let reader = Arc::new(reader);
     Ok(Lines { lines: read_lines(Arc::clone(&reader)), reader })
 }
@@ -286,7 +291,7 @@ pub fn detached(call: &Call<'_>, log: File) -> io::Result<Process> {
     let mut args: Vec<&OsStr> = vec!["-c".as_ref(), script.as_ref(), call.tool];
     args.extend(&call.args);
     let shell = Call { tool: "sh".as_ref(), args, ..call.clone() };
-    let started = shell.expression().stdout_file(log.try_clone()?).stderr_file(log).start();
+    let started = shell.fed().stdout_file(log.try_clone()?).stderr_file(log).start();
     started.map(Process).map_err(|error| shell.understood(error))
 }
 
@@ -297,5 +302,29 @@ pub fn kill(signal: &str, whom: &str) {
     let line = format!("kill -{signal} {whom}");
     let args: [&OsStr; 2] = ["-c".as_ref(), line.as_ref()];
     // The terminal's own signal, which may be why we do this, passes by.
-    let _ = Call::new("sh", &args).apart(true).expression().stdout_null().stderr_null().run();
+    let _ = Call::new("sh", &args).apart(true).fed().stdout_null().stderr_null().run();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_talked_to_hears_us_and_answers_on_both_streams() {
+        let script = "read -r word; echo \"$word!\"; echo why >&2; read -r more; exit 3";
+        let args: [&OsStr; 2] = ["-c".as_ref(), script.as_ref()];
+        let (process, talk, mut words) = talking(&Call::new("sh", &args)).unwrap();
+        let mut talk = BufReader::new(talk);
+        let mut answer = String::new();
+        talk.get_mut().write_all(b"hello\n").unwrap();
+        talk.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "hello!\n");
+        assert_eq!(process.ended(Duration::ZERO).unwrap(), None);
+        // Nothing of ours keeps its streams open: it sees the end, and so do we.
+        drop(talk);
+        answer.clear();
+        words.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "why\n");
+        assert_eq!(process.ended(Duration::from_secs(60)).unwrap().and_then(|status| status.code()), Some(3));
+    }
 }
