@@ -114,6 +114,24 @@ fn two_ups_of_one_checkout_wait_for_each_other_and_one_system_is_left() {
     }
     assert_eq!(containers(&demo.name).len(), 1);
 
+    // Nor does it help to have a cache of one's own.
+    assert!(Command::new("git").args(["init", "--quiet"]).current_dir(&demo.dir).status().unwrap().success());
+    let ups = ["a", "b", "c"].map(|name| {
+        let mut up = demo.command(&["docker", "up", "--no-build"]);
+        up.env("XDG_CACHE_HOME", demo.dir.join(format!("../{}-{name}", demo.name)));
+        quietly(up)
+    });
+    let said = ups.map(|up| {
+        let output = up.wait_with_output().unwrap();
+        exit(&output, 0);
+        stderr(&output)
+    });
+    assert_eq!(containers(&demo.name).len(), 1);
+    assert!(said.iter().any(|said| said.contains("waiting: another `docker up`")), "{said:?}");
+    for name in ["a", "b", "c"] {
+        let _ = std::fs::remove_dir_all(demo.dir.join(format!("../{}-{name}", demo.name)));
+    }
+
     // Nobody learns where it is: then it is not there.
     let mut up = demo.command(&["docker", "up", "--no-build"]);
     let mut up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -113,9 +113,10 @@ fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
     Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
 
-/// One `up` or `down` of a checkout at a time.
+/// One `up` or `down` of a checkout at a time, whoever's cache each has.
 fn lock(ctx: &Ctx, project: &Project) -> anyhow::Result<File> {
-    let file = of_checkout(ctx, project, "lock");
+    let name = format!("xtask-up-{}.lock", checkout::identity(&ctx.root));
+    let file = checkout::meeting_place(ctx, &name).unwrap_or_else(|| of_checkout(ctx, project, "lock"));
     files::lock(ctx, &file, "another `docker up` or `docker down` of this checkout is at work")
 }
 

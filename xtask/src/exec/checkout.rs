@@ -10,9 +10,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::exec::proc;
+use crate::ctx::Ctx;
+use crate::exec::git::git;
+use crate::exec::{files, proc, run};
 use crate::model::identity::{Life, Run, checkout};
 use crate::plan::step::Secret;
 
@@ -29,6 +31,14 @@ pub fn identity(root: &Utf8Path) -> String {
         // A file system that keeps no time of birth uses its inodes again.
         None => checkout(&[&folder.dev().to_string(), &inode, root.as_str()]),
     }
+}
+
+/// Where all who use the checkout meet, whatever their HOME is: git's own folder
+/// for it. None where there is no git, or nothing of ours can be written.
+pub fn meeting_place(ctx: &Ctx, name: &str) -> Option<Utf8PathBuf> {
+    let dir = run::probe(ctx, &git(ctx).look(&["rev-parse", "--absolute-git-dir"]))?;
+    let file = Utf8PathBuf::from(dir).join(name);
+    files::open(&file).is_ok().then_some(file)
 }
 
 /// The run that this process is.
