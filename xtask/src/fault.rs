@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// What the process ends with when this error reaches `main`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
@@ -19,48 +21,48 @@ pub enum Code {
     Interrupted = 130,
 }
 
-/// An error with an exit code and, mostly, a way out.
+/// What is wrong, with an exit code.
 #[derive(Debug, Default)]
 pub struct Fault {
     /// The exit code.
     pub code: Code,
-    what: String,
-    help: Option<String>,
+    /// In a box, so that what may fail stays small.
+    what: Box<Diagnostic>,
     said: String,
     quiet: bool,
 }
 
 /// A wrong command line or configuration.
-pub fn usage(what: impl Into<String>) -> Fault {
-    Fault { code: Code::Usage, what: what.into(), ..Fault::default() }
+pub fn usage(what: impl Into<Diagnostic>) -> Fault {
+    Fault { code: Code::Usage, what: Box::new(what.into()), ..Fault::default() }
 }
 
 /// Something that did not work.
-pub fn failed(what: impl Into<String>) -> Fault {
-    Fault { code: Code::Failed, what: what.into(), ..Fault::default() }
+pub fn failed(what: impl Into<Diagnostic>) -> Fault {
+    Fault { code: Code::Failed, what: Box::new(what.into()), ..Fault::default() }
 }
 
 /// The person, or the runner, asked us to stop.
 pub fn interrupted() -> Fault {
-    Fault { code: Code::Interrupted, what: "interrupted".into(), ..Fault::default() }
+    Fault { code: Code::Interrupted, what: Box::new("interrupted".into()), ..Fault::default() }
 }
 
 /// Whoever read the result went away before all of it was written: there is
 /// nobody to tell it to.
 pub fn unheard() -> Fault {
-    Fault { code: Code::Failed, what: "nobody reads the result".into(), quiet: true, ..Fault::default() }
+    Fault { code: Code::Failed, what: Box::new("nobody reads the result".into()), quiet: true, ..Fault::default() }
 }
 
 /// The error is on stderr already, in words that are not ours.
-pub fn told(code: Code, what: impl Into<String>) -> Fault {
-    Fault { code, what: what.into(), quiet: true, ..Fault::default() }
+pub fn told(code: Code, what: impl Into<Diagnostic>) -> Fault {
+    Fault { code, what: Box::new(what.into()), quiet: true, ..Fault::default() }
 }
 
 impl Fault {
     /// Adds what to type next.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.what.help = Some(help.into());
         self
     }
 
@@ -75,15 +77,20 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        self.what.fmt(f)
     }
 }
 
 impl std::error::Error for Fault {}
 
-/// The exit code of an error: that of the first `Fault` in its chain.
+/// The exit code of an error: that of the first `Fault` in its chain; a
+/// [`Diagnostic`] alone is of what a person wrote.
 pub fn code(error: &anyhow::Error) -> Code {
-    first(error).map_or(Code::Failed, |fault| fault.code)
+    let of = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<Fault>() {
+        Some(fault) => Some(fault.code),
+        None => cause.is::<Diagnostic>().then_some(Code::Usage),
+    };
+    error.chain().find_map(of).unwrap_or_default()
 }
 
 /// What the command that failed had printed, if one did.
@@ -102,7 +109,7 @@ pub fn render(error: &anyhow::Error) -> String {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("\n  because: {cause}"));
     }
-    if let Some(help) = first(error).and_then(|fault| fault.help.as_deref()) {
+    if let Some(help) = help(error) {
         text.push_str(&format!("\nhelp: {help}"));
     }
     text
@@ -135,11 +142,19 @@ impl Report {
             error: Told {
                 message: error.to_string(),
                 because: error.chain().skip(1).map(ToString::to_string).collect(),
-                help: first(error).and_then(|fault| fault.help.clone()),
+                help: help(error).map(str::to_owned),
                 exit_code: code(error) as u8,
             },
         }
     }
+}
+
+/// The way out that the error knows.
+fn help(error: &anyhow::Error) -> Option<&str> {
+    let mut told = error.chain().filter_map(|cause| {
+        cause.downcast_ref::<Fault>().map(|fault| &*fault.what).or_else(|| cause.downcast_ref::<Diagnostic>())
+    });
+    told.next()?.help.as_deref()
 }
 
 fn first(error: &anyhow::Error) -> Option<&Fault> {

@@ -11,10 +11,10 @@ use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::ctx::Ctx;
 use crate::exec::worktree::{self, Moment, Tree};
-use crate::fault::{self, Fault};
 use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
@@ -82,33 +82,6 @@ impl Setting {
     }
 }
 
-/// What is wrong with one of them, and where.
-pub struct Broken {
-    /// The file, from the root.
-    pub file: Utf8PathBuf,
-    /// The line and the column, from 1; 0 where it is the whole file.
-    pub at: (usize, usize),
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
-}
-
-impl From<Broken> for Fault {
-    fn from(broken: Broken) -> Self {
-        let Broken { file, at, message, help } = broken;
-        let fault = fault::usage(match at {
-            (0, _) => format!("{file}: {message}"),
-            (line, 0) => format!("{file}:{line}: {message}"),
-            (line, column) => format!("{file}:{line}:{column}: {message}"),
-        });
-        match help {
-            Some(help) => fault.help(help),
-            None => fault,
-        }
-    }
-}
-
 impl<'a> Definition<'a> {
     /// The files of the working tree that a build may see, or git knows.
     pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
@@ -132,15 +105,10 @@ impl<'a> Definition<'a> {
     }
 
     /// Reads them.
-    pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Fault> {
-        Ok(Self::look(ctx, service)?)
-    }
-
-    /// The same, for whoever wants to know where it is broken.
-    pub fn look(ctx: &Ctx, service: &'a Service) -> Result<Self, Broken> {
+    pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
-        let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| Broken { help: Some(help()), ..broken })?;
+        let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| broken.help(help()))?;
         let candidates = candidates(service);
         let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
         let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
@@ -156,7 +124,7 @@ impl<'a> Definition<'a> {
 
     /// Both as a commit has them: `read` gives the bytes of a file, none where it
     /// is not there.
-    pub fn at(service: &'a Service, read: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Broken> {
+    pub fn at(service: &'a Service, read: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Diagnostic> {
         let Some(text) = read(service.dockerfile.as_str()) else {
             return Err(broken(&service.dockerfile, 0, "it is not there".into()));
         };
@@ -191,21 +159,27 @@ impl<'a> Definition<'a> {
     }
 
     /// The images that a stage is built on.
-    pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Fault> {
-        Ok(dockerfile::base_images(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?)
+    pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Diagnostic> {
+        dockerfile::base_images(&self.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
-    fn broken(&self, error: DockerfileError) -> Broken {
+    fn broken(&self, error: DockerfileError) -> Diagnostic {
         let DockerfileError { line, column, mut message } = error;
         if self.hidden && line > 0 {
             message = HIDDEN.into();
         }
-        Broken { file: self.service.dockerfile.clone(), at: (line, column), message, help: None }
+        Diagnostic::new(message).of(self.service.dockerfile.as_str()).line(line).column(column)
     }
 
     /// What a stage reads from the context; `files` are those of the tree,
     /// whose links are followed.
-    pub fn inputs(&self, ctx: &Ctx, target: Option<&str>, setting: &Setting, files: &[File]) -> Result<Inputs, Broken> {
+    pub fn inputs(
+        &self,
+        ctx: &Ctx,
+        target: Option<&str>,
+        setting: &Setting,
+        files: &[File],
+    ) -> Result<Inputs, Diagnostic> {
         self.inputs_with(target, setting, &worktree::links(ctx, files))
     }
 
@@ -215,7 +189,7 @@ impl<'a> Definition<'a> {
         target: Option<&str>,
         setting: &Setting,
         links: &[(String, String)],
-    ) -> Result<Inputs, Broken> {
+    ) -> Result<Inputs, Diagnostic> {
         let mut inputs =
             dockerfile::inputs(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?;
         let links: Vec<(&str, &str)> = links
@@ -268,7 +242,7 @@ fn is_itself(root: &Utf8Path, path: &Utf8Path) -> bool {
 
 /// What a file holds. One that lies outside of the root is somebody else's: its
 /// words have no business in our messages. And what is no file may never end.
-fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Broken> {
+fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Diagnostic> {
     let place = root.join(file);
     let whole = |message: String| broken(file, 0, message);
     let real = place.canonicalize_utf8().map_err(|error| whole(error.to_string()))?;
@@ -288,23 +262,21 @@ fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Broken> {
 }
 
 /// Whether the context is a folder: docker takes a file for an archive.
-fn is_folder(ctx: &Ctx, service: &Service) -> Result<(), Broken> {
+fn is_folder(ctx: &Ctx, service: &Service) -> Result<(), Diagnostic> {
     let Service { name, context, lines, .. } = service;
     let what = match ctx.root.join(context).metadata() {
         Ok(found) if found.is_dir() => return Ok(()),
         Ok(_) => "is no folder".to_owned(),
         Err(error) => format!("is not there: {error}"),
     };
-    Err(Broken {
-        file: FILE.into(),
-        at: (lines.context.unwrap_or(lines.table), 0),
-        message: format!("`services.{name}.context`: `{context}` {what}"),
-        help: Some("the folder that COPY reads from, from the root; `.` is the root".into()),
-    })
+    Err(Diagnostic::new(format!("`services.{name}.context`: `{context}` {what}"))
+        .of(FILE)
+        .line(lines.context.unwrap_or(lines.table))
+        .help("the folder that COPY reads from, from the root; `.` is the root"))
 }
 
-fn broken(file: &Utf8Path, line: usize, message: String) -> Broken {
-    Broken { file: file.to_owned(), at: (line, 0), message, help: None }
+fn broken(file: &Utf8Path, line: usize, message: String) -> Diagnostic {
+    Diagnostic::new(message).of(file.as_str()).line(line)
 }
 
 /// Build arguments with their values, as buildx takes them.

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use path_filter::PathFilter;
 
-use crate::fault::{self, Fault};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::Ci;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::junit::ReportPath;
 use crate::model::platform::Platform;
 use crate::model::reference::{Image, Name, Registry};
@@ -155,21 +155,21 @@ pub struct Need {
 
 impl Project {
     /// Reads and checks a file's text; `file` names it in errors.
-    pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Fault> {
+    pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Diagnostic> {
         read::project(file, text)
     }
 
-    /// A service by name, or the fault that lists and suggests.
-    pub fn service(&self, name: &str) -> Result<&Service, Fault> {
+    /// A service by name, or the diagnostic that lists and suggests.
+    pub fn service(&self, name: &str) -> Result<&Service, Diagnostic> {
         self.services.get(name).ok_or_else(|| {
             let names = self.services.keys().map(String::as_str).collect::<Vec<_>>();
-            fault::usage(format!("no service `{name}` in {FILE}"))
+            Diagnostic::new(format!("no service `{name}` in {FILE}"))
                 .help(format!("the services are: {}", names.join(", ")))
         })
     }
 
     /// The services of these names, or all of them.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Service>, Fault> {
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Service>, Diagnostic> {
         if names.is_empty() {
             Ok(self.services.values().collect())
         } else {
@@ -183,9 +183,9 @@ impl Project {
     }
 
     /// Where pushed images go when nobody says otherwise.
-    pub fn published(&self, owner: Option<&str>) -> Result<Registry, Fault> {
+    pub fn published(&self, owner: Option<&str>) -> Result<Registry, Diagnostic> {
         let owner = owner.unwrap_or(&self.owner).to_ascii_lowercase();
-        format!("{}/{owner}", self.registry).parse().map_err(fault::usage)
+        format!("{}/{owner}", self.registry).parse().map_err(Diagnostic::new)
     }
 }
 

@@ -9,7 +9,7 @@ use docker_context::dockerignore::Dockerignore;
 use path_filter::Pattern;
 
 use crate::model::config::{FILE, Service};
-use crate::model::finding::Finding;
+use crate::model::diagnostic::Diagnostic;
 
 /// A service's filter beside what its target can read.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl<'a> Coverage<'a> {
 
 /// All that is wrong with a filter. `tracked` is what a checkout holds, `here`
 /// what the working tree holds besides; its folders end in `/`.
-pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let mut found = left_out(coverage, tracked, here);
     found.extend(stale(coverage.service, tracked));
     found.extend(unread(coverage, tracked));
@@ -63,7 +63,7 @@ pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec
 }
 
 /// What a stage reads and the filter leaves out, by what reads it.
-fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let Service { name, dockerfile, paths, .. } = coverage.service;
     let mut groups: Vec<(Reader<'_>, Vec<&str>)> = Vec::new();
     let files = tracked.iter().chain(here).copied().filter(|path| !path.ends_with('/'));
@@ -80,34 +80,36 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Fin
             Reader::Definition => "which says how it is built".to_owned(),
             Reader::Instruction(input) => format!("which {dockerfile}:{} `{}` reads", input.line, input.instruction),
         };
-        Finding {
-            file: FILE.into(),
-            line: line(coverage.service, by.unwrap_or(0)),
+        Diagnostic {
+            file: Some(FILE.into()),
+            line: Some(line(coverage.service, by.unwrap_or(0))),
+            column: None,
             message: format!("`services.{name}.paths`: {which} leaves out {}, {what}", and_more(&files)),
-            help: match by {
+            help: Some(match by {
                 Some(_) => format!("put `{:?}` below it, or make it say less", described(files[0])),
                 None => format!("add `{:?}`, or its folder with `/**`", described(files[0])),
-            },
+            }),
         }
     };
     groups.into_iter().map(finding).collect()
 }
 
 /// Patterns that describe no tracked file.
-fn stale(service: &Service, tracked: &[&str]) -> Vec<Finding> {
+fn stale(service: &Service, tracked: &[&str]) -> Vec<Diagnostic> {
     let patterns = service.paths.patterns().iter().enumerate();
     let stale = patterns.filter(|(_, pattern)| !tracked.iter().any(|path| pattern.hits(path)));
-    let finding = |(at, pattern): (usize, &Pattern)| Finding {
-        file: FILE.into(),
-        line: line(service, at),
+    let finding = |(at, pattern): (usize, &Pattern)| Diagnostic {
+        file: Some(FILE.into()),
+        line: Some(line(service, at)),
+        column: None,
         message: format!("`services.{}.paths`: `{}` matches no tracked file", service.name, pattern.text()),
-        help: "correct the path, or delete the pattern".into(),
+        help: Some("correct the path, or delete the pattern".into()),
     };
     stale.map(finding).collect()
 }
 
 /// Patterns that include what no stage can read.
-fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Finding> {
+fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Diagnostic> {
     let service = coverage.service;
     let mut by_pattern: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for path in tracked.iter().filter(|path| service.paths.includes(path) && coverage.reader(path).is_none()) {
@@ -116,26 +118,27 @@ fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Finding> {
     let finding = |(at, files): (usize, Vec<&str>)| {
         let text = service.paths.patterns()[at].text();
         let alone = text == files[0];
-        Finding {
-            file: FILE.into(),
-            line: line(service, at),
+        Diagnostic {
+            file: Some(FILE.into()),
+            line: Some(line(service, at)),
+            column: None,
             message: format!(
                 "`services.{}.paths`: `{text}` includes {}, which no stage of its target reads",
                 service.name,
                 if alone { "a file".into() } else { and_more(&files) },
             ),
-            help: if alone {
+            help: Some(if alone {
                 "delete it".into()
             } else {
                 format!("put `{:?}` below it", format!("!{}", described(files[0])))
-            },
+            }),
         }
     };
     by_pattern.into_iter().map(finding).collect()
 }
 
 /// Instructions that read what is not there.
-fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Finding> {
+fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let Service { dockerfile, context, .. } = coverage.service;
     // An empty folder is there as well.
     let all = tracked.iter().chain(here).map(|path| path.trim_end_matches('/'));
@@ -144,19 +147,20 @@ fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Find
     let finding = |(input, source): (&Input, &Source)| {
         let named = source.named();
         let ignored = in_tree.iter().any(|path| source.reads(path)) || coverage.ignore.excludes(named);
-        Finding {
-            file: dockerfile.to_string(),
-            line: input.line,
+        Diagnostic {
+            file: Some(dockerfile.to_string()),
+            line: Some(input.line),
+            column: None,
             message: match ignored {
                 true => {
                     format!("`{}`: {} keeps `{named}` out of the context", input.instruction, ignore_file(coverage))
                 }
                 false => format!("`{}`: the context has no `{named}`", input.instruction),
             },
-            help: match ignored {
+            help: Some(match ignored {
                 true => format!("take it back in, at the end of {}: `!{named}`", ignore_file(coverage)),
                 false => "correct the path, or add the file to git".into(),
-            },
+            }),
         }
     };
     coverage.inputs.missing(&held).into_iter().map(finding).collect()
@@ -233,7 +237,7 @@ mod tests {
         let ignore_file = Some(Utf8Path::new(".dockerignore"));
         let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };
         let rows = findings(&coverage, tracked, here);
-        rows.iter().map(|it| format!("{}:{}: {}\n  {}\n", it.file, it.line, it.message, it.help)).collect()
+        rows.iter().map(|it| format!("{it}\n  {}\n", it.help.as_deref().unwrap_or_default())).collect()
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Workflow {
 
 /// The local workflows and actions that a workflow or an action calls.
 fn calls(text: &str) -> Calls {
-    let root = yaml::parse(text).map_err(|error| format!("line {}: {}", error.line, error.message))?;
+    let root = yaml::parse(text).map_err(|error| error.to_string())?;
     let root = root.filter(|root| matches!(root.value, Value::Map(_))).ok_or("it is no workflow and no action")?;
     let mut found = Vec::new();
     walk(&root, &mut found);

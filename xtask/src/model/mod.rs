@@ -1,5 +1,5 @@
 //! What there is: services, references, platforms. Pure: text in,
-//! checked values or a fault out.
+//! checked values or a diagnostic out.
 
 pub mod affected;
 pub mod age;
@@ -12,16 +12,15 @@ pub mod ci;
 pub mod complaint;
 pub mod config;
 pub mod coverage;
+pub mod diagnostic;
 pub mod environment;
 pub mod event;
-pub mod finding;
 pub mod fingerprint;
 pub mod identity;
 pub mod junit;
 pub mod made;
 pub mod mountinfo;
 pub mod option;
-pub mod place;
 pub mod platform;
 pub mod reference;
 pub mod remembered;

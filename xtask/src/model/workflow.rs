@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use path_filter::Pattern;
 
-use crate::model::finding::Finding;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::made::{Read, WORKFLOWS};
 use crate::model::yaml::{self, Node};
 
@@ -41,16 +41,20 @@ const OLDEST: [(&str, u64); 9] = [
 const PATTERNS: usize = 1000;
 
 /// Everything that is wrong with a file, by line.
-pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Finding> {
+pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Diagnostic> {
     let mut look = Look { file, text: text.lines().collect(), rules, found: BTreeSet::new(), patterns: 0 };
     match yaml::parse(text) {
         Err(error) => {
-            look.add(error.line, format!("YAML that does not parse: {}", error.message), "GitHub runs none of it");
+            look.add(
+                error.line.unwrap_or(1),
+                format!("YAML that does not parse: {}", error.message),
+                "GitHub runs none of it",
+            );
         }
         Ok(None) => look.add(1, "an empty file".into(), "delete it"),
         Ok(Some(root)) => look.root(&root),
     }
-    let mut found: Vec<Finding> = look.found.into_iter().collect();
+    let mut found: Vec<Diagnostic> = look.found.into_iter().collect();
     found.sort_by_key(|finding| finding.line);
     found
 }
@@ -59,13 +63,13 @@ struct Look<'a> {
     file: &'a str,
     text: Vec<&'a str>,
     rules: Rules<'a>,
-    found: BTreeSet<Finding>,
+    found: BTreeSet<Diagnostic>,
     patterns: usize,
 }
 
 impl Look<'_> {
     fn add(&mut self, line: usize, message: String, help: impl Into<String>) {
-        self.found.insert(Finding { file: self.file.to_owned(), line, message, help: help.into() });
+        self.found.insert(Diagnostic::new(message).of(self.file).line(line).help(help));
     }
 
     fn root(&mut self, root: &Node) {
@@ -226,7 +230,7 @@ impl Look<'_> {
         let Some(text) = node.text().filter(|text| text.contains('\n')) else { return };
         match yaml::parse(text) {
             Err(error) => self.add(
-                node.line + error.line - 1,
+                node.line + error.line.unwrap_or(1) - 1,
                 format!("a block of filters that is not valid YAML: {}", error.message),
                 "quote patterns that begin with `*`, `!`, `[` or `{`",
             ),
@@ -297,7 +301,7 @@ mod tests {
         let tracked = ["apps/backend/uv.lock".to_owned(), "Dockerfile".to_owned()];
         let lines: Vec<String> = findings("w.yml", text, Rules { tracked: &tracked, commands, read: None })
             .into_iter()
-            .map(|finding| format!("{}: {}\n", finding.line, finding.message))
+            .map(|finding| format!("{}: {}\n", finding.line.unwrap(), finding.message))
             .collect();
         expected.assert_eq(&lines.concat());
     }
@@ -347,7 +351,7 @@ mod tests {
             let rules = Rules { read: Some(&read), ..Rules::default() };
             findings("w.yml", text, rules)
                 .into_iter()
-                .map(|it| format!("{}: {}", it.line, it.message))
+                .map(|it| format!("{}: {}", it.line.unwrap(), it.message))
                 .collect::<Vec<_>>()
         };
         for text in [step("./a"), step("$/b/"), job("./.github/workflows/x.yml")] {

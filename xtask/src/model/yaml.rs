@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
+use crate::model::diagnostic::Diagnostic;
+
 /// How deep nodes may be nested, how many there may be, and how long the text
 /// and all scalars may be, each alias counted as what it names. A workflow of
 /// GitHub's ends far below.
@@ -35,15 +37,6 @@ pub enum Value {
     List(Vec<Node>),
     /// A mapping, in its order.
     Map(Vec<(Node, Node)>),
-}
-
-/// Why a text is not read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct YamlError {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
 }
 
 impl Node {
@@ -104,8 +97,9 @@ struct Open {
     seen: BTreeSet<String>,
 }
 
-/// Reads the first document; `None` when there is none.
-pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
+/// Reads the first document; `None` when there is none. What is wrong has its
+/// line, and no file.
+pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: BTreeMap<usize, Node> = BTreeMap::new();
     // What is kept for aliases is a copy each, and counts as well.
@@ -115,11 +109,10 @@ pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
         Some(())
     };
     if text.len() > BYTES {
-        return Err(YamlError { line: 1, message: "larger than 1 MiB, which no workflow is".into() });
+        return Err(Diagnostic::new("larger than 1 MiB, which no workflow is").line(1));
     }
     for event in Parser::new_from_str(text) {
-        let (event, span) =
-            event.map_err(|error| YamlError { line: error.marker().line().max(1), message: error.info() })?;
+        let (event, span) = event.map_err(|error| Diagnostic::new(error.info()).line(error.marker().line().max(1)))?;
         let (mut line, mut end) = (span.start.line().max(1), span.end.line().max(1));
         if let Event::Scalar(text, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &event {
             // The parser begins a block behind its blank lines, and ends it
@@ -127,7 +120,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
             line -= text.chars().take_while(|c| *c == '\n').count().min(line - 1);
             end = end.saturating_sub(1).max(line);
         }
-        let wrong = |message: &str| Err(YamlError { line, message: message.into() });
+        let wrong = |message: &str| Err(Diagnostic::new(message).line(line));
         let node = |value| Node { line, end, value };
         let (done, anchor) = match event {
             Event::MappingStart(_, anchor, _) | Event::SequenceStart(_, anchor, _) => {
@@ -232,7 +225,7 @@ mod tests {
             ("a: *x\n", 1),
             ("a: 1\nb: \"c\n", 2),
         ] {
-            assert_eq!(parse(text).unwrap_err().line, line, "{text}: {:?}", parse(text));
+            assert_eq!(parse(text).unwrap_err().line, Some(line), "{text}: {:?}", parse(text));
         }
         assert_eq!(parse("# nothing\n"), Ok(None));
     }

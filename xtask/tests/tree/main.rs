@@ -14,7 +14,7 @@ use circles::{Arrow, Crate};
 
 /// What each layer may import from the crate. `cmd` sees everything.
 const MAY: [(&str, &[&str]); 5] = [
-    ("model", &["model", "fault"]),
+    ("model", &["model"]),
     ("plan", &["plan", "model"]),
     ("exec", &["exec", "plan", "model", "ctx", "fault"]),
     ("engine", &["engine", "exec", "plan", "model", "ctx", "fault"]),

@@ -12,22 +12,22 @@ use docker_context::dockerfile::inputs::Inputs;
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::definition::{Broken, Definition, Setting, candidates};
+use crate::cmd::definition::{Definition, Setting, candidates};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
 use crate::exec::revision::{self, Snapshot};
 use crate::exec::worktree::{self, Tree};
-use crate::fault::Fault;
 use crate::model::affected::{Reason, Verdict, shown};
 use crate::model::config::Service;
 use crate::model::coverage::Reader;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
 pub struct Beside<'a> {
-    definitions: Vec<Result<Definition<'a>, Broken>>,
+    definitions: Vec<Result<Definition<'a>, Diagnostic>>,
     links: Vec<(String, String)>,
     side: Side,
 }
@@ -48,7 +48,7 @@ pub fn lies_here(ctx: &Ctx, services: &[&Service], commit: &str) -> Result<bool,
     if !revision::is_staged(ctx, commit)? {
         return Ok(false);
     }
-    let definitions: Vec<_> = services.iter().map(|service| Definition::look(ctx, service)).collect();
+    let definitions: Vec<_> = services.iter().map(|service| Definition::read(ctx, service)).collect();
     let tree = worktree::look(ctx, |path| definitions.iter().flatten().any(|definition| definition.holds(path)))?;
     Ok(Drift::of(ctx, &tree)? == Drift::default())
 }
@@ -98,7 +98,7 @@ impl<'a> Beside<'a> {
     }
 
     fn of_tree(ctx: &Ctx, services: &[&'a Service], whole: bool) -> Result<Self, String> {
-        let definitions: Vec<_> = services.iter().map(|service| Definition::look(ctx, service)).collect();
+        let definitions: Vec<_> = services.iter().map(|service| Definition::read(ctx, service)).collect();
         let holds = |path: &str| definitions.iter().flatten().any(|definition| definition.holds(path));
         if whole {
             let tree = worktree::look(ctx, holds)?;
@@ -114,7 +114,7 @@ impl<'a> Beside<'a> {
     /// same, with the file that did it.
     pub fn complete(&self, ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
         let paths: Vec<&str> = outcome.scope.paths.iter().collect();
-        let of = |(verdict, definition): (&Verdict<'_>, &Result<Definition<'a>, Broken>)| match &verdict.reason {
+        let of = |(verdict, definition): (&Verdict<'_>, &Result<Definition<'a>, Diagnostic>)| match &verdict.reason {
             Reason::Nothing { .. } => self.of(ctx, verdict.service, definition, &paths),
             _ => None,
         };
@@ -128,18 +128,12 @@ impl<'a> Beside<'a> {
         &self,
         ctx: &Ctx,
         service: &Service,
-        definition: &Result<Definition<'a>, Broken>,
+        definition: &Result<Definition<'a>, Diagnostic>,
         paths: &[&str],
     ) -> Option<(String, Cause)> {
         let dockerfile = || service.dockerfile.to_string();
-        let broken = |broken: &Broken| {
-            let message = Fault::from(Broken {
-                file: broken.file.clone(),
-                message: broken.message.clone(),
-                help: None,
-                ..*broken
-            });
-            Some((dockerfile(), Cause::doubt(format!("how it is built can't be read: {message}"))))
+        let broken = |broken: &Diagnostic| {
+            Some((dockerfile(), Cause::doubt(format!("how it is built can't be read: {broken}"))))
         };
         let definition = match definition {
             Ok(definition) => definition,

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use camino::Utf8Path;
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::{Broken, Definition, Setting};
+use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::{Ctx, Format};
 use crate::exec::{github, interrupt, worktree};
 use crate::fault;
 use crate::model::config::{FILE, Project, Service};
 use crate::model::coverage;
-use crate::model::finding::Finding;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::fingerprint::File;
 
 /// Runs the verb.
@@ -36,7 +36,7 @@ pub fn nothing_is_wrong(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     none(&found)
 }
 
-fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
+fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Diagnostic>> {
     let tracked = worktree::tracked(ctx).map_err(|why| {
         fault::failed(format!("git does not say which files are tracked: {why}"))
             .help("run it in a git checkout; `git init && git add --all` makes one")
@@ -53,16 +53,17 @@ fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Finding>> {
     Ok(found)
 }
 
-fn annotation(found: &Finding) -> github::Command {
-    github::error_at(&found.file, found.line, &format!("{}\nhelp: {}", found.message, found.help))
+fn annotation(found: &Diagnostic) -> github::Command {
+    let Diagnostic { file, line, message, help, .. } = found;
+    let help = help.as_deref().unwrap_or_default();
+    github::error_at(file.as_deref().unwrap_or_default(), line.unwrap_or(1), &format!("{message}\nhelp: {help}"))
 }
 
-fn lines(found: &[Finding]) -> Vec<String> {
-    let line = |Finding { file, line, message, help }: &Finding| format!("{file}:{line}: {message}\n  help: {help}");
-    found.iter().map(line).collect()
+fn lines(found: &[Diagnostic]) -> Vec<String> {
+    found.iter().map(|found| format!("{found}\n  help: {}", found.help.as_deref().unwrap_or_default())).collect()
 }
 
-fn none(found: &[Finding]) -> anyhow::Result<()> {
+fn none(found: &[Diagnostic]) -> anyhow::Result<()> {
     match found.len() {
         0 => Ok(()),
         1 => Err(fault::failed("1 finding").into()),
@@ -80,19 +81,16 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     /// Whether a service's filter says the truth about its Dockerfile.
-    fn filter(&mut self, service: &'a Service) -> Vec<Finding> {
+    fn filter(&mut self, service: &'a Service) -> Vec<Diagnostic> {
         let ctx = self.ctx;
-        let definition = match Definition::look(ctx, service) {
+        let definition = match Definition::read(ctx, service) {
             Ok(definition) => definition,
             Err(broken) => return vec![finding(service, broken)],
         };
         if let Some(path) = definition.linked(ctx) {
-            return vec![Finding {
-                file: path.to_string(),
-                line: 1,
-                message: format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to"),
-                help: format!("name the place itself, in {FILE}, or put the file there"),
-            }];
+            let what = format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to");
+            let help = format!("name the place itself, in {FILE}, or put the file there");
+            return vec![Diagnostic::new(what).of(path.as_str()).line(1).help(help)];
         }
         let files = self.files(&definition);
         let inputs = match definition.inputs(ctx, service.target.as_deref(), &Setting::of_service(service), &files) {
@@ -120,16 +118,17 @@ impl<'a> Look<'a> {
     }
 }
 
-/// A broken file as a finding. A stage or a whole file that is not there is only
-/// named: in services.toml.
-fn finding(service: &Service, broken: Broken) -> Finding {
-    let Broken { file, at: (line, column), message, help } = broken;
-    let help = help.unwrap_or_else(|| "nothing that is built from it can be checked, or built".into());
-    match (line, service.target_line) {
-        (0, Some(line)) => Finding { file: FILE.into(), line, message: format!("{file}: {message}"), help },
-        (line, _) => {
-            let message = if column > 0 { format!("column {column}: {message}") } else { message };
-            Finding { file: file.into(), line: line.max(1), message, help }
+/// A broken file among the findings, each of which has a line. A stage or a whole
+/// file that is not there is only named: in services.toml.
+fn finding(service: &Service, broken: Diagnostic) -> Diagnostic {
+    let help = broken.help.unwrap_or_else(|| "nothing that is built from it can be checked, or built".into());
+    let (file, message) = (broken.file.unwrap_or_default(), broken.message);
+    match (broken.line, broken.column, service.target_line) {
+        (None, _, Some(line)) => Diagnostic::new(format!("{file}: {message}")).of(FILE).line(line),
+        (line, Some(column), _) => {
+            Diagnostic::new(format!("column {column}: {message}")).of(file).line(line.unwrap_or(1))
         }
+        (line, None, _) => Diagnostic::new(message).of(file).line(line.unwrap_or(1)),
     }
+    .help(help)
 }

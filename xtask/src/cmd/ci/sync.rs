@@ -9,7 +9,6 @@ use crate::cmd::ci::workflows::{self, There};
 use crate::ctx::Ctx;
 use crate::fault;
 use crate::model::config::{FILE, Project};
-use crate::model::finding::Finding;
 use crate::plan::workflow::callers;
 
 /// Runs the verb.
@@ -25,10 +24,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
             There::Ours(there) if there == text => {}
             There::Ours(_) | There::Nothing => stale.push((file, text)),
             // Before anything is written: all of it is right, or none.
-            There::Theirs(why) => {
-                let Finding { file, line, message, help } = workflows::taken(service, &file, &why);
-                return Err(fault::usage(format!("{file}:{line}: {message}")).help(help).into());
-            }
+            There::Theirs(why) => return Err(workflows::taken(service, &file, &why).into()),
         }
     }
     let orphans = workflows::orphans(ctx, project)?;

@@ -6,29 +6,29 @@ use camino::Utf8PathBuf;
 use crate::ctx::Ctx;
 use crate::exec::revision;
 use crate::model::config::{FILE, Project, Service};
-use crate::model::finding::Finding;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::workflow::{Rules, findings};
 use crate::plan::workflow::{FOLDER, HEADER, callers};
 
 /// All that is wrong with them, in one run.
-pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Finding>> {
+pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Diagnostic>> {
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
     for (service, file, text) in callers(project) {
         let (line, message) = match there(ctx, &file) {
             There::Ours(there) if there == text => continue,
-            There::Ours(there) => (differs_at(&there, &text), "not what services.toml describes".into()),
-            There::Nothing => (1, "not there, and services.toml describes it".into()),
+            There::Ours(there) => (differs_at(&there, &text), "not what services.toml describes"),
+            There::Nothing => (1, "not there, and services.toml describes it"),
             There::Theirs(why) => {
                 found.push(taken(service, &file, &why));
                 continue;
             }
         };
-        found.push(Finding { file, line, message, help: "`cargo xtask ci sync` writes it".into() });
+        found.push(Diagnostic::new(message).of(file).line(line).help("`cargo xtask ci sync` writes it"));
     }
     for file in orphans(ctx, project)? {
-        let message = "generated, and no service has this workflow any more".into();
-        found.push(Finding { file, line: 1, message, help: "`cargo xtask ci sync` removes it".into() });
+        let wrong = Diagnostic::new("generated, and no service has this workflow any more");
+        found.push(wrong.of(file).line(1).help("`cargo xtask ci sync` removes it"));
     }
     let read = |file: &str| revision::here(ctx, file);
     for file in files(ctx)? {
@@ -37,8 +37,8 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
             // Gone meanwhile.
             Ok(None) => Vec::new(),
             Err(why) => {
-                let help = "GitHub reads files of UTF-8 alone, and no links".into();
-                vec![Finding { file, line: 1, message: format!("it can't be read: {why}"), help }]
+                let wrong = Diagnostic::new(format!("it can't be read: {why}")).of(file).line(1);
+                vec![wrong.help("GitHub reads files of UTF-8 alone, and no links")]
             }
         });
     }
@@ -67,13 +67,11 @@ pub fn there(ctx: &Ctx, file: &str) -> There {
 }
 
 /// A workflow that a service can't have, because another file is there.
-pub fn taken(service: &Service, file: &str, why: &str) -> Finding {
-    Finding {
-        file: FILE.into(),
-        line: service.lines.workflow.unwrap_or(service.lines.table),
-        message: format!("`services.{}.workflow`: {file} is there already, and {why}", service.name),
-        help: "name another one, `workflow = \"NAME\"`; or move that file away, if this one takes its place".into(),
-    }
+pub fn taken(service: &Service, file: &str, why: &str) -> Diagnostic {
+    Diagnostic::new(format!("`services.{}.workflow`: {file} is there already, and {why}", service.name))
+        .of(FILE)
+        .line(service.lines.workflow.unwrap_or(service.lines.table))
+        .help("name another one, `workflow = \"NAME\"`; or move that file away, if this one takes its place")
 }
 
 /// The first line in which two texts are not equal.

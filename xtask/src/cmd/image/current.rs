@@ -11,7 +11,6 @@ use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::{Engine, answers::Image};
 use crate::exec::worktree::Moment;
-use crate::fault::Fault;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
@@ -43,7 +42,7 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
     let unseen = std::mem::take(&mut tree.unseen);
     let (files, moment) = tree.into_files();
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
-    let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| Fault::from(broken).to_string())?;
+    let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| broken.to_string())?;
     let mut build_args = setting.build_args.clone();
     build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
     let fingerprint = fingerprint::fingerprint(&Inputs {

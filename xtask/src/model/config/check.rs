@@ -19,7 +19,7 @@ use super::{Lines, OUTPUTS, Project, RESERVED, Run, Service, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
-use crate::model::place::Place;
+use crate::model::diagnostic::LineIndex;
 use crate::model::platform::Platform;
 
 /// What is wrong, by its offset.
@@ -32,7 +32,7 @@ type Provided = BTreeMap<String, Vec<String>>;
 const PATTERNS: usize = 20_000;
 
 /// Checks a whole file.
-pub fn project(at: &Place<'_>, raw: RawFile) -> Result<Project, Wrong> {
+pub fn project(at: &LineIndex<'_>, raw: RawFile) -> Result<Project, Wrong> {
     let checker = Checker { at, wrong: RefCell::default() };
     let project = checker.project(raw);
     let wrong = checker.wrong.into_inner();
@@ -41,7 +41,7 @@ pub fn project(at: &Place<'_>, raw: RawFile) -> Result<Project, Wrong> {
 
 /// Every check gives `None` where something is wrong, once it has said so.
 pub(super) struct Checker<'a> {
-    at: &'a Place<'a>,
+    at: &'a LineIndex<'a>,
     wrong: RefCell<Wrong>,
 }
 

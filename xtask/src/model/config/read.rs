@@ -8,21 +8,21 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::raw::RawFile;
 use super::{FILE, LIMIT, Project, check, words};
-use crate::fault::{self, Fault};
-use crate::model::place::Place;
+use crate::model::diagnostic::{Diagnostic, LineIndex};
 
 /// How many of the things that are wrong are told at once.
 const TOLD: usize = 20;
 
 /// Reads and checks a file's text; `file` names it in errors.
-pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Fault> {
+pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Diagnostic> {
     if text.len() as u64 > LIMIT {
-        return Err(fault::usage(format!("{file}: larger than {} MiB, which no table of services is", LIMIT >> 20)));
+        let what = format!("larger than {} MiB, which no table of services is", LIMIT >> 20);
+        return Err(Diagnostic::new(what).of(file.as_str()));
     }
-    let at = Place::new(file, text);
+    let at = LineIndex::new(file.as_str(), text);
     let broken = |error: toml::de::Error| {
         let offset = error.span().map_or(0, |span| span.start);
-        at.fault(offset, error.message().trim())
+        at.diagnostic(offset, error.message().trim())
     };
     let root = DeTable::parse(text).map_err(broken)?;
     let mut wrong = Vec::new();
@@ -40,19 +40,23 @@ pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Fault> {
 }
 
 /// The text of a file's bytes, or what to save it as.
-pub fn text(bytes: Vec<u8>) -> Result<String, Fault> {
+pub fn text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
     let utf16 = bytes.starts_with(&[0xff, 0xfe])
         || bytes.starts_with(&[0xfe, 0xff])
         || bytes.iter().take(4).any(|byte| *byte == 0);
     if utf16 {
-        return Err(fault::usage(format!("{FILE}:1: it is UTF-16, or no text"))
+        return Err(Diagnostic::new("it is UTF-16, or no text")
+            .of(FILE)
+            .line(1)
             .help(format!("save it as UTF-8: `iconv --from-code UTF-16 --to-code UTF-8 {FILE}`")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let (before, byte) = (&error.as_bytes()[..good], error.as_bytes()[good]);
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        fault::usage(format!("{FILE}:{line}: the byte 0x{byte:02X} is not UTF-8"))
+        Diagnostic::new(format!("the byte 0x{byte:02X} is not UTF-8"))
+            .of(FILE)
+            .line(line)
             .help("save the file as UTF-8, the only encoding that TOML has")
     })
 }
@@ -95,14 +99,14 @@ fn texts(wrong: &mut check::Wrong, path: &str, value: &Spanned<DeValue<'_>>) {
     }
 }
 
-/// What is wrong as one fault, by line.
-fn told(at: &Place<'_>, mut wrong: check::Wrong) -> Fault {
+/// All that is wrong as one, by line.
+fn told(at: &LineIndex<'_>, mut wrong: check::Wrong) -> Diagnostic {
     wrong.sort();
     wrong.dedup();
     let mut lines: Vec<String> =
-        wrong.iter().take(TOLD).map(|(offset, why)| format!("{}:{}: {why}", at.file, at.line(*offset))).collect();
+        wrong.iter().take(TOLD).map(|(offset, why)| at.diagnostic(*offset, why).to_string()).collect();
     if wrong.len() > TOLD {
         lines.push(format!("{}: and {} more", at.file, wrong.len() - TOLD));
     }
-    fault::usage(lines.join("\n"))
+    lines.join("\n").into()
 }

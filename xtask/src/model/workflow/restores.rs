@@ -2,7 +2,7 @@
 //! may have saved it, one that runs what a pull request brings as well. Local
 //! actions are looked into, which zizmor does not do.
 
-use crate::model::finding::Finding;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::made::Read;
 use crate::model::yaml::{self, Node};
 
@@ -43,22 +43,20 @@ const RESTORING: [(&str, When); 19] = [
 ];
 
 /// Everything that jobs of a workflow restore although they can write.
-pub fn findings(file: &str, root: &Node, read: Read<'_>) -> Vec<Finding> {
+pub fn findings(file: &str, root: &Node, read: Read<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (name, job) in root.get("jobs").map(Node::map).unwrap_or_default() {
         let permissions = job.get("permissions").or(root.get("permissions"));
         let Some(right) = permissions.and_then(writes) else { continue };
         for step in job.get("steps").map(Node::list).unwrap_or_default() {
             if let Some(what) = restores(step, read, DEPTH) {
-                found.push(Finding {
-                    file: file.to_owned(),
-                    line: step.get("uses").or(step.get("run")).map_or(step.line, |node| node.line),
-                    message: format!(
-                        "job `{}` can write (`{right}`) and restores what another job saved: {what}",
-                        name.text().unwrap_or_default()
-                    ),
-                    help: "get or compile it anew in this job, or let a job do it that can't write".into(),
-                });
+                let message = format!(
+                    "job `{}` can write (`{right}`) and restores what another job saved: {what}",
+                    name.text().unwrap_or_default()
+                );
+                let line = step.get("uses").or(step.get("run")).map_or(step.line, |node| node.line);
+                let help = "get or compile it anew in this job, or let a job do it that can't write";
+                found.push(Diagnostic::new(message).of(file).line(line).help(help));
             }
         }
     }
@@ -127,7 +125,7 @@ mod tests {
         let text = format!("jobs:\n  one:\n    permissions: {permissions}\n    steps:\n      - {step}\n");
         let read = |file: &str| Ok(TREE.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned()));
         let root = yaml::parse(&text).unwrap().unwrap();
-        findings("w.yml", &root, &read).into_iter().map(|it| format!("{}: {}", it.line, it.message)).collect()
+        findings("w.yml", &root, &read).into_iter().map(|it| format!("{}: {}", it.line.unwrap(), it.message)).collect()
     }
 
     #[test]
