@@ -383,6 +383,11 @@ fn an_image_is_pushed_to_a_plain_registry_and_trusted_as_a_base_for_a_day() {
     let dockerfile = format!("FROM {at}/{}-app:v1 AS app\nCOPY server.py /other\n", demo.name);
     std::fs::write(demo.dir.join("Dockerfile"), dockerfile).unwrap();
     assert!(Command::new("git").args(["init", "--quiet"]).current_dir(&demo.dir).status().unwrap().success());
+    // Nobody gets it from there in another wrapping.
+    let output = demo.run(&["docker", "app", "--bases", "upstream", "--output", "oci=out.tar"]);
+    exit(&output, if labels.contains(&stands_on) { 2 } else { 0 });
+    assert_eq!(stderr(&output).contains("must not leave"), labels.contains(&stands_on), "{}", stderr(&output));
+    let _ = std::fs::remove_file(demo.dir.join("out.tar"));
     let cache = demo.dir.join(".cache");
     let outcome = || {
         let mut command = demo.command(&["docker", "app", "--bases", "upstream", "--format", "json"]);

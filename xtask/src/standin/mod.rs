@@ -152,14 +152,15 @@ pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::R
 }
 
 /// The references among these bases that stand-ins are taken for, and those of
-/// images that were built on one: an image inherits the label.
+/// images that were built on one: an image inherits the label. What the engine
+/// does not have, its registry is asked for.
 pub fn stand_ins_under(engine: &Engine, bases: &[Base]) -> anyhow::Result<Vec<String>> {
     let mut under = Vec::new();
     for base in bases {
         let is_one = match (&base.stand_in, &base.id) {
             (Some(_), _) => true,
             (None, Some(id)) => engine.image(id)?.is_some_and(|image| image.config.labels.contains_key(STAND_IN)),
-            (None, None) => false,
+            (None, None) => registry::has_label(engine, &base.reference, STAND_IN),
         };
         if is_one {
             under.push(base.reference.clone());

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::exec::engine::Engine;
 use crate::exec::interrupt;
 use crate::fault;
@@ -25,6 +27,23 @@ pub fn probe_registry(engine: &Engine, references: &[String]) -> Result<(), Stri
         inspect(engine, reference).map_err(|why| format!("{host}: {why}"))?;
     }
     Ok(())
+}
+
+/// Whether an image that a registry has carries a label, for any platform. Where
+/// the registry does not answer, a build gets no image from it either.
+pub fn has_label(engine: &Engine, reference: &str, label: &str) -> bool {
+    if reference == "scratch" || reference.parse::<Image>().is_err() {
+        return false;
+    }
+    let words = ["buildx", "imagetools", "inspect", "--format", "{{json .Image}}", reference];
+    let answer = engine.bytes(&Step::new("docker").args(words).within(PATIENCE)).unwrap_or_default();
+    serde_json::from_slice(&answer).is_ok_and(|image| labels(&image, label))
+}
+
+/// One image, or one a platform.
+fn labels(image: &Value, label: &str) -> bool {
+    let has = |image: &Value| image["config"]["Labels"].get(label).is_some();
+    has(image) || image.as_object().is_some_and(|platforms| platforms.values().any(has))
 }
 
 fn inspect(engine: &Engine, reference: &str) -> Result<(), String> {
@@ -54,6 +73,21 @@ fn answered(said: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_found_in_one_image_and_in_one_of_several() {
+        let image = |label: &str| serde_json::json!({ "config": { "Labels": { label: "x" } }, "os": "linux" });
+        for (answer, expected) in [
+            (image("a"), true),
+            (image("b"), false),
+            (serde_json::json!({ "linux/amd64": image("b"), "linux/arm64": image("a") }), true),
+            (serde_json::json!({ "linux/amd64": image("b") }), false),
+            (serde_json::json!({ "config": {} }), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(labels(&answer, "a"), expected, "{answer}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_an_answer_and_silence_is_none() {
