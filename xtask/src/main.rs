@@ -32,7 +32,7 @@ fn run(wants_json: &mut bool) -> anyhow::Result<()> {
     *wants_json = ctx.format == Format::Json;
     match verb {
         Verb::Docker(verb) => docker(&ctx, &project?, verb),
-        Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::all_images(&ctx, &project?)?),
+        Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::sources(&ctx, &project?)?),
         Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
         Verb::Ci(verb) => cmd::ci::run(&ctx, project, &verb),
         Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),

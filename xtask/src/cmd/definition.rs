@@ -19,7 +19,7 @@ use crate::model::environment;
 use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
 use crate::plan::build::Request;
-use crate::standin;
+use crate::standin::Loans;
 
 /// The most that is read of a Dockerfile or an ignore file; real ones have a
 /// thousandth of it.
@@ -143,11 +143,30 @@ impl<'a> Definition<'a> {
         self.files.iter().any(|file| file == path)
     }
 
-    /// The request with what a build on stand-ins needs of this machine.
+    /// The request with what a build on stand-ins needs of this machine, which
+    /// is written.
     pub fn lend(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<Request> {
-        let ignore = self.ignore_file.as_ref().map(|_| self.ignore_text.as_slice());
-        standin::lend(ctx, &mut request, &self.text, ignore)?;
+        if stands_on_stand_ins(&request) {
+            let loans = self.loans(ctx)?;
+            loans.lend(&mut request);
+            loans.write()?;
+        }
         Ok(request)
+    }
+
+    /// The same, and nothing is written; whether a build finds all of it.
+    pub fn lent(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<(Request, bool)> {
+        if !stands_on_stand_ins(&request) {
+            return Ok((request, true));
+        }
+        let loans = self.loans(ctx)?;
+        loans.lend(&mut request);
+        Ok((request, loans.are_there()))
+    }
+
+    /// What a build on stand-ins is lent.
+    pub fn loans(&self, ctx: &Ctx) -> anyhow::Result<Loans> {
+        Loans::new(ctx, &self.text, self.ignore_file.as_ref().map(|_| self.ignore_text.as_slice()))
     }
 
     /// Which of the Dockerfile, its ignore file and the context lies behind a
@@ -216,6 +235,10 @@ impl<'a> Definition<'a> {
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
         Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
     }
+}
+
+fn stands_on_stand_ins(request: &Request) -> bool {
+    request.bases.iter().any(|base| base.stand_in.is_some())
 }
 
 /// The Dockerfile, and where its ignore file may stand: each spelled as a walk

@@ -25,7 +25,7 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
 use crate::plan::step::{self, Plan};
-use crate::standin;
+use crate::standin::{self, Loans};
 
 /// `--dry-run`: the plan on stdout, and nothing else happens. What reaches the
 /// engine comes first: the lines work in the shell that has read it.
@@ -64,41 +64,53 @@ fn need_images(
     }
 }
 
-/// Every image that this project's commands take from elsewhere.
-pub fn all_images(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
-    known_images(ctx, project, Err)
+/// What builds begin with.
+#[derive(Default)]
+pub struct Sources {
+    /// Every image that this project's commands take from elsewhere.
+    pub images: Vec<String>,
+    /// What builds on stand-ins are lent, each as it is to be written.
+    pub loans: Vec<Loans>,
+}
+
+/// All that this project's commands begin with.
+pub fn sources(ctx: &Ctx, project: &Project) -> anyhow::Result<Sources> {
+    known_sources(ctx, project, Err)
 }
 
 /// The same, with `broken` for a definition that can't be read.
-fn known_images(
+fn known_sources(
     ctx: &Ctx,
     project: &Project,
     broken: impl Fn(anyhow::Error) -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<String>> {
-    let of_service = |service: &Service| -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Sources> {
+    let of = |service: &Service, targets: &[Option<&str>]| -> anyhow::Result<(Vec<String>, Loans)> {
         let definition = Definition::read(ctx, service)?;
-        let mut images = definition.images(service.target.as_deref(), &Setting::plain())?;
-        if let Some(test) = &service.test {
-            images.extend(definition.images(Some(&test.target), &Setting::plain())?);
+        let mut images = Vec::new();
+        for target in targets {
+            images.extend(definition.images(*target, &Setting::plain())?);
         }
-        Ok(images)
+        Ok((images, definition.loans(ctx)?))
     };
-    let of_linter = |stage: &str| -> anyhow::Result<Vec<String>> {
-        let service = lint::linter(project, stage)?;
-        Ok(Definition::read(ctx, &service)?.images(Some(stage), &Setting::plain())?)
+    let of_service = |service: &Service| {
+        let test = service.test.as_ref().map(|test| Some(test.target.as_str()));
+        of(service, &[service.target.as_deref()].into_iter().chain(test).collect::<Vec<_>>())
     };
-    let mut images: Vec<String> = project.needs.values().map(|need| need.image.to_string()).collect();
-    let found =
-        project.services.values().map(of_service).chain(lint::stages(project).iter().map(|stage| of_linter(stage)));
-    for found in found {
+    let of_linter = |stage: &String| of(&lint::linter(project, stage)?, &[Some(stage)]);
+    let images = project.needs.values().map(|need| need.image.to_string()).collect();
+    let mut sources = Sources { images, loans: Vec::new() };
+    for found in project.services.values().map(of_service).chain(lint::stages(project).iter().map(of_linter)) {
         match found {
-            Ok(found) => images.extend(found),
+            Ok((images, loans)) => {
+                sources.images.extend(images);
+                sources.loans.push(loans);
+            }
             Err(error) => broken(error)?,
         }
     }
-    images.sort();
-    images.dedup();
-    Ok(images)
+    sources.images.sort();
+    sources.images.dedup();
+    Ok(sources)
 }
 
 /// The CA bundle of this machine, where somebody set one: behind a proxy with
@@ -111,7 +123,7 @@ fn ca_bundle(ctx: &Ctx) -> Option<Utf8PathBuf> {
 /// The engine, after `--setup` where it was asked for. What is broken in one
 /// service is said by whoever builds that, and keeps nobody else from an engine.
 fn engine(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
-    if with_setup && let Err(error) = setup::ensure(ctx, &known_images(ctx, project, |_| Ok(()))?) {
+    if with_setup && let Err(error) = setup::ensure(ctx, &known_sources(ctx, project, |_| Ok(()))?) {
         interrupt::check()?;
         return match search::connect(ctx) {
             Ok(engine) => {

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use self::look::Item;
 use crate::cli::SetupArgs;
+use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
 use crate::engine::search;
 use crate::engine::{self, packages};
@@ -21,7 +22,7 @@ use crate::exec::engine::Engine;
 use crate::exec::{input, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
-use crate::standin;
+use crate::standin::{self, Loans};
 
 #[derive(Serialize)]
 struct Report {
@@ -30,16 +31,15 @@ struct Report {
 }
 
 /// Runs the verb for the images that the project takes from elsewhere.
-pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()> {
     if ctx.dry_run {
-        let lines = look::plan(ctx, references)?;
-        return ctx.result(&serde_json::json!({ "plan": lines }), || lines.join("\n"));
+        return cmd::print(ctx, None, &[look::plan(ctx, sources)?]);
     }
     if args.yes {
-        ensure(ctx, references)?;
-        return print(ctx, references).and_then(|report| verdict(&report, true));
+        ensure(ctx, sources)?;
+        return print(ctx, sources).and_then(|report| verdict(&report, true));
     }
-    let report = print(ctx, references)?;
+    let report = print(ctx, sources)?;
     if report.ready || args.check {
         return verdict(&report, args.check);
     }
@@ -50,8 +50,8 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result
         interrupt::check()?;
         let answer = answer?;
         if answer.trim().eq_ignore_ascii_case("y") {
-            ensure(ctx, references)?;
-            return print(ctx, references).and_then(|report| verdict(&report, true));
+            ensure(ctx, sources)?;
+            return print(ctx, sources).and_then(|report| verdict(&report, true));
         }
     } else {
         ctx.say("`cargo xtask setup --yes` gets what is missing");
@@ -59,8 +59,8 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, references: &[String]) -> anyhow::Result
     Ok(())
 }
 
-fn print(ctx: &Ctx, references: &[String]) -> anyhow::Result<Report> {
-    let items = look::items(ctx, references)?;
+fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Report> {
+    let items = look::items(ctx, &sources.images)?;
     let ready = items.iter().all(|item| item.found || !item.needed);
     let report = Report { ready, items };
     ctx.result(&report, || look::table(&report.items))?;
@@ -78,9 +78,9 @@ fn verdict(report: &Report, strict: bool) -> anyhow::Result<()> {
 }
 
 /// Gets whatever is missing, and says nothing where nothing is.
-pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<()> {
+pub fn ensure(ctx: &Ctx, sources: &Sources) -> anyhow::Result<()> {
     let started = Cell::new(false);
-    let done = ensure_telling(ctx, references, &started);
+    let done = ensure_telling(ctx, sources, &started);
     if done.is_err() && started.get() {
         ctx.say("note: the private engine was started and goes on running; `cargo xtask engine down` stops it");
     }
@@ -89,12 +89,12 @@ pub fn ensure(ctx: &Ctx, references: &[String]) -> anyhow::Result<()> {
 
 /// The same, and as soon as it is so, that the private engine was started now:
 /// who stops it again does that also when something else fails then.
-pub fn ensure_telling(ctx: &Ctx, references: &[String], started: &Cell<bool>) -> anyhow::Result<()> {
+pub fn ensure_telling(ctx: &Ctx, sources: &Sources, started: &Cell<bool>) -> anyhow::Result<()> {
     let engine = engine(ctx, started)?;
-    finish(&engine, references)
+    finish(&engine, sources)
 }
 
-fn finish(engine: &Engine, references: &[String]) -> anyhow::Result<()> {
+fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
     let ctx = &engine.ctx;
     if look::buildx(ctx).is_none() {
         buildx(ctx)?;
@@ -104,7 +104,7 @@ fn finish(engine: &Engine, references: &[String]) -> anyhow::Result<()> {
     }
     let local = match standin::fresh(ctx) {
         Some(record) => record.mode == Bases::Local,
-        None => match standin::probe_registry(engine, references) {
+        None => match standin::probe_registry(engine, &sources.images) {
             Ok(()) => {
                 standin::remember(ctx, Bases::Upstream, "the registries answered")?;
                 false
@@ -117,7 +117,8 @@ fn finish(engine: &Engine, references: &[String]) -> anyhow::Result<()> {
         },
     };
     if local {
-        standin::provide(engine, &standin::stand_ins(references)?)?;
+        standin::provide(engine, &standin::stand_ins(&sources.images)?)?;
+        sources.loans.iter().try_for_each(Loans::write)?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
     // What started an engine for a test run stops it at the end.
     let engine = Started(ctx, Cell::new(false));
     if args.setup.wanted && needs_engine(&parts) {
-        cmd::setup::ensure_telling(ctx, &cmd::all_images(ctx, project)?, &engine.1)?;
+        cmd::setup::ensure_telling(ctx, &cmd::sources(ctx, project)?, &engine.1)?;
     }
     let mut sum = Tally::default();
     let mut failed = Vec::new();

@@ -117,14 +117,36 @@ impl Host {
 
     /// Writes it where buildx reads it; as buildx takes it.
     pub fn secrets(&self, folder: &Folder) -> anyhow::Result<Vec<String>> {
-        let write = |loan: &Loan| -> anyhow::Result<String> {
-            let file = place(folder, loan.name);
-            if fs::read(&file).ok().as_ref() != Some(&loan.content) {
-                files::write(&file, &loan.content)?;
-            }
-            Ok(format!("id={},src={file}", id(loan.name)))
-        };
-        self.loans.iter().map(write).collect()
+        self.files(folder).iter().filter(|file| !file.is_there()).try_for_each(Written::write)?;
+        Ok(self.specs(folder))
+    }
+
+    /// The files that buildx reads.
+    fn files(&self, folder: &Folder) -> Vec<Written> {
+        let file = |loan: &Loan| Written { path: place(folder, loan.name), content: loan.content.clone() };
+        self.loans.iter().map(file).collect()
+    }
+
+    /// The same as buildx takes them.
+    fn specs(&self, folder: &Folder) -> Vec<String> {
+        let spec = |loan: &Loan| format!("id={},src={}", id(loan.name), place(folder, loan.name));
+        self.loans.iter().map(spec).collect()
+    }
+}
+
+/// A file with what is to be in it.
+struct Written {
+    path: Utf8PathBuf,
+    content: Vec<u8>,
+}
+
+impl Written {
+    fn is_there(&self) -> bool {
+        fs::read(&self.path).ok().as_ref() == Some(&self.content)
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        files::write(&self.path, &self.content)
     }
 }
 
@@ -136,30 +158,52 @@ fn place(folder: &Folder, name: &str) -> Utf8PathBuf {
     folder.dir.join("bases/host").join(name)
 }
 
-/// Lets the steps of a build on stand-ins see how this machine reaches package
-/// registries, which the stand-ins themselves don't know: by a Dockerfile with
-/// the same lines, whose RUN steps have it mounted.
-pub fn lend(ctx: &Ctx, request: &mut Request, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<()> {
-    if request.bases.iter().all(|base| base.stand_in.is_none()) {
-        return Ok(());
-    }
-    let folder = Folder::of(ctx)?;
-    let host = Host::read(ctx, &folder);
-    request.secrets.extend(host.secrets(&folder)?);
-    let text = with_mounts(text, &host.mounts());
-    // Under the name of what is in it, so that no other run changes it and the
-    // line that was shown can be typed again.
-    let name = format!("{:016x}{:016x}", fnv(&text), fnv(ignore.unwrap_or_default()));
-    let dir = folder.dir.join("bases/dockerfiles");
-    request.dockerfile = dir.join(name).join("Dockerfile");
-    if !request.dockerfile.exists() {
-        forget(&dir);
-    }
-    files::write(&request.dockerfile, &text)?;
-    match ignore {
+/// What lets the steps of a build on stand-ins see how this machine reaches
+/// package registries, which the stand-ins themselves don't know: a Dockerfile
+/// with the same lines, whose RUN steps have it mounted.
+pub struct Loans {
+    dockerfile: Utf8PathBuf,
+    secrets: Vec<String>,
+    host: Vec<Written>,
+    texts: Vec<Written>,
+}
+
+impl Loans {
+    /// Finds what a Dockerfile and its ignore file are lent.
+    pub fn new(ctx: &Ctx, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<Self> {
+        let folder = Folder::of(ctx)?;
+        let host = Host::read(ctx, &folder);
+        let text = with_mounts(text, &host.mounts());
+        // Under the name of what is in it, so that no other run changes it and the
+        // line that was shown can be typed again.
+        let name = format!("{:016x}{:016x}", fnv(&text), fnv(ignore.unwrap_or_default()));
+        let dockerfile = folder.dir.join("bases/dockerfiles").join(name).join("Dockerfile");
+        let mut texts = vec![Written { path: dockerfile.clone(), content: text }];
         // BuildKit looks for it there first.
-        Some(ignore) => files::write(&request.dockerfile.with_file_name("Dockerfile.dockerignore"), ignore),
-        None => Ok(()),
+        let beside = dockerfile.with_file_name("Dockerfile.dockerignore");
+        texts.extend(ignore.map(|ignore| Written { path: beside, content: ignore.to_vec() }));
+        Ok(Self { dockerfile, secrets: host.specs(&folder), host: host.files(&folder), texts })
+    }
+
+    /// Names them in a request.
+    pub fn lend(&self, request: &mut Request) {
+        request.dockerfile = self.dockerfile.clone();
+        request.secrets.extend(self.secrets.iter().cloned());
+    }
+
+    /// Whether a build finds them.
+    pub fn are_there(&self) -> bool {
+        self.host.iter().chain(&self.texts).all(Written::is_there)
+    }
+
+    /// Writes them.
+    pub fn write(&self) -> anyhow::Result<()> {
+        self.host.iter().filter(|file| !file.is_there()).try_for_each(Written::write)?;
+        if let (false, Some(dir)) = (self.dockerfile.exists(), self.dockerfile.ancestors().nth(2)) {
+            forget(dir);
+        }
+        // Also what is there: it is not old then.
+        self.texts.iter().try_for_each(Written::write)
     }
 }
 

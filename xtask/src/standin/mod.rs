@@ -18,7 +18,7 @@ use docker_context::dockerfile::Config;
 use serde::{Deserialize, Serialize};
 
 use self::host::Host;
-pub use self::host::lend;
+pub use self::host::Loans;
 pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
 use crate::engine::{Folder, network, packages};
@@ -295,13 +295,6 @@ fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
         }
         _ => error.context(what.to_owned()),
     }
-}
-
-/// What `provide` would run.
-pub fn steps(ctx: &Ctx, wanted: &[StandIn]) -> anyhow::Result<Vec<Step>> {
-    let context = Folder::of(ctx)?.dir.join("bases/context");
-    let maker = checkout::identity(&ctx.root);
-    Ok(wanted.iter().map(|it| build(it, &context, &[], &maker, false)).collect())
 }
 
 fn build(it: &StandIn, context: &Utf8Path, secrets: &[String], maker: &str, host_network: bool) -> Step {

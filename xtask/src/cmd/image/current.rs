@@ -162,6 +162,31 @@ pub fn label(project: &Project) -> String {
 /// An image that a request would only build again: its id, after the request's
 /// tags were put on it.
 pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::Result<Option<String>> {
+    let tag = |step: &Step| {
+        engine.ctx.show(step);
+        // Somebody may have removed the image meanwhile.
+        engine.probe(step).is_some()
+    };
+    find(engine, project, request, |image| tags(image, request).iter().all(tag))
+}
+
+/// The same, with the steps that put the tags on it, and none of them done.
+pub fn reusable(engine: &Engine, project: &Project, request: &Request) -> anyhow::Result<Option<(String, Vec<Step>)>> {
+    let mut steps = Vec::new();
+    let found = find(engine, project, request, |image| {
+        steps = tags(image, request);
+        true
+    })?;
+    Ok(found.map(|id| (id, steps)))
+}
+
+/// The id of the first image that will do, and is `taken`.
+fn find(
+    engine: &Engine,
+    project: &Project,
+    request: &Request,
+    mut taken: impl FnMut(&Image) -> bool,
+) -> anyhow::Result<Option<String>> {
     let one_platform = request.platforms.len() <= 1;
     let wanted = request.labels.iter().find(|(key, _)| *key == label(project));
     let (true, true, Output::Load, Some((_, wanted))) = (request.reuse, one_platform, &request.output, wanted) else {
@@ -179,7 +204,7 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
         }
         for id in &build.ids {
             if let Some(image) = engine.image(id)?.filter(|image| is_right(image, request))
-                && tag(engine, request, &image)
+                && taken(&image)
             {
                 return Ok(Some(image.id));
             }
@@ -189,14 +214,10 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
 }
 
 /// Puts the request's names on an image: on it, whoever has its names by now.
-fn tag(engine: &Engine, request: &Request, image: &Image) -> bool {
+fn tags(image: &Image, request: &Request) -> Vec<Step> {
     let has = |tag: &&str| image.repo_tags.iter().any(|name| name == tag);
-    request.tags.iter().map(Reference::as_str).filter(|tag| !has(tag)).all(|tag| {
-        let step = Step::new("docker").args(["tag", &image.id, tag]);
-        engine.ctx.show(&step);
-        // Somebody may have removed it meanwhile.
-        engine.probe(&step).is_some()
-    })
+    let lacks = request.tags.iter().map(Reference::as_str).filter(|tag| !has(tag));
+    lacks.map(|tag| Step::new("docker").args(["tag", &image.id, tag])).collect()
 }
 
 /// Whether an image is what the request asks for: its platform and, the

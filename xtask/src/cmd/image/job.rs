@@ -9,7 +9,7 @@ use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current::{self, Known};
 use crate::cmd::image::leaves;
 use crate::cmd::image::places::Places;
-use crate::cmd::image::{Image, explain::explain, held, record, request};
+use crate::cmd::image::{Image, Planned, explain::explain, held, named, record, request};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::files;
@@ -22,8 +22,8 @@ use crate::model::config::{Project, Service};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
-use crate::plan::build::{Output, Request, image};
-use crate::plan::step::Step;
+use crate::plan::build::{Output, Request, image, plan};
+use crate::plan::step::{Act, Plan, Step};
 use crate::standin;
 
 /// What there is now.
@@ -110,7 +110,7 @@ impl<'a> Job<'a> {
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
         let mut job = Self { service, engine, project, request, name, definition, known: None };
-        if job.request.target == service.target {
+        if job.request.target == service.target && has_bases(&job.request) {
             let mut known = job.known_now();
             if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
                 job.request.bases = standin::resolve(engine, mode, &images)?;
@@ -160,23 +160,48 @@ impl<'a> Job<'a> {
         Ok(Built { fingerprint, warnings, ..self.built("built", made.ids(), started)? })
     }
 
+    /// What `run` would do, by what is known now. Asks, and changes nothing.
+    pub fn planned(&self) -> anyhow::Result<Planned> {
+        let ctx = &self.engine.ctx;
+        let request = self.labelled();
+        if let Some((image, steps)) = current::reusable(self.engine, self.project, &request)? {
+            return Ok(Planned { plan: Plan::of(steps), image });
+        }
+        let (lent, is_lent) = self.definition.lent(ctx, request)?;
+        // Stand-ins, and what is lent to builds on them.
+        let setup = (!is_lent || !has_bases(&self.request)).then(Step::setup);
+        let pulls = self.known.iter().flat_map(|known| self.pulls(known));
+        let steps = setup.into_iter().chain(pulls).map(Act::Run);
+        let Plan { steps: build, finally } = plan(&lent);
+        Ok(Planned { plan: Plan { steps: steps.chain(build).collect(), finally }, image: named(&lent) })
+    }
+
     /// Lets the engine have the bases by name, where an image is to stay in it.
     /// BuildKit gets a base for itself, and nobody can ask it for the ONBUILD of
     /// one; what it has of the layers is not downloaded again. Whether one came.
     fn pull_bases(&self, known: &Known) -> bool {
+        let ctx = &self.engine.ctx;
+        let pull = |step: &Step| {
+            ctx.show(step);
+            self.engine.probe(step).is_some()
+        };
+        let steps = if ctx.dry_run { Vec::new() } else { self.pulls(known) };
+        steps.iter().map(pull).fold(false, |any, came| any | came)
+    }
+
+    fn pulls(&self, known: &Known) -> Vec<Step> {
         let Request { platforms, output, .. } = &self.request;
         if *output != Output::Load || platforms.len() > 1 {
-            return false;
+            return Vec::new();
         }
         let pull = |image: &String| {
-            let step = Step::new("docker")
+            Step::new("docker")
                 .args(["pull", "--quiet"])
-                .each("--platform", platforms.iter().map(Platform::to_string));
-            let step = step.arg(image).within(PULL);
-            self.engine.ctx.show(&step);
-            self.engine.probe(&step).is_some()
+                .each("--platform", platforms.iter().map(Platform::to_string))
+                .arg(image)
+                .within(PULL)
         };
-        known.unknown_bases.iter().map(pull).fold(false, |any, came| any | came)
+        known.unknown_bases.iter().map(pull).collect()
     }
 
     /// What of the tree is not as it was at that moment, for people.
@@ -242,6 +267,11 @@ impl<'a> Job<'a> {
             warnings: Vec::new(),
         })
     }
+}
+
+/// Whether all stand-ins are made. They are where more than the plan is wanted.
+fn has_bases(request: &Request) -> bool {
+    request.bases.iter().all(|base| base.stand_in.is_none() || base.id.is_some())
 }
 
 impl Built {

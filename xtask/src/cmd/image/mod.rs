@@ -148,19 +148,26 @@ pub struct Planned {
     pub image: String,
 }
 
-/// What a request would do, as far as the engine tells; without one, as if it
-/// were empty and the registries answered.
+/// What a request would do, as far as the engine tells.
 fn plan_of(
     ctx: &Ctx,
-    _engine: Option<&Engine>,
-    _project: &Project,
+    engine: Option<&Engine>,
+    project: &Project,
     service: &Service,
     request: Request,
-    _bases: Bases,
+    bases: Bases,
 ) -> anyhow::Result<Planned> {
-    check(ctx, service, &request)?;
-    let image = request.tags.last().map(ToString::to_string).unwrap_or_default();
-    Ok(Planned { plan: plan(&request), image })
+    let Some(engine) = engine else {
+        check(ctx, service, &request)?;
+        return Ok(Planned { plan: plan(&request), image: named(&request) });
+    };
+    Job::new(engine, project, service, request, bases)?.planned()
+}
+
+/// What the image of a request is run by before anybody knows its id: the name
+/// that is this checkout's alone comes last.
+fn named(request: &Request) -> String {
+    request.tags.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The request of `docker SERVICE` without options.

@@ -4,6 +4,7 @@
 use camino::Utf8Path;
 use serde::Serialize;
 
+use crate::cmd::Sources;
 use crate::ctx::Ctx;
 use crate::engine::packages;
 use crate::engine::search;
@@ -12,8 +13,11 @@ use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases};
 use crate::model::bytes::Bytes;
+use crate::plan;
+use crate::plan::setup::There;
+use crate::plan::step::Plan;
 use crate::plan::step::Step;
-use crate::standin::{self, Record};
+use crate::standin::{self, Loans, Record};
 
 /// The first engine with named build contexts and all that we build with.
 const ENGINE: u32 = 23;
@@ -212,26 +216,27 @@ fn disk(engine: &Engine) -> anyhow::Result<Option<Item>> {
     }))
 }
 
-/// What `--yes` would do, as lines for a shell.
-pub fn plan(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
+/// What `--yes` would do.
+pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     let found = search::find(ctx)?;
-    match &found {
-        Err(_) => lines.push("cargo xtask engine up".to_owned()),
-        Ok(engine) if buildx(&engine.ctx).is_none() => lines.push(SETUP.to_owned()),
-        Ok(_) => {}
-    }
-    // Without an engine nothing is known of images; with one, the record tells.
     let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
-    if local {
-        let wanted = standin::stand_ins(references)?;
-        let missing = match &found {
-            Ok(engine) => standin::missing(engine, &wanted)?,
-            Err(_) => wanted,
-        };
-        lines.extend(standin::steps(ctx, &missing)?.iter().map(ToString::to_string));
-    }
-    Ok(lines)
+    let bases = match &found {
+        Ok(engine) if local => {
+            let missing = standin::missing(engine, &standin::stand_ins(&sources.images)?)?;
+            for it in &missing {
+                ctx.say(format!("note: the stand-in for {} is not made", it.reference));
+            }
+            missing.is_empty() && sources.loans.iter().all(Loans::are_there)
+        }
+        // Without a record of today registries are asked.
+        Ok(_) => standin::fresh(ctx).is_some(),
+        Err(why) => {
+            ctx.say(format!("note: {why}"));
+            false
+        }
+    };
+    let there = There { engine: found.is_ok(), buildx: found.is_ok_and(|engine| buildx(&engine.ctx).is_some()), bases };
+    Ok(plan::setup::plan(there))
 }
 
 /// The table, and below it the lines that get what is missing.
