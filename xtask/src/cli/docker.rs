@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 
 use super::{BasesFrom, SetupFirst};
 use crate::model::age::Age;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::option;
 use crate::model::platform::Platform;
 use crate::model::reference::{Name, Registry, Tag};
@@ -269,8 +270,8 @@ pub struct UpArgs {
     pub bases: BasesFrom,
 }
 
-fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "expected a number from 1 on, such as `2`".to_owned())
+fn at_least_one(text: &str) -> Result<NonZeroUsize, Diagnostic> {
+    text.parse().map_err(|_| "expected a number from 1 on, such as `2`".into())
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
             }
             Err(why) => {
                 ctx.say(format!("note: no registry answered ({why}): stand-ins are made instead of upstream images"));
-                standin::remember(ctx, Bases::Local, &why)?;
+                standin::remember(ctx, Bases::Local, &why.to_string())?;
                 true
             }
         },

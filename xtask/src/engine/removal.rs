@@ -63,7 +63,7 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
     match run::undo("rm", &words, PATIENCE) {
         Ok(_) if path.symlink_metadata().is_err() => Ok(()),
         other => {
-            let why = other.err().unwrap_or_else(|| "it is there again".to_owned());
+            let why = other.err().map_or_else(|| "it is there again".to_owned(), |error| error.to_string());
             Err(fault::failed(format!("could not remove all of {}: {why}", path.display())).help(AGAIN).into())
         }
     }

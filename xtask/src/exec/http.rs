@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::exec::child::TICK;
+use crate::model::diagnostic::Diagnostic;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +64,12 @@ impl Route {
 
     /// A path as somebody wrote it, with its query: it is sent as it stands, or
     /// not at all.
-    pub fn written(path: &str) -> Result<Self, String> {
+    pub fn written(path: &str) -> Result<Self, Diagnostic> {
         if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(path.to_owned()));
         }
-        Err(format!("{path:?} is not a path that can be asked for: `/`, then letters, digits and signs of ASCII"))
+        Err(format!("{path:?} is not a path that can be asked for: `/`, then letters, digits and signs of ASCII")
+            .into())
     }
 }
 

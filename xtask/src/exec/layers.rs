@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::exec::files;
 use crate::exec::oci::{Descriptor, Manifest};
 use crate::fault;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::platform::Platform;
 use crate::plan::build::CACHE_MARKER;
 
@@ -73,7 +74,7 @@ pub fn all(root: &Utf8Path) -> Vec<(Utf8PathBuf, Marker)> {
 }
 
 /// Whether all is there that a layer cache's index names; else what is not.
-fn whole(dir: &Utf8Path) -> Result<(), String> {
+fn whole(dir: &Utf8Path) -> Result<(), Diagnostic> {
     let mut count = 0;
     for manifest in Manifest::index(dir)?.descriptors() {
         for layer in Manifest::read(dir, &blob(dir, manifest)?)?.descriptors() {
@@ -81,16 +82,16 @@ fn whole(dir: &Utf8Path) -> Result<(), String> {
             count += 1;
         }
     }
-    if count == 0 { Err("it has no layers".to_owned()) } else { Ok(()) }
+    if count == 0 { Err("it has no layers".into()) } else { Ok(()) }
 }
 
 /// The file of a descriptor, if it is there with all of its bytes.
-fn blob(dir: &Utf8Path, descriptor: &Descriptor) -> Result<Utf8PathBuf, String> {
+fn blob(dir: &Utf8Path, descriptor: &Descriptor) -> Result<Utf8PathBuf, Diagnostic> {
     let path = descriptor.path()?;
     let length = dir.join(&path).metadata().map_err(|error| format!("{path}: {error}"))?.len();
     match descriptor.size == length {
         true => Ok(path),
-        false => Err(format!("{path} has {length} bytes of {}", descriptor.size)),
+        false => Err(format!("{path} has {length} bytes of {}", descriptor.size).into()),
     }
 }
 

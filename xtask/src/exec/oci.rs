@@ -1,8 +1,12 @@
 //! An image as files: the index and the manifests of an OCI layout, the fields
 //! that we read.
 
+use std::error::Error;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+
+use crate::model::diagnostic::Diagnostic;
 
 /// What names a file of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,13 +33,14 @@ pub struct Manifest {
 
 impl Manifest {
     /// Reads one of a layout.
-    pub fn read(layout: &Utf8Path, path: &Utf8Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(layout.join(path)).map_err(|error| format!("{path}: {error}"))?;
-        serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
+    pub fn read(layout: &Utf8Path, path: &Utf8Path) -> Result<Self, Diagnostic> {
+        let wrong = |error: &dyn Error| Diagnostic::new(error.to_string()).of(path.as_str());
+        let text = std::fs::read_to_string(layout.join(path)).map_err(|error| wrong(&error))?;
+        serde_json::from_str(&text).map_err(|error| wrong(&error))
     }
 
     /// The index of a layout.
-    pub fn index(layout: &Utf8Path) -> Result<Self, String> {
+    pub fn index(layout: &Utf8Path) -> Result<Self, Diagnostic> {
         Self::read(layout, "index.json".into())
     }
 
@@ -47,12 +52,12 @@ impl Manifest {
 
 impl Descriptor {
     /// Its file below the layout, if the digest names one there.
-    pub fn path(&self) -> Result<Utf8PathBuf, String> {
+    pub fn path(&self) -> Result<Utf8PathBuf, Diagnostic> {
         let (kind, hash) = self.digest.split_once(':').unwrap_or_default();
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
         match is_word(kind) && is_word(hash) {
             true => Ok(format!("blobs/{kind}/{hash}").into()),
-            false => Err(format!("`{}` is not a digest", self.digest)),
+            false => Err(format!("`{}` is not a digest", self.digest).into()),
         }
     }
 }
@@ -66,7 +71,7 @@ mod tests {
         let path = |digest: &str| Descriptor { digest: digest.into(), size: 1 }.path().map(Utf8PathBuf::into_string);
         assert_eq!(path("sha256:0aF"), Ok("blobs/sha256/0aF".into()));
         for wrong in ["", "sha256", "sha256:", ":aa", "sha256:../x", "../x:aa", "sha256:a/b", "a:b:c"] {
-            assert_eq!(path(wrong), Err(format!("`{wrong}` is not a digest")));
+            assert_eq!(path(wrong), Err(format!("`{wrong}` is not a digest").into()));
         }
     }
 

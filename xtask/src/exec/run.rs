@@ -109,13 +109,13 @@ pub fn words(ctx: &Ctx, step: &Step) -> String {
 /// Takes back what was done, by a command of the system that needs nothing of a
 /// checkout, and whose arguments need not be text. Half of it undone is worse
 /// than none: no interrupt ends it.
-pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> Result<String, String> {
+pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> std::io::Result<String> {
     let bounds = Bounds { time: limit, bytes: ANSWER, grace: GRACE };
-    match child::collect(&Call::new(tool, args).apart(true), bounds, || false) {
-        Ok(output) if output.status.success() => Ok(text(&output.stdout)),
-        Ok(output) => Err(format!("{} ({})", text(&output.stderr), output.status)),
-        Err(error) => Err(error.to_string()),
+    let output = child::collect(&Call::new(tool, args).apart(true), bounds, || false)?;
+    if !output.status.success() {
+        return Err(std::io::Error::other(format!("{} ({})", text(&output.stderr), output.status)));
     }
+    Ok(text(&output.stdout))
 }
 
 /// What a quick command is for, by which it is held to its bounds.
@@ -240,9 +240,16 @@ mod tests {
     fn what_undoes_is_out_of_the_terminals_reach_and_says_why_it_failed() {
         let patience = Duration::from_secs(20);
         let group = "read -r _ _ _ _ group _ < /proc/$$/stat; [ \"$group\" = \"$$\" ] && echo alone";
-        assert_eq!(undo("sh", &["-c".as_ref(), group.as_ref()], patience).as_deref(), Ok("alone"));
-        assert!(undo("sh", &["-c".as_ref(), "echo why >&2; exit 3".as_ref()], patience).unwrap_err().contains("why"));
-        assert!(undo("sleep", &["9".as_ref()], Duration::from_millis(20)).unwrap_err().contains("did not end"));
+        assert_eq!(undo("sh", &["-c".as_ref(), group.as_ref()], patience).unwrap(), "alone");
+        assert!(
+            undo("sh", &["-c".as_ref(), "echo why >&2; exit 3".as_ref()], patience)
+                .unwrap_err()
+                .to_string()
+                .contains("why")
+        );
+        assert!(
+            undo("sleep", &["9".as_ref()], Duration::from_millis(20)).unwrap_err().to_string().contains("did not end")
+        );
         assert!(undo("no-such-program", &[], patience).is_err());
     }
 }

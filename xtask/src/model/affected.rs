@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::model::config::Service;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
 use crate::model::made::{Made, Sides};
 
@@ -22,7 +23,7 @@ impl Paths {
     /// Reads a list that somebody else made: a path a line, unless there is a
     /// NUL in it; then NUL ends each. A `./` in front is left out. A line that
     /// git has quoted is read as git means it.
-    pub fn of_list(bytes: Vec<u8>) -> Result<Self, String> {
+    pub fn of_list(bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         if bytes.contains(&0) {
             return Ok(Self { text: utf8(bytes) });
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// How long ago something was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(pub Duration);
@@ -28,10 +30,10 @@ impl fmt::Display for Age {
 const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
 
 impl FromStr for Age {
-    type Err = String;
+    type Err = Diagnostic;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "expected a number and a unit: 30m, 12h, 7d".to_owned();
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
+        let wrong = || Diagnostic::new("expected a number and a unit: 30m, 12h, 7d");
         let unit = text.chars().last().ok_or_else(wrong)?;
         let (_, factor) = UNITS.into_iter().find(|(known, _)| *known == unit).ok_or_else(wrong)?;
         let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;

@@ -9,6 +9,8 @@ use std::fmt;
 
 use docker_context::dockerfile::Config;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// The registry in a stand-in's name: a port of loopback where nothing listens.
 /// BuildKit asks a name's registry even for what the engine holds. This answer
 /// is immediate: it needs no DNS (which takes its time to fail on a machine
@@ -121,8 +123,8 @@ pub const AVAILABLE: &str = "debian:bookworm or 12, python:3.11, node:18, 20, 22
 nginxinc/nginx-unprivileged, ghcr.io/astral-sh/uv, postgres:15, redis:7";
 
 /// The stand-in of a reference, or why there is none.
-pub fn stand_in(reference: &str) -> Result<StandIn, String> {
-    let none = |why: &str| Err(format!("there is no stand-in for `{reference}`{why}; there are: {AVAILABLE}"));
+pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
+    let none = |why: &str| Err(format!("there is no stand-in for `{reference}`{why}; there are: {AVAILABLE}").into());
     let (name, digest) = match reference.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),
         None => (reference, None),
@@ -245,7 +247,7 @@ mod tests {
     fn row(reference: &str) -> String {
         match stand_in(reference) {
             Ok(it) => format!("{} {:?} {} {}", it.kind, it.version, it.image, it.note.unwrap_or_default()),
-            Err(why) => format!("- {}", why.split(';').next().unwrap_or_default()),
+            Err(why) => format!("- {}", why.message.split(';').next().unwrap_or_default()),
         }
     }
 

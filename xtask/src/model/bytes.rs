@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Bytes(pub u64);
@@ -19,10 +21,11 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl FromStr for Bytes {
-    type Err = String;
+    type Err = Diagnostic;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a size; write it as `160 MB` (B, kB, MB, GB, KiB, MiB, GiB)");
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
+        let wrong =
+            || Diagnostic::new(format!("`{text}` is not a size; write it as `160 MB` (B, kB, MB, GB, KiB, MiB, GiB)"));
         let (number, factor) =
             UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).ok_or_else(wrong)?;
         let number: f64 = number.trim().parse().map_err(|_| wrong())?;

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// A right `[ci]` table. With one, the workflows of the services are written
 /// by `ci sync`; without, they are somebody else's.
 #[derive(Clone, Debug)]
@@ -19,12 +21,12 @@ pub struct Ci {
 pub struct WorkflowName(pub String);
 
 impl FromStr for WorkflowName {
-    type Err = String;
+    type Err = Diagnostic;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if text.is_empty() || text.len() > 100 || !text.chars().all(is_word) {
-            return Err(format!("`{text}` is no workflow's name: letters, digits, `-` and `_`, without `.yml`"));
+            return Err(format!("`{text}` is no workflow's name: letters, digits, `-` and `_`, without `.yml`").into());
         }
         if text.eq_ignore_ascii_case("docker-image") {
             return Err("`docker-image` is the workflow that the others call; choose another name".into());

@@ -185,7 +185,7 @@ impl Project {
     /// Where pushed images go when nobody says otherwise.
     pub fn published(&self, owner: Option<&str>) -> Result<Registry, Diagnostic> {
         let owner = owner.unwrap_or(&self.owner).to_ascii_lowercase();
-        format!("{}/{owner}", self.registry).parse().map_err(Diagnostic::new)
+        format!("{}/{owner}", self.registry).parse()
     }
 }
 

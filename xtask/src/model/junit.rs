@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use crate::model::diagnostic::Diagnostic;
 use crate::model::tally::Tally;
 
 /// Where a report is written in the container of its tests.
@@ -18,21 +19,24 @@ impl ReportPath {
 }
 
 impl FromStr for ReportPath {
-    type Err = String;
+    type Err = Diagnostic;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
         // As the engine lists it: it is compared by its letters.
         let is_plain = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(char::is_control);
         match text.strip_prefix('/') {
             Some(names) if names.split('/').all(is_plain) => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is no file in a container: expected a whole path, such as `/tmp/report.xml`")),
+            _ => {
+                Err(format!("{text:?} is no file in a container: expected a whole path, such as `/tmp/report.xml`")
+                    .into())
+            }
         }
     }
 }
 
 /// Counts the tests of a report. What is skipped, and what was expected to fail
 /// and did, is neither passed nor failed.
-pub fn count(report: &str) -> Result<Tally, String> {
+pub fn count(report: &str) -> Result<Tally, Diagnostic> {
     let mut reader = Reader { text: report.trim_start_matches('\u{feff}'), at: 0 };
     let mut tally = Tally::default();
     // The elements that are open, and what became of each.
@@ -115,9 +119,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn wrong(&self, why: impl std::fmt::Display) -> String {
+    fn wrong(&self, why: impl Into<String>) -> Diagnostic {
         let before = self.text.get(..self.at).unwrap_or(self.text);
-        format!("line {}: {why}", before.matches('\n').count() + 1)
+        Diagnostic::new(why).line(before.matches('\n').count() + 1)
     }
 
     /// The next piece; comments, CDATA and instructions are text.
@@ -226,7 +230,7 @@ mod tests {
             ("{\"tests\": 1}", 1),
         ] {
             let why = count(report).unwrap_err();
-            assert!(why.starts_with(&format!("line {line}: ")), "{report}: {why}");
+            assert_eq!(why.line, Some(line), "{report}: {why}");
         }
     }
 

@@ -9,43 +9,45 @@ use camino::Utf8PathBuf;
 use super::config::words::{self, visible};
 use super::reference::Name;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// No file system knows a longer path.
 const PATH: usize = 4095;
 /// No file is called longer, and each of these names one somewhere.
 const NAME: usize = 255;
 
 /// A file or a folder; whether it is there is another question.
-pub fn path(text: &str) -> Result<Utf8PathBuf, String> {
+pub fn path(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     let example = "such as `target/cache`";
     if text.trim().is_empty() {
-        return Err(format!("expected a path, {example}"));
+        return Err(format!("expected a path, {example}").into());
     }
     if text.len() > PATH || text.split('/').any(|part| part.len() > NAME) {
-        return Err(format!("expected a path of at most {PATH} bytes, {NAME} between slashes, {example}"));
+        return Err(format!("expected a path of at most {PATH} bytes, {NAME} between slashes, {example}").into());
     }
     visible(text).map_err(|why| format!("expected a path, {example}: {why}"))?;
     Ok(text.into())
 }
 
 /// An image's name, without registry and tag.
-pub fn image_name(text: &str) -> Result<Name, String> {
+pub fn image_name(text: &str) -> Result<Name, Diagnostic> {
     words::image_name(text)?;
     text.parse()
 }
 
 /// `oci=FILE`. BuildKit reads the rest of it as a list.
-pub fn oci_file(text: &str) -> Result<Utf8PathBuf, String> {
+pub fn oci_file(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     let expected = "expected oci=FILE, a path without `,` and `\"`, such as `oci=target/web.tar`";
     match text.strip_prefix("oci=") {
         Some(file) if !file.contains([',', '"']) && !file.ends_with('/') => {
-            path(file).map_err(|why| format!("{expected}; {why}"))
+            path(file).map_err(|why| format!("{expected}; {why}").into())
         }
         _ => Err(expected.into()),
     }
 }
 
 /// `K=V`, or `K` alone. The value is whatever somebody wants.
-pub fn build_arg(text: &str) -> Result<String, String> {
+pub fn build_arg(text: &str) -> Result<String, Diagnostic> {
     let name = text.split_once('=').map_or(text, |(name, _)| name);
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     if name.is_empty() || name.len() > NAME || !name.chars().all(is_word) {
@@ -59,11 +61,12 @@ pub fn build_arg(text: &str) -> Result<String, String> {
 
 /// `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, with `type=` where somebody
 /// wants to say it twice. Docker reads it as a line of CSV.
-pub fn secret(text: &str) -> Result<String, String> {
+pub fn secret(text: &str) -> Result<String, Diagnostic> {
     let expected = || {
-        "expected id=NAME,src=FILE or id=NAME,env=VARIABLE, such as `id=token,env=TOKEN`; the secret itself never goes \
-         on a command line"
-            .to_owned()
+        Diagnostic::new(
+            "expected id=NAME,src=FILE or id=NAME,env=VARIABLE, such as `id=token,env=TOKEN`; the secret itself never \
+             goes on a command line",
+        )
     };
     let (mut ids, mut places, mut types) = (0, Vec::new(), Vec::new());
     for pair in text.split(',') {
@@ -84,7 +87,7 @@ pub fn secret(text: &str) -> Result<String, String> {
 }
 
 /// A builder of buildx, or a context of Docker's.
-pub fn builder(text: &str) -> Result<String, String> {
+pub fn builder(text: &str) -> Result<String, Diagnostic> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.+/".contains(c);
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_word) && text.len() <= NAME {
         return Ok(text.to_owned());
@@ -93,13 +96,13 @@ pub fn builder(text: &str) -> Result<String, String> {
 }
 
 /// A number within bounds.
-pub fn number<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, String> {
+pub fn number<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, Diagnostic> {
     let number = text.parse().ok().filter(|number| *number >= least && *number <= most);
-    number.ok_or_else(|| format!("expected a number from {least} to {most}, such as `{least}`"))
+    number.ok_or_else(|| format!("expected a number from {least} to {most}, such as `{least}`").into())
 }
 
 /// A revision goes on a command line of git's: never an option, never a range.
-pub fn revision(text: &str) -> Result<String, String> {
+pub fn revision(text: &str) -> Result<String, Diagnostic> {
     let is_wrong = text.trim().is_empty() || text.starts_with(['-', '^']) || text.contains("..");
     if is_wrong || text.len() > PATH || visible(text).is_err() {
         return Err("expected one commit: a name such as `origin/main`, `HEAD~3` or a hash".into());

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// A platform that an image can be built for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform(String);
@@ -53,9 +55,9 @@ impl Platform {
 }
 
 impl FromStr for Platform {
-    type Err = String;
+    type Err = Diagnostic;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
         // The lowest variants are left out in BuildKit's own normal form.
         let name = match text {
             "linux/amd64/v1" => "linux/amd64",
@@ -66,7 +68,7 @@ impl FromStr for Platform {
         if KNOWN.iter().any(|(known, _)| *known == name) {
             return Ok(Self(name.to_owned()));
         }
-        Err(format!("`{text}` is not a platform; one of: {}", KNOWN.map(|(known, _)| known).join(", ")))
+        Err(format!("`{text}` is not a platform; one of: {}", KNOWN.map(|(known, _)| known).join(", ")).into())
     }
 }
 
@@ -94,6 +96,6 @@ mod tests {
         assert_eq!("linux/amd64/v1".parse::<Platform>().unwrap().to_string(), "linux/amd64");
         assert_eq!("linux/amd64/v3".parse::<Platform>().unwrap().slug(), "linux-amd64-v3");
         let error = "arm64".parse::<Platform>().unwrap_err();
-        assert!(error.contains("linux/arm64"), "{error}");
+        assert!(error.message.contains("linux/arm64"), "{error}");
     }
 }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::diagnostic::Diagnostic;
+
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
@@ -19,8 +21,8 @@ macro_rules! text_newtype {
         }
 
         impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
+            type Err = Diagnostic;
+            fn from_str(text: &str) -> Result<Self, Diagnostic> {
                 $check(text)?;
                 Ok(Self(text.to_owned()))
             }
@@ -83,14 +85,14 @@ impl Image {
     }
 }
 
-fn check_tag(text: &str) -> Result<(), String> {
+fn check_tag(text: &str) -> Result<(), Diagnostic> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if text.starts_with(word) && text.len() <= 128 && text.chars().all(|c| word(c) || c == '.' || c == '-') {
         return Ok(());
     }
     Err(format!(
         "`{text}` is not a tag: 1 to 128 letters, digits, `_`, `.`, `-`, starting with a letter, a digit or `_`, as in `v1.2`"
-    ))
+    ).into())
 }
 
 /// As Docker tells a host from a part of the name.
@@ -98,13 +100,13 @@ pub fn is_host(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost" || text.contains(char::is_uppercase)
 }
 
-fn check_name(text: &str) -> Result<(), String> {
+fn check_name(text: &str) -> Result<(), Diagnostic> {
     if !text.is_empty() && text.len() <= 255 && text.split('/').all(is_component) {
         return Ok(());
     }
     Err(format!(
         "`{text}` is not an image name: lower-case letters and digits, joined by single `.`, `_`, `__` or `-`; parts joined by `/`, as in `web`"
-    ))
+    ).into())
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -118,7 +120,7 @@ fn is_component(text: &str) -> bool {
             .all(|run| matches!(run, "." | "_" | "__") || run.chars().all(|c| c == '-'))
 }
 
-fn check_registry(text: &str) -> Result<(), String> {
+fn check_registry(text: &str) -> Result<(), Diagnostic> {
     let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
     let (name, port) = host.rsplit_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
     let host_is_right = !name.is_empty()
@@ -134,7 +136,7 @@ fn check_registry(text: &str) -> Result<(), String> {
     if host_is_right && path.is_none_or(|path| check_name(path).is_ok()) {
         return Ok(());
     }
-    Err(format!("`{text}` is not a registry: HOST[:PORT][/PATH], as in `ghcr.io/owner` or `127.0.0.1:5000`"))
+    Err(format!("`{text}` is not a registry: HOST[:PORT][/PATH], as in `ghcr.io/owner` or `127.0.0.1:5000`").into())
 }
 
 /// Digits alone: a number's own reader would let a sign pass.
@@ -142,7 +144,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn check_reference(text: &str) -> Result<(), String> {
+fn check_reference(text: &str) -> Result<(), Diagnostic> {
     let wrong = || format!("`{text}` is not an image reference with a tag, such as `ghcr.io/owner/name:tag`");
     let (repository, tag) = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).ok_or_else(wrong)?;
     check_tag(tag)?;
@@ -152,7 +154,7 @@ fn check_reference(text: &str) -> Result<(), String> {
     }
 }
 
-fn check_image(text: &str) -> Result<(), String> {
+fn check_image(text: &str) -> Result<(), Diagnostic> {
     let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
     let tagged = rest.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
     let (repository, tag) = tagged.map_or((rest, None), |(repository, tag)| (repository, Some(tag)));
@@ -164,7 +166,7 @@ fn check_image(text: &str) -> Result<(), String> {
         return Ok(());
     }
     // Debug: a line break in it may not make a second line of the message.
-    Err(format!("{text:?} is not an image: expected [HOST[:PORT]/]NAME[:TAG][@DIGEST], as in `postgres:15`"))
+    Err(format!("{text:?} is not an image: expected [HOST[:PORT]/]NAME[:TAG][@DIGEST], as in `postgres:15`").into())
 }
 
 fn is_domain(text: &str) -> bool {

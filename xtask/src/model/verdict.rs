@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::model::diagnostic::Diagnostic;
+
 /// A job that came before, as `toJSON(needs)` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Need {
@@ -35,7 +37,7 @@ pub struct Line {
 pub const PLAN: &str = "plan";
 
 /// Reads `toJSON(needs)`.
-pub fn needs(json: &str) -> Result<BTreeMap<String, Need>, String> {
+pub fn needs(json: &str) -> Result<BTreeMap<String, Need>, Diagnostic> {
     let needs: BTreeMap<String, Need> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     if needs.is_empty() { Err("no job is in it".into()) } else { Ok(needs) }
 }

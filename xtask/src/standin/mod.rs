@@ -203,7 +203,7 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
         match base::stand_in(reference) {
             Ok(it) if wanted.iter().all(|other| other.reference != it.reference) => wanted.push(it),
             Ok(_) => {}
-            Err(why) => wrong.push(why),
+            Err(why) => wrong.push(why.to_string()),
         }
     }
     if wrong.is_empty() {

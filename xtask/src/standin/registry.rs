@@ -15,7 +15,7 @@ use crate::plan::step::Step;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Whether the registries of these references answer at all; else what came
 /// instead. One reference a registry is asked for.
-pub fn probe_registry(engine: &Engine, references: &[String]) -> Result<(), String> {
+pub fn probe_registry(engine: &Engine, references: &[String]) -> io::Result<()> {
     let mut hosts: Vec<&str> = Vec::new();
     for reference in references.iter().filter(|it| *it != "scratch" && it.parse::<Image>().is_ok()) {
         let host = reference.split_once('/').map(|(host, _)| host);
@@ -24,7 +24,7 @@ pub fn probe_registry(engine: &Engine, references: &[String]) -> Result<(), Stri
             continue;
         }
         hosts.push(host);
-        inspect(engine, reference).map_err(|why| format!("{host}: {why}"))?;
+        inspect(engine, reference).map_err(|why| io::Error::other(format!("{host}: {why}")))?;
     }
     Ok(())
 }
@@ -46,16 +46,16 @@ fn labels(image: &Value, label: &str) -> bool {
     has(image) || image.as_object().is_some_and(|platforms| platforms.values().any(has))
 }
 
-fn inspect(engine: &Engine, reference: &str) -> Result<(), String> {
+fn inspect(engine: &Engine, reference: &str) -> io::Result<()> {
     let step = Step::new("docker").args(["buildx", "imagetools", "inspect", "--raw", reference]).within(PATIENCE);
     let Err(error) = engine.bytes(&step) else { return Ok(()) };
     let said = fault::said(&error);
-    match said.lines().last() {
-        _ if answered(said) => Ok(()),
-        Some(last) => Err(last.trim_start_matches("ERROR: ").chars().take(200).collect()),
-        None if interrupt::raised() || is_late(&error) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        None => Err(format!("{error:#}")),
-    }
+    Err(io::Error::other(match said.lines().last() {
+        _ if answered(said) => return Ok(()),
+        Some(last) => last.trim_start_matches("ERROR: ").chars().take(200).collect(),
+        None if interrupt::raised() || is_late(&error) => format!("no answer within {} s", PATIENCE.as_secs()),
+        None => format!("{error:#}"),
+    }))
 }
 
 fn is_late(error: &anyhow::Error) -> bool {

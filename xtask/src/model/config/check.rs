@@ -19,7 +19,7 @@ use super::{Lines, OUTPUTS, Project, RESERVED, Run, Service, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
-use crate::model::diagnostic::LineIndex;
+use crate::model::diagnostic::{Diagnostic, LineIndex};
 use crate::model::platform::Platform;
 
 /// What is wrong, by its offset.
@@ -54,7 +54,7 @@ impl Checker<'_> {
         result.map_err(|why| self.refuse(offset, key, why)).ok()
     }
 
-    fn read<T: FromStr<Err = String>>(&self, key: &str, text: &Text) -> Option<T> {
+    fn read<T: FromStr<Err = Diagnostic>>(&self, key: &str, text: &Text) -> Option<T> {
         self.keep(text.span().start, key, text.get_ref().parse())
     }
 
@@ -348,10 +348,10 @@ fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 
 fn service_name(name: &str) -> Ruling {
     if RESERVED.contains(&name) {
-        return Err(format!("`docker {name}` is a command already; choose another name"));
+        return Err(format!("`docker {name}` is a command already; choose another name").into());
     }
     if OUTPUTS.contains(&name) {
-        return Err(format!("`{name}` is an output of `ci plan` already; choose another name"));
+        return Err(format!("`{name}` is an output of `ci plan` already; choose another name").into());
     }
     words::host(name)
 }

@@ -3,11 +3,12 @@
 
 use camino::Utf8Path;
 
+use crate::model::diagnostic::Diagnostic;
 use crate::model::reference::{Name, is_host};
 use crate::model::text;
 
 /// What a rule says: why a text is not what it should be.
-pub type Ruling = Result<(), String>;
+pub type Ruling = Result<(), Diagnostic>;
 
 /// What a person can't see, or what ends a line.
 pub fn is_hidden(c: char) -> bool {
@@ -21,7 +22,7 @@ pub fn visible(text: &str) -> Ruling {
         Some('\n' | '\r') => Err("there is a line break in it; write one line".into()),
         Some('\t') => Err("there is a tab in it; write a blank".into()),
         Some(c) => {
-            Err(format!("there is a character in it that nobody can see (U+{:04X}); leave it out", u32::from(c)))
+            Err(format!("there is a character in it that nobody can see (U+{:04X}); leave it out", u32::from(c)).into())
         }
     }
 }
@@ -67,7 +68,8 @@ pub fn component(text: &str) -> Ruling {
     if text.contains('/') || text.len() > 63 {
         return Err(format!(
             "`{text}` is not one word: it begins labels and names of containers; leave out `/`, at most 63 characters"
-        ));
+        )
+        .into());
     }
     Ok(())
 }
@@ -83,10 +85,11 @@ pub fn image_name(text: &str) -> Ruling {
     if let Some((_, rest)) = text.split_once('/').filter(|(first, _)| is_host(first)) {
         return Err(format!(
             "`{text}` names a registry; that is `--registry`, or `project.registry`: leave it out, as in `{rest}`"
-        ));
+        )
+        .into());
     }
     if text == "scratch" || text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(format!("`{text}` means something else to docker; choose another name"));
+        return Err(format!("`{text}` means something else to docker; choose another name").into());
     }
     Ok(())
 }
@@ -100,7 +103,7 @@ pub fn lint_stage(text: &str) -> Ruling {
 /// A file below the root.
 pub fn file(text: &str) -> Ruling {
     if matches!(text.rsplit('/').next(), Some("" | ".")) && !text.is_empty() {
-        return Err(format!("`{text}` is a folder; expected a file below the root"));
+        return Err(format!("`{text}` is a folder; expected a file below the root").into());
     }
     path(text)
 }
@@ -113,7 +116,8 @@ pub fn word(text: &str) -> Ruling {
     }
     Err(format!(
         "`{text}` is not a name: letters, digits, `_`, `.` and `-`, at most 63, starting with a letter or a digit"
-    ))
+    )
+    .into())
 }
 
 /// A stage of a Dockerfile, by its name or its number.
@@ -123,7 +127,7 @@ pub fn stage(text: &str) -> Ruling {
     if is_number || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_word) {
         return Ok(());
     }
-    Err(format!("`{text}` is not a stage: letters, digits, `_`, `.` and `-`, starting with a letter"))
+    Err(format!("`{text}` is not a stage: letters, digits, `_`, `.` and `-`, starting with a letter").into())
 }
 
 /// A file or a folder below the root. What buildx takes for something else than
@@ -138,11 +142,13 @@ pub fn path(text: &str) -> Ruling {
         return Err("expected a path below the root, without blanks at its ends".into());
     }
     if clean.starts_with('-') {
-        return Err(format!("`{text}` is what docker takes for an option or for its standard input; expected a path"));
+        return Err(
+            format!("`{text}` is what docker takes for an option or for its standard input; expected a path").into()
+        );
     }
     let first = clean.split('/').next().unwrap_or_default();
     if first.eq_ignore_ascii_case("github.com") || first.contains(':') {
-        return Err(format!("`{text}` is what docker takes for an address; expected a path below the root"));
+        return Err(format!("`{text}` is what docker takes for an address; expected a path below the root").into());
     }
     Ok(())
 }
@@ -160,16 +166,20 @@ pub fn branch(text: &str) -> Ruling {
         && text.split('/').all(part)
         && !["@", "HEAD"].contains(&text);
     if text.starts_with("refs/") {
-        return Err(format!("`{text}` is not a branch: leave `refs/heads/` out"));
+        return Err(format!("`{text}` is not a branch: leave `refs/heads/` out").into());
     }
-    if is_right { Ok(()) } else { Err(format!("`{text}` is not a branch: a name such as `main`, as git has it")) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("`{text}` is not a branch: a name such as `main`, as git has it").into())
+    }
 }
 
 /// A branch or a pattern of branches, as GitHub's `on.push.branches` takes it.
 pub fn branches(text: &str) -> Ruling {
     let pattern = text.strip_prefix('!').unwrap_or(text);
     if pattern.is_empty() || pattern.contains(char::is_whitespace) || pattern.starts_with('-') {
-        return Err(format!("`{text}` is not a branch or a pattern of branches, such as `main` or `release/**`"));
+        return Err(format!("`{text}` is not a branch or a pattern of branches, such as `main` or `release/**`").into());
     }
     no_expression(text)
 }
@@ -180,7 +190,7 @@ pub fn variable(text: &str) -> Ruling {
     if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(is_word) {
         return Ok(());
     }
-    Err(format!("`{text}` is not a variable's name: letters, digits and `_`, not starting with a digit"))
+    Err(format!("`{text}` is not a variable's name: letters, digits and `_`, not starting with a digit").into())
 }
 
 /// A path of a URL.
@@ -203,7 +213,7 @@ pub fn command(text: &str) -> Ruling {
 /// A part of `cargo xtask test`.
 pub fn part(text: &str) -> Ruling {
     if ["images", "rust", "workflows"].contains(&text) {
-        return Err(format!("`cargo xtask test {text}` is a part already; choose another name"));
+        return Err(format!("`cargo xtask test {text}` is a part already; choose another name").into());
     }
     word(text)
 }
