@@ -43,7 +43,7 @@ pub enum Verb {
     /// Run every test of the repository, or some parts
     Test(TestArgs),
     /// Check formats and lints of the xtask and the workflows
-    Lint,
+    Lint(LintArgs),
     /// Measure our figures beside the raw tools
     Bench(BenchArgs),
 }
@@ -124,6 +124,14 @@ pub struct TestArgs {
     /// `--setup`.
     #[command(flatten)]
     pub setup: SetupFirst,
+}
+
+/// Options of `lint`.
+#[derive(Args, Clone, Debug)]
+pub struct LintArgs {
+    /// Compile by the oldest Rust that Cargo.toml names, instead; `rustup` gets it
+    #[arg(long)]
+    pub msrv: bool,
 }
 
 /// Options of `bench`.

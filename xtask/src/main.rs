@@ -36,7 +36,7 @@ fn run(wants_json: &mut bool) -> anyhow::Result<()> {
         Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
         Verb::Ci(verb) => cmd::ci::run(&ctx, project, &verb),
         Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),
-        Verb::Lint => cmd::lint::run(&ctx, &project?),
+        Verb::Lint(args) => cmd::lint::run(&ctx, &project?, &args),
         Verb::Bench(args) => cmd::bench::run(&ctx, &project?, &args),
     }
 }

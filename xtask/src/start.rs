@@ -39,10 +39,10 @@ pub fn read() -> anyhow::Result<Option<Start>> {
     let env = Env::of_process();
     let given = cli::root(&args).or_else(|| env.get("XTASK_ROOT").map(Utf8PathBuf::from));
     let root = match given {
-        Some(root) if let Err(why) = option::path(root.as_str()) => {
-            return Err(fault::usage(format!("--root {root}: {why}")).into());
+        Some(root) => {
+            option::path(root.as_str()).map_err(|why| fault::usage(format!("--root {root}: {why}")))?;
+            root.canonicalize_utf8().map_err(|error| fault::usage(format!("--root {root}: {error}")))?
         }
-        Some(root) => root.canonicalize_utf8().map_err(|error| fault::usage(format!("--root {root}: {error}")))?,
         None => nearest(&here()?),
     };
     let project = load(&root);

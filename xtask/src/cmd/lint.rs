@@ -5,6 +5,7 @@
 
 use path_filter::{PathFilter, Pattern};
 
+use crate::cli::LintArgs;
 use crate::cmd;
 use crate::cmd::image;
 use crate::ctx::Ctx;
@@ -23,7 +24,10 @@ use crate::plan::step::{Plan, Step};
 use crate::plan::workflow::FOLDER;
 
 /// Runs the verb.
-pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, project: &Project, args: &LintArgs) -> anyhow::Result<()> {
+    if args.msrv {
+        return msrv(ctx);
+    }
     if ctx.dry_run {
         let engine = cmd::asked(ctx)?;
         let mut plans = vec![plan::lint::rust()];
@@ -39,6 +43,19 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage)),
         Err(_) => without_engine(ctx),
     }
+}
+
+fn msrv(ctx: &Ctx) -> anyhow::Result<()> {
+    let plan = plan::lint::msrv(env!("CARGO_PKG_RUST_VERSION"));
+    if ctx.dry_run {
+        return cmd::print(ctx, None, &[plan]);
+    }
+    if program::find(ctx, "rustup").is_none() {
+        return Err(fault::failed("`rustup`, which gets other versions of Rust, is not on the PATH")
+            .help("install it: https://rustup.rs")
+            .into());
+    }
+    runner::perform(&plan, &Watched(ctx))
 }
 
 /// `ci check`, where there is a repository to be checked.

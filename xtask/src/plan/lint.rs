@@ -10,6 +10,17 @@ pub fn rust() -> Plan {
     Plan::of([
         cargo("fmt --all --check").hint("`cargo fmt --all` writes it as it should be"),
         cargo("clippy --quiet --locked --workspace --all-targets -- --deny warnings"),
+        cargo("doc --quiet --locked --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"),
+    ])
+}
+
+/// Compiles the xtask by the oldest Rust that it promises to be compiled by.
+pub fn msrv(version: &str) -> Plan {
+    Plan::of([
+        Step::new("rustup").args(["toolchain", "install", version, "--profile", "minimal", "--no-self-update"]),
+        Step::new("rustup")
+            .args(["run", version, "cargo", "check", "--quiet", "--locked", "--workspace", "--all-targets"])
+            .hint("write it in an older way, or raise `rust-version` in Cargo.toml"),
     ])
 }
 
