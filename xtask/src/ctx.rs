@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
 
-use crate::exec::github::Command;
 use crate::fault;
+use crate::model::annotation::Command;
 use crate::model::text;
 
 /// The environment variables of the run. A value that is not UTF-8 is passed

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -12,7 +13,7 @@ use std::process::Command;
 
 use docker_context::dockerignore::Dockerignore;
 use xtask::ctx::{Ctx, Env, Format};
-use xtask::exec::worktree;
+use xtask::exec::{moment, worktree};
 use xtask::model::config::Project;
 use xtask::model::fingerprint::{File, Inputs, fingerprint};
 
@@ -106,10 +107,11 @@ impl Repo {
     }
 
     fn files(&self) -> Result<Vec<File>, String> {
-        worktree::files(&self.ctx(), |path| match path.strip_suffix('/') {
+        let tree = worktree::look(&self.ctx(), &|path: &str| match path.strip_suffix('/') {
             Some(dir) => !self.ignore.excludes_below(dir),
             None => !self.ignore.excludes(path),
-        })
+        })?;
+        Ok(tree.of_filters().map_or(tree.lying, |files| files.into_iter().map(|(file, _)| file).collect()))
     }
 
     fn print(&self) -> String {
@@ -118,8 +120,16 @@ impl Repo {
 
     fn print_of(&self, files: &[File]) -> String {
         let (service, build_args) = (self.project.service("api").unwrap(), BTreeMap::new());
-        let inputs =
-            Inputs { service, target: None, build_args: &build_args, platforms: &[], bases: &[], files, folders: &[] };
+        let files: Vec<_> = files.iter().map(Cow::Borrowed).collect();
+        let inputs = Inputs {
+            service,
+            target: None,
+            build_args: &build_args,
+            platforms: &[],
+            bases: &[],
+            files: &files,
+            folders: &[],
+        };
         fingerprint(&inputs).to_string()
     }
 
@@ -648,11 +658,12 @@ fn what_was_touched_between_two_moments_is_told() {
     let repo = Repo::new("moments");
     repo.write("d/a", "a");
     repo.write("b", "b");
-    let look = || worktree::look(&repo.ctx(), |path| !repo.ignore.excludes(path)).unwrap().moment;
+    let sight = |path: &str| !repo.ignore.excludes(path);
+    let look = || worktree::look(&repo.ctx(), &sight).unwrap().moment;
     let told = |change: &dyn Fn()| {
         let before = look();
         change();
-        worktree::touched(&before, &worktree::moment(&repo.ctx(), |path| !repo.ignore.excludes(path)).unwrap())
+        moment::touched(&before, &moment::moment(&repo.ctx(), &sight).unwrap())
     };
     assert_eq!(told(&|| {}), None);
     // There and back, and with the time that it says it has put back, too.

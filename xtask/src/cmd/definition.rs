@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::inputs::Inputs;
@@ -10,14 +11,14 @@ use docker_context::dockerfile::{self, Config, DockerfileError, Given};
 use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::ctx::Ctx;
-use crate::exec::worktree::{self, Moment, Tree};
+use crate::exec::moment::{self, Moment};
 use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::environment;
-use crate::model::fingerprint::File;
 use crate::model::platform::Platform;
+use crate::model::sight::Sight;
 use crate::plan::build::Request;
 use crate::standin::Loans;
 
@@ -25,10 +26,16 @@ use crate::standin::Loans;
 /// thousandth of it.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Both files of one service.
+/// How one service is built.
 pub struct Definition<'a> {
     /// What is built.
     pub service: &'a Service,
+    both: Arc<Both>,
+}
+
+/// The files that say it: services may share them.
+#[derive(PartialEq, Eq)]
+pub struct Both {
     text: Vec<u8>,
     ignore_text: Vec<u8>,
     /// Whether the Dockerfile lies behind a link: then nobody is shown what it says.
@@ -36,9 +43,27 @@ pub struct Definition<'a> {
     /// The rules of the context.
     pub ignore: Dockerignore,
     /// The file that they stand in, if there is one.
-    pub ignore_file: Option<Utf8PathBuf>,
+    ignore_file: Option<Utf8PathBuf>,
     /// All files that it may be read from; each file of the tree is compared.
-    files: [Utf8PathBuf; 3],
+    pub files: [Utf8PathBuf; 3],
+}
+
+impl Both {
+    fn read(ctx: &Ctx, service: &Service) -> Result<Self, Diagnostic> {
+        let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
+        let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| broken.help(help()))?;
+        let candidates = candidates(service);
+        let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
+        let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
+        let ignore = match &ignore_file {
+            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| {
+                broken(file, line, if is_itself(&ctx.root, file) { why } else { HIDDEN.into() })
+            })?,
+            None => Dockerignore::default(),
+        };
+        let hidden = !is_itself(&ctx.root, &service.dockerfile);
+        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: files(service) })
+    }
 }
 
 /// What a build is given besides its files.
@@ -83,43 +108,35 @@ impl Setting {
 }
 
 impl<'a> Definition<'a> {
-    /// The files of the working tree that a build may see, or git knows.
-    pub fn files(&self, ctx: &Ctx) -> Result<Vec<File>, String> {
-        worktree::files(ctx, |path| self.holds(path))
-    }
-
-    /// All of that, with when each was last touched. What the definition itself
-    /// says must not have changed since it was read.
-    pub fn tree(&self, ctx: &Ctx) -> Result<Tree, String> {
-        let tree = worktree::look(ctx, |path| self.holds(path))?;
-        let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
-        if (&again.text, &again.ignore_text, &again.ignore_file) != (&self.text, &self.ignore_text, &self.ignore_file) {
-            return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile));
-        }
-        Ok(tree)
-    }
-
     /// What a build may see, at this moment.
     pub fn moment(&self, ctx: &Ctx) -> Result<Moment, String> {
-        worktree::moment(ctx, |path| self.holds(path))
+        moment::moment(ctx, &|path: &str| self.holds(path))
+    }
+
+    /// Whether both files say what they said when they were read.
+    pub fn stands(&self, ctx: &Ctx) -> Result<(), String> {
+        let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
+        if again.both != self.both {
+            return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile));
+        }
+        Ok(())
     }
 
     /// Reads them.
     pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
-        let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
-        let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| broken.help(help()))?;
-        let candidates = candidates(service);
-        let ignore_file = candidates.into_iter().find(|file| ctx.root.join(file).exists());
-        let ignore_text = ignore_file.as_ref().map(|file| bytes(&ctx.root, file)).transpose()?.unwrap_or_default();
-        let ignore = match &ignore_file {
-            Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| {
-                broken(file, line, if is_itself(&ctx.root, file) { why } else { HIDDEN.into() })
-            })?,
-            None => Dockerignore::default(),
-        };
-        let hidden = !is_itself(&ctx.root, &service.dockerfile);
-        Ok(Self { service, text, ignore_text, hidden, ignore, ignore_file, files: files(service) })
+        Ok(Self { service, both: Arc::new(Both::read(ctx, service)?) })
+    }
+
+    /// The same, where another service's files may be this one's too.
+    pub fn sharing(ctx: &Ctx, service: &'a Service, both: Arc<Both>) -> Result<Self, Diagnostic> {
+        is_folder(ctx, service)?;
+        Ok(Self { service, both })
+    }
+
+    /// The files, for other services that may share them.
+    pub fn both(&self) -> &Arc<Both> {
+        &self.both
     }
 
     /// Both as a commit has them: `read` gives the bytes of a file, none where it
@@ -135,12 +152,16 @@ impl<'a> Definition<'a> {
             Some(file) => Dockerignore::parse(&ignore_text).map_err(|(line, why)| broken(file, line, why))?,
             None => Dockerignore::default(),
         };
-        Ok(Self { service, text, ignore_text, hidden: false, ignore, ignore_file, files: files(service) })
+        let hidden = false;
+        Ok(Self {
+            service,
+            both: Arc::new(Both { text, ignore_text, hidden, ignore, ignore_file, files: files(service) }),
+        })
     }
 
     /// The files that it may be read from: one that comes or goes changes it.
     pub fn says(&self, path: &str) -> bool {
-        self.files.iter().any(|file| file == path)
+        self.both.files.iter().any(|file| file == path)
     }
 
     /// The request with what a build on stand-ins needs of this machine, which
@@ -166,51 +187,39 @@ impl<'a> Definition<'a> {
 
     /// What a build on stand-ins is lent.
     pub fn loans(&self, ctx: &Ctx) -> anyhow::Result<Loans> {
-        Loans::new(ctx, &self.text, self.ignore_file.as_ref().map(|_| self.ignore_text.as_slice()))
+        Loans::new(ctx, &self.both.text, self.both.ignore_file.as_ref().map(|_| self.both.ignore_text.as_slice()))
     }
 
     /// Which of the Dockerfile, its ignore file and the context lies behind a
     /// symbolic link. A filter sees the link; a build reads what it leads to.
     pub fn linked(&self, ctx: &Ctx) -> Option<&Utf8Path> {
         let Service { dockerfile, context, .. } = self.service;
-        let all = [Some(dockerfile), self.ignore_file.as_ref(), Some(context)];
+        let all = [Some(dockerfile), self.both.ignore_file.as_ref(), Some(context)];
         all.into_iter().flatten().map(Utf8PathBuf::as_path).find(|path| !is_itself(&ctx.root, path))
     }
 
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Diagnostic> {
-        dockerfile::base_images(&self.text, target, &setting.given()).map_err(|error| self.broken(error))
+        dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
     fn broken(&self, error: DockerfileError) -> Diagnostic {
         let DockerfileError { line, column, mut message } = error;
-        if self.hidden && line > 0 {
+        if self.both.hidden && line > 0 {
             message = HIDDEN.into();
         }
         Diagnostic::new(message).of(self.service.dockerfile.as_str()).line(line).column(column)
     }
 
-    /// What a stage reads from the context; `files` are those of the tree,
-    /// whose links are followed.
+    /// What a stage reads from the context, where links lead there.
     pub fn inputs(
-        &self,
-        ctx: &Ctx,
-        target: Option<&str>,
-        setting: &Setting,
-        files: &[File],
-    ) -> Result<Inputs, Diagnostic> {
-        self.inputs_with(target, setting, &worktree::links(ctx, files))
-    }
-
-    /// The same where links lead there.
-    pub fn inputs_with(
         &self,
         target: Option<&str>,
         setting: &Setting,
         links: &[(String, String)],
     ) -> Result<Inputs, Diagnostic> {
         let mut inputs =
-            dockerfile::inputs(&self.text, target, &setting.given()).map_err(|error| self.broken(error))?;
+            dockerfile::inputs(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))?;
         let links: Vec<(&str, &str)> = links
             .iter()
             .filter_map(|(path, to)| Some((in_context(self.service.context.as_str(), path)?, to.as_str())))
@@ -222,18 +231,55 @@ impl<'a> Definition<'a> {
     /// Whether a build can see a file or a folder of the root, or of `FOLDER/`
     /// anything below it.
     pub fn holds(&self, path: &str) -> bool {
-        let context = &self.service.context;
-        let Some(dir) = path.strip_suffix('/') else {
-            return self.files.iter().any(|file| file.as_str() == path)
-                || in_context(context.as_str(), path).is_some_and(|path| !self.ignore.excludes(path));
+        let is_on_the_way = |file: &Utf8PathBuf| match path.ends_with('/') {
+            true => file.as_str().starts_with(path),
+            false => file == path,
         };
-        self.files.iter().chain([&context.join("")]).any(|file| file.as_str().starts_with(path))
-            || in_context(context.as_str(), dir).is_some_and(|dir| !self.ignore.excludes_below(dir))
+        self.both.files.iter().any(is_on_the_way) || self.context().holds(path)
+    }
+
+    /// What it can see of its context.
+    pub fn context(&self) -> Context<'_> {
+        Context { folder: self.service.context.as_str(), ignore: &self.both.ignore }
+    }
+
+    /// The file that the rules of the context stand in, if there is one.
+    pub fn ignore_file(&self) -> Option<&Utf8PathBuf> {
+        self.both.ignore_file.as_ref()
     }
 
     /// The service's filter beside what it must include.
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
-        Coverage { service: self.service, inputs, ignore: &self.ignore, ignore_file: self.ignore_file.as_deref() }
+        Coverage {
+            service: self.service,
+            inputs,
+            ignore: &self.both.ignore,
+            ignore_file: self.both.ignore_file.as_deref(),
+        }
+    }
+}
+
+/// A build context: what its rules leave of a folder.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// From the root.
+    pub folder: &'a str,
+    /// The rules.
+    pub ignore: &'a Dockerignore,
+}
+
+impl Sight for Context<'_> {
+    fn holds(&self, path: &str) -> bool {
+        let Some(dir) = path.strip_suffix('/') else {
+            return in_context(self.folder, path).is_some_and(|path| !self.ignore.excludes(path));
+        };
+        Utf8Path::new(self.folder).join("").as_str().starts_with(path)
+            || in_context(self.folder, dir).is_some_and(|dir| !self.ignore.excludes_below(dir))
+    }
+
+    fn holds_all(&self, folder: &str) -> bool {
+        let dir = in_context(self.folder, folder.trim_end_matches('/'));
+        dir.is_some_and(|dir| self.ignore.settled_below(dir) == Some(false))
     }
 }
 

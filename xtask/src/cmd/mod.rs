@@ -7,6 +7,7 @@ pub mod definition;
 pub mod engine;
 pub mod image;
 pub mod lint;
+pub mod look;
 pub mod prove;
 pub mod setup;
 pub mod test;

@@ -9,8 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
 use crate::exec::files::trust;
-use crate::exec::git::git;
-use crate::exec::worktree::{Moment, stat, why};
+use crate::exec::git::{git, why};
+use crate::exec::moment::{Found, stat};
 use crate::exec::{checkout, clock, files, run};
 use crate::model::remembered::{self, Remembered};
 
@@ -18,12 +18,12 @@ use crate::model::remembered::{self, Remembered};
 const RECORD: usize = 64 << 20;
 
 /// What each regular file of these holds.
-pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
+pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, String> {
     let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
     let (mut known, mut ids, mut unknown) = (Remembered::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
-    for (at, (path, stat)) in all.iter().enumerate() {
+    for (at, Found { path, stat, .. }) in all.iter().enumerate() {
         let is_file = stat.mode & 0o170_000 == 0o100_000;
         let id = if is_file { known.id(path, stat, &mut Vec::new()) } else { None };
         if is_file && id.is_none() {
@@ -34,15 +34,15 @@ pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
     if unknown.is_empty() {
         return Ok(ids);
     }
-    let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].0.as_str()).collect();
+    let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].path).collect();
     let hashed: BTreeMap<&str, String> = hash(ctx, &paths)?.into_iter().collect();
     for (at, seen) in unknown {
-        let (path, before) = &all[at];
+        let Found { path, stat: before, .. } = &all[at];
         let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
         if stat(&after) != *before {
             return Err(format!("{path} changed while it was read"));
         }
-        ids[at] = hashed.get(path.as_str()).map(|id| remembered::marked(id, seen));
+        ids[at] = hashed.get(path).map(|id| remembered::marked(id, seen));
     }
     if let Some(file) = file.filter(|_| !ctx.dry_run) {
         remember(&file, &bytes, all, &ids, began);
@@ -51,9 +51,9 @@ pub fn ids(ctx: &Ctx, all: &Moment) -> Result<Vec<Option<String>>, String> {
 }
 
 /// Writes a new record; where that fails, files are read again.
-fn remember(file: &Utf8Path, old: &[u8], all: &Moment, ids: &[Option<String>], began: Duration) {
+fn remember(file: &Utf8Path, old: &[u8], all: &[Found<'_>], ids: &[Option<String>], began: Duration) {
     let (mut known, mut record) = (Remembered::of(old), remembered::begin());
-    for ((path, stat), id) in all.iter().zip(ids) {
+    for (Found { path, stat, .. }, id) in all.iter().zip(ids) {
         if let Some(id) = id {
             // What lies before it in the old record is another service's.
             known.id(path, stat, &mut record);

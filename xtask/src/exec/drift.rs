@@ -11,8 +11,8 @@ use std::ops::Bound;
 use camino::Utf8Path;
 
 use crate::ctx::Ctx;
-use crate::exec::git::git;
-use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree, why};
+use crate::exec::git::{git, why};
+use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree};
 use crate::exec::{contents, files, revision, run};
 use crate::model::fingerprint::File;
 

@@ -299,6 +299,14 @@ fn first_words(error: &anyhow::Error) -> String {
     fault::said(error).lines().next().map_or_else(|| format!("{error:#}"), ToOwned::to_owned)
 }
 
+/// Git's last words, or that there is no git.
+pub fn why(error: anyhow::Error) -> String {
+    match fault::said(&error).lines().find(|line| !line.is_empty()) {
+        Some(line) => line.trim_start_matches("fatal: ").to_owned(),
+        None => format!("{error:#}"),
+    }
+}
+
 fn exists(ctx: &Ctx, name: &str) -> bool {
     run::probe(ctx, &git(ctx).look(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])).is_some()
 }

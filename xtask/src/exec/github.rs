@@ -1,7 +1,6 @@
 //! What a step leaves for the steps after it and for whoever opens the run: the
 //! files that GitHub names in the environment.
 
-use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,7 +9,6 @@ use anyhow::Context as _;
 
 use crate::ctx::Ctx;
 use crate::fault;
-use crate::model::text::{harmless, is_obeyed};
 
 /// Appends to the file that GITHUB_OUTPUT names.
 pub fn output(ctx: &Ctx, pairs: &[(String, String)]) -> anyhow::Result<()> {
@@ -44,43 +42,6 @@ fn entry(name: &str, value: &str) -> String {
     format!("{name}<<{end}\n{value}\n{end}\n")
 }
 
-/// A line that a runner obeys. Only this module makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command(String);
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The line that makes a runner show a warning on the run's page.
-pub fn warning(text: &str) -> Command {
-    Command(format!("::warning::{}", one_line(text)))
-}
-
-/// The line that makes a runner show an error beside a line of a file.
-pub fn error_at(file: &str, line: usize, text: &str) -> Command {
-    let file = one_line(file).replace(':', "%3A").replace(',', "%2C");
-    Command(format!("::error file={file},line={line}::{}", one_line(text)))
-}
-
-fn one_line(text: &str) -> String {
-    harmless(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// Text in a cell of a Markdown table, where nothing of it is markup.
-pub fn cell(text: &str) -> String {
-    let mut cell = String::new();
-    for c in text.chars().filter(|c| !is_obeyed(*c) || c.is_control()) {
-        if c.is_ascii_punctuation() && !"./-,:".contains(c) {
-            cell.push('\\');
-        }
-        cell.push(if c.is_control() { ' ' } else { c });
-    }
-    cell
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,12 +50,5 @@ mod tests {
     fn a_value_can_not_end_itself() {
         assert_eq!(entry("any", "true"), "any<<END\ntrue\nEND\n");
         assert_eq!(entry("x", "a\nEND\ny=1\nEND_"), "x<<END__\na\nEND\ny=1\nEND_\nEND__\n");
-    }
-
-    #[test]
-    fn markup_and_new_lines_stay_text() {
-        assert_eq!(cell("a|b <img> `x`\n"), "a\\|b \\<img\\> \\`x\\` ");
-        assert_eq!(warning("50%\nmore").to_string(), "::warning::50%25%0Amore");
-        assert_eq!(error_at("a,b:c", 3, "x\n::y").to_string(), "::error file=a%2Cb%3Ac,line=3::x%0A\\::y");
     }
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod input;
 pub mod interrupt;
 pub mod layers;
+pub mod moment;
 pub mod oci;
 pub mod proc;
 pub mod program;

@@ -7,20 +7,18 @@
 //! that is a doubt, and a doubt means a build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::thread;
-use std::time::Duration;
 
 use crate::ctx::Ctx;
-use crate::exec::git::git;
-use crate::exec::{clock, contents, run};
-use crate::fault;
+use crate::exec::git::{git, why};
+use crate::exec::moment::{self, Found, Moment};
+use crate::exec::{contents, run};
 use crate::model::fingerprint::File;
-use crate::model::remembered::{self, Stat};
+use crate::model::remembered;
+use crate::model::sight::Sight;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
-pub(super) const LINK: &str = "120000";
+pub const LINK: &str = "120000";
 pub(super) const SUBMODULE: &str = "160000";
 
 /// All that was looked at, at one moment.
@@ -30,6 +28,10 @@ pub struct Tree {
     /// tracks, those that it does not ignore, and all those, folders ending in
     /// `/` among them, that a build can see. Each goes by its own name.
     pub lying: Vec<File>,
+    /// Which of them a build can see; the others only git knows.
+    pub walked: Vec<bool>,
+    /// Which of them git lists.
+    pub listed: Vec<bool>,
     /// When each of them was last touched.
     pub moment: Moment,
     /// What git lists.
@@ -38,26 +40,59 @@ pub struct Tree {
     modules: Vec<File>,
     /// Files that changed and look to BuildKit as they did.
     pub unseen: Vec<String>,
+    /// Those that have several names, in the order of their paths.
+    pub twins: Vec<Twin>,
+}
+
+/// A name of a file that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// Its place among those that lie here.
+    pub at: usize,
+    /// What the names have in common: device and inode.
+    pub file: (u64, u64),
+    /// The id of what is in it.
+    pub id: String,
 }
 
 impl Tree {
-    /// The same files as filters know them, those of a submodule by its path;
-    /// and when they were touched.
-    pub fn into_files(self) -> (Vec<File>, Moment) {
-        let Self { lying, moment, modules, .. } = self;
-        if modules.is_empty() {
-            return (lying, moment);
+    /// The same files as filters know them, those of a submodule by its path,
+    /// each with its place among those that lie here; a submodule has none.
+    /// None: they are the same.
+    pub fn of_filters(&self) -> Option<Vec<(File, Option<usize>)>> {
+        if self.modules.is_empty() {
+            return None;
         }
-        let mut files: Vec<File> = lying.iter().map(|file| of_module(file, &modules)).collect();
-        files.extend(modules);
-        (files, moment)
+        let lying = self.lying.iter().enumerate().map(|(at, file)| (self.of_filter(file), Some(at)));
+        let mut files: Vec<_> = lying.chain(self.modules.iter().map(|module| (module.clone(), None))).collect();
+        files.sort();
+        Some(files)
+    }
+
+    /// One of them.
+    pub fn of_filter(&self, file: &File) -> File {
+        of_module(file, &self.modules)
+    }
+
+    /// Git's own folders, of this repository and of others in it: their places
+    /// among what lies here.
+    pub fn gits(&self) -> impl Iterator<Item = usize> {
+        let is_of_git = |at: &usize| self.lying[*at].path == ".git/" || self.lying[*at].path.ends_with("/.git/");
+        (0..self.lying.len()).filter(is_of_git)
+    }
+
+    /// The ids of files with several names, where not all of these are seen. Of
+    /// one file with two names an image has one file with two names.
+    pub fn twins_as_seen(&self, sees: impl Fn(usize) -> bool) -> Vec<(usize, String)> {
+        let mut names = BTreeMap::new();
+        let seen = self.twins.iter().filter(|twin| sees(twin.at));
+        seen.map(|Twin { at, file, id }| match names.entry(*file).or_insert(*at) {
+            first if first == at => (*at, id.clone()),
+            first => (*at, format!("{id} = {}", self.lying[*first].path)),
+        })
+        .collect()
     }
 }
-
-/// Every file and folder that a build can see, and the folders that were looked
-/// into for them, with what the kernel says of it. Two moments are equal:
-/// nothing was touched in between.
-pub type Moment = Vec<(String, Stat)>;
 
 /// What git lists, from the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,119 +111,84 @@ impl Listing {
     }
 }
 
-/// Looks at the tree. `holds` says whether a build can see a file or a folder,
-/// and of `FOLDER/` whether it may see anything below. `Err` is why nobody
-/// knows.
-pub fn look(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Tree, String> {
+/// Looks at the tree. `Err` is why nobody knows.
+pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, String> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
-        let seen = moment(ctx, &holds);
+        let seen = moment::moment(ctx, sight);
         (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
     });
     let (listing, moment) = (listing??, seen?);
     let all = all(ctx, &moment, &listing);
-    settle(ctx, all.iter().chain(&moment))?;
+    let of_git = all.iter().filter(|found| !found.walked).map(|found| (found.path, &found.stat));
+    moment::settle(ctx, moment.iter().map(|(path, stat)| (path.as_str(), stat)).chain(of_git))?;
     let ids = contents::ids(ctx, &all)?;
-    let (mut lying, mut names) = (Vec::with_capacity(all.len()), BTreeMap::new());
-    let (mut last, mut unseen) = ((0, String::new()), Vec::new());
-    for ((path, stat), id) in all.iter().zip(ids) {
+    let mut tree = Tree { lying: Vec::with_capacity(all.len()), ..Tree::default() };
+    let mut last = (0, String::new());
+    for (Found { path, stat, walked, listed }, id) in all.iter().zip(ids) {
         if last.0 != stat.mode {
             last = (stat.mode, format!("{:o}", stat.mode));
         }
-        let mode = last.1.clone();
-        let kind = stat.mode & 0o170_000;
-        if kind == 0o120_000 {
-            let target = ctx.root.join(path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
-            lying.push(File { path: path.clone(), mode: LINK.into(), id: format!("-> {target}") });
-        } else if kind == 0o040_000 {
+        let mut file = File { path: (*path).to_owned(), mode: last.1.clone(), id: String::new() };
+        match stat.mode & 0o170_000 {
+            0o120_000 => {
+                let target = ctx.root.join(path).read_link_utf8().map_err(|error| format!("{path}: {error}"))?;
+                LINK.clone_into(&mut file.mode);
+                file.id = format!("-> {target}");
+            }
             // A file's path that is a folder now: what is in it is listed.
-            lying.extend(path.ends_with('/').then(|| File { path: path.clone(), mode, id: String::new() }));
-        } else if kind != 0o100_000 {
-            return Err(format!("{path} is neither a file nor a link"));
-        } else {
-            let id = id.ok_or_else(|| format!("{path} was not read"))?;
-            let (id, is_unseen) = remembered::unmarked(&id);
-            unseen.extend(is_unseen.then(|| path.clone()));
-            let mut id = id.to_owned();
-            if stat.names > 1 {
-                // Of one file with two names an image has one file with two names.
-                let first = names.entry((stat.dev, stat.ino)).or_insert(path);
-                if *first != path {
-                    id = format!("{id} = {first}");
+            0o040_000 if !path.ends_with('/') => continue,
+            0o040_000 => {}
+            0o100_000 => {
+                let id = id.ok_or_else(|| format!("{path} was not read"))?;
+                let (id, is_unseen) = remembered::unmarked(&id);
+                tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
+                id.clone_into(&mut file.id);
+                if stat.names > 1 {
+                    tree.twins.push(Twin { at: tree.lying.len(), file: (stat.dev, stat.ino), id: id.to_owned() });
                 }
             }
-            lying.push(File { path: path.clone(), mode, id });
+            _ => return Err(format!("{path} is neither a file nor a link")),
         }
+        tree.lying.push(file);
+        tree.walked.push(*walked);
+        tree.listed.push(*listed);
+    }
+    drop(all);
+    for (at, id) in tree.twins_as_seen(|_| true) {
+        tree.lying[at].id = id;
     }
     let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
     let modules = listing.modules().into_iter().map(module).collect();
-    Ok(Tree { lying, moment, listing, modules, unseen })
+    Ok(Tree { moment, listing, modules, ..tree })
 }
 
 /// What a build can see and what git lists, in the order of their paths.
-fn all(ctx: &Ctx, moment: &Moment, listing: &Listing) -> Moment {
-    let mut all: Moment = moment.iter().filter(|(path, _)| holds_itself(path)).cloned().collect();
+fn all<'a>(ctx: &Ctx, moment: &'a Moment, listing: &'a Listing) -> Vec<Found<'a>> {
+    let seen = moment.iter().filter(|(path, _)| moment::holds_itself(path));
+    let mut all: Vec<Found<'_>> =
+        seen.map(|(path, stat)| Found { path, stat: *stat, walked: true, listed: false }).collect();
     let (seen, mut at, mut folders) = (all.len(), 0, BTreeMap::new());
     for path in listing.index.keys().chain(&listing.new) {
         // Both lists begin anew with what is new.
-        if at > 0 && all[at - 1].0 >= *path {
+        if at > 0 && all[at - 1].path >= path.as_str() {
             at = 0;
         }
-        while at < seen && all[at].0 < *path {
+        while at < seen && all[at].path < path.as_str() {
             at += 1;
         }
-        let is_seen = at < seen && all[at].0 == *path;
-        if !is_seen
-            && is_below_folders(ctx, path, &mut folders)
+        if at < seen && all[at].path == path {
+            all[at].listed = true;
+        } else if is_below_folders(ctx, path, &mut folders)
             && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
         {
-            all.push((path.clone(), stat(&metadata)));
+            all.push(Found { path, stat: moment::stat(&metadata), walked: false, listed: true });
         }
     }
     if all.len() > seen {
-        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_unstable_by(|a, b| a.path.cmp(b.path));
     }
     all
-}
-
-/// The files alone.
-pub fn files(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
-    Ok(look(ctx, holds)?.into_files().0)
-}
-
-/// All that a build can see, as it lies there, without reading it.
-pub fn moment(ctx: &Ctx, holds: impl Fn(&str) -> bool) -> Result<Moment, String> {
-    let mut found = Vec::new();
-    walk(ctx, "", &holds, &mut found)?;
-    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found)
-}
-
-/// What is not the same at another moment, for people; none: nothing.
-pub fn touched(before: &Moment, after: &Moment) -> Option<String> {
-    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (
-        before.iter().map(|(path, stat)| (path, stat)).collect(),
-        after.iter().map(|(path, stat)| (path, stat)).collect(),
-    );
-    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).copied().collect();
-    let mut touched: Vec<&String> = paths.into_iter().filter(|path| old.get(path) != new.get(path)).collect();
-    // A file says more than the folders that it is in.
-    touched.sort_by_key(|path| path.is_empty() || path.ends_with('/'));
-    let name = |path: &str| match path.trim_end_matches('/') {
-        "" => "./".to_owned(),
-        name if path.ends_with('/') => format!("{name}/"),
-        name => name.to_owned(),
-    };
-    match touched[..] {
-        [] => None,
-        [path] => Some(format!("{} was touched", name(path))),
-        [path, ..] => Some(format!("{} and {} more were touched", name(path), touched.len() - 1)),
-    }
-}
-
-/// A folder that was only looked into goes by `FOLDER//`.
-fn holds_itself(path: &str) -> bool {
-    !path.ends_with("//") && !path.is_empty()
 }
 
 /// Whether a path leads through folders alone: behind a link lies another file.
@@ -210,17 +210,9 @@ pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
 }
 
 /// Where the links among these files lead, as they say it.
-pub fn links(ctx: &Ctx, files: &[File]) -> Vec<(String, String)> {
+pub fn links(files: &[File]) -> Vec<(String, String)> {
     let links = files.iter().filter(|file| file.mode == LINK);
-    links
-        .filter_map(|file| Some((file.path.clone(), ctx.root.join(&file.path).read_link_utf8().ok()?.into())))
-        .collect()
-}
-
-/// The same of all that was looked at.
-pub fn links_of(ctx: &Ctx, moment: &Moment) -> Vec<(String, String)> {
-    let links = moment.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
-    links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
+    links.filter_map(|link| Some((link.path.clone(), link.id.strip_prefix("-> ")?.to_owned()))).collect()
 }
 
 pub(super) fn listing(ctx: &Ctx) -> Result<Listing, String> {
@@ -253,88 +245,6 @@ fn listed(text: &str) -> Result<Listing, String> {
         }
     }
     Ok(Listing { index: index.into_iter().collect(), new: new.into_iter().collect() })
-}
-
-/// Git's last words, or that there is no git.
-pub(super) fn why(error: anyhow::Error) -> String {
-    match fault::said(&error).lines().find(|line| !line.is_empty()) {
-        Some(line) => line.trim_start_matches("fatal: ").to_owned(),
-        None => format!("{error:#}"),
-    }
-}
-
-/// Adds all that the context holds below a folder, and the folders themselves:
-/// those that it holds, those on the way to what it holds, and as `FOLDER//`
-/// those that had nothing for it.
-fn walk(ctx: &Ctx, dir: &str, holds: &impl Fn(&str) -> bool, found: &mut Moment) -> Result<bool, String> {
-    let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
-    let at = ctx.root.join(dir);
-    let mut any = false;
-    let not_text = || format!("./{dir}: a file's name is not UTF-8");
-    if dir.is_empty() {
-        found.push((String::new(), stat(&at.symlink_metadata().map_err(unreadable)?)));
-    }
-    for entry in at.as_std_path().read_dir().map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name().into_string().map_err(|_| not_text())?;
-        let mut path = String::with_capacity(dir.len() + name.len() + 2);
-        path.push_str(dir);
-        path.push_str(&name);
-        let mut held = holds(&path);
-        let is_dir = entry.file_type().map_err(unreadable)?.is_dir();
-        let mut walked = false;
-        if is_dir {
-            path.push('/');
-            // Git's own folder changes with every command: whether it matters
-            // is for others to say.
-            match holds(&path) {
-                true if name == ".git" => held = true,
-                true => {
-                    walked = true;
-                    held |= walk(ctx, &path, holds, found)?;
-                }
-                false => {}
-            }
-        }
-        any |= held;
-        if held || walked {
-            // What is gone again was touched: the folder says so.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if !held {
-                path.push('/');
-            }
-            let stat = stat(&metadata);
-            let of_git = is_dir && name == ".git";
-            found.push((path, if of_git { Stat { mode: stat.mode, ..Stat::default() } } else { stat }));
-        }
-    }
-    Ok(any)
-}
-
-pub(super) fn stat(metadata: &Metadata) -> Stat {
-    Stat {
-        mode: metadata.mode(),
-        names: metadata.nlink(),
-        dev: metadata.dev(),
-        ino: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    }
-}
-
-/// Waits until whatever is touched from now on has another time than now.
-fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = &'a (String, Stat)>) -> Result<(), String> {
-    let now = clock::now();
-    let mut longest = Duration::ZERO;
-    for (path, stat) in all {
-        let wait = stat
-            .settles_in(now)
-            .ok_or_else(|| format!("{path} was changed at a time to come, by the clock of {}", ctx.root))?;
-        longest = longest.max(wait);
-    }
-    thread::sleep(longest);
-    Ok(())
 }
 
 /// The commit that lies in a submodule's folder; nothing where none does.

@@ -45,6 +45,18 @@ impl<'a> Coverage<'a> {
         (!self.ignore.excludes(path)).then_some(Reader::Instruction(input))
     }
 
+    /// What paths begin with that are read: one of these.
+    pub fn heads(&self) -> Vec<String> {
+        let Service { dockerfile, context, .. } = self.service;
+        let below = match context.as_str().trim_end_matches('/') {
+            "." | "" => String::new(),
+            context => format!("{context}/"),
+        };
+        let of_context = self.inputs.heads().map(|head| format!("{below}{head}"));
+        let own = [dockerfile.as_str()].into_iter().chain(self.ignore_file.map(Utf8Path::as_str));
+        of_context.chain(own.map(str::to_owned)).collect()
+    }
+
     /// The files that are read and that the filter leaves out.
     pub fn missed<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<(&'p str, Reader<'a>)> {
         let left_out = paths.into_iter().filter(|path| !self.service.paths.includes(path));

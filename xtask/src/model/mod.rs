@@ -3,6 +3,7 @@
 
 pub mod affected;
 pub mod age;
+pub mod annotation;
 pub mod archive;
 pub mod base;
 pub mod bytes;
@@ -24,6 +25,7 @@ pub mod option;
 pub mod platform;
 pub mod reference;
 pub mod remembered;
+pub mod sight;
 pub mod tally;
 pub mod text;
 pub mod users;

@@ -116,6 +116,15 @@ impl Dockerignore {
         excluded && self.rules[last..].iter().all(|rule| !rule.negated || !may_hit_below(rule))
     }
 
+    /// Whether the context lacks all that is below the folder at `path`, or
+    /// none of it, where no rule speaks of any file there.
+    pub fn settled_below(&self, path: &str) -> Option<bool> {
+        if self.rules.is_empty() {
+            return Some(false);
+        }
+        (!self.automaton.goes_on(&format!("{path}/"))).then(|| self.excludes(path))
+    }
+
     /// What covers the path. From the top down, because a rule that was not
     /// asked about a folder (its verdict stood already) does not cover what is
     /// below it.

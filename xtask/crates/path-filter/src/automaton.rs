@@ -66,6 +66,10 @@ impl Automaton {
         }
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether the whole of `path` is described, in time proportional to its
     /// length times the number of blocks.
     pub(super) fn matches(&self, path: &str) -> bool {

@@ -84,6 +84,11 @@ impl Pattern {
         self.negated
     }
 
+    /// What each path begins with that is described.
+    pub fn head(&self) -> &str {
+        self.automaton.prefix()
+    }
+
     /// Whether the whole of `path` is described; `!` is not looked at.
     pub fn hits(&self, path: &str) -> bool {
         self.automaton.matches(path)
@@ -245,6 +250,11 @@ impl PathFilter {
     /// The patterns, in their order.
     pub fn patterns(&self) -> &[Pattern] {
         &self.0
+    }
+
+    /// What paths begin with that are included: one of these.
+    pub fn heads(&self) -> Vec<String> {
+        self.0.iter().filter(|pattern| !pattern.negated).map(|pattern| pattern.head().to_owned()).collect()
     }
 
     /// All patterns that hit `path`, by their places in the list, the last

@@ -9,6 +9,7 @@ use crate::cmd;
 use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current;
+use crate::cmd::look::Look;
 use crate::exec::oci::{Descriptor, Manifest};
 use crate::exec::scene::Stage;
 use crate::exec::{ask, files, git, run};
@@ -95,7 +96,7 @@ impl Bench<'_> {
         request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
-        if let Ok(known) = current::fingerprint(&ctx, &definition, &request) {
+        if let Ok(known) = current::known(&ctx, &Look::new(&ctx, &[service]), &definition, &request) {
             request.labels.push((current::label(self.project), known.fingerprint.to_string()));
         }
         definition.lend(&ctx, request)

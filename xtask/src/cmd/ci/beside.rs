@@ -14,10 +14,12 @@ use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::definition::{Definition, Setting, candidates};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
+use crate::cmd::look::{Look, Seen};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
+use crate::exec::moment;
 use crate::exec::revision::{self, Snapshot};
-use crate::exec::worktree::{self, Tree};
+use crate::exec::worktree::Tree;
 use crate::model::affected::{Reason, Verdict, shown};
 use crate::model::config::Service;
 use crate::model::coverage::Reader;
@@ -26,49 +28,55 @@ use crate::model::event::Cause;
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
-pub struct Beside<'a> {
+pub struct Beside<'a, 'l> {
     definitions: Vec<Result<Definition<'a>, Diagnostic>>,
     links: Vec<(String, String)>,
-    side: Side,
+    side: Side<'l>,
+    /// What each of them sees of the tree.
+    seen: Vec<Option<Seen<'l>>>,
 }
 
 #[derive(Default)]
-enum Side {
+enum Side<'l> {
     /// Nobody has to look: everything is affected.
     #[default]
     None,
     Commit(Snapshot),
-    Tree(Box<(Tree, Drift)>),
+    Tree(&'l Tree, Drift),
     /// The files are somebody's list; the tree says how they are built.
     List,
 }
 
 /// Whether a build would find here what a fresh checkout of a commit gives it.
-pub fn lies_here(ctx: &Ctx, services: &[&Service], commit: &str) -> Result<bool, String> {
+pub fn lies_here(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Result<bool, String> {
     if !revision::is_staged(ctx, commit)? {
         return Ok(false);
     }
-    let definitions: Vec<_> = services.iter().map(|service| Definition::read(ctx, service)).collect();
-    let tree = worktree::look(ctx, |path| definitions.iter().flatten().any(|definition| definition.holds(path)))?;
-    Ok(Drift::of(ctx, &tree)? == Drift::default())
+    Ok(Drift::of(ctx, look.tree()?)? == Drift::default())
 }
 
-impl<'a> Beside<'a> {
+impl<'a, 'l> Beside<'a, 'l> {
     /// Looks at the commit or the tree. What lies in the tree otherwise than git
     /// has it is added to what changed; where nobody can tell, all is.
-    pub fn look(ctx: &Ctx, services: &[&'a Service], args: &PlanArgs, outcome: &mut Outcome) -> Self {
+    pub fn look(
+        ctx: &Ctx,
+        look: &'l Look<'a>,
+        services: &[&'a Service],
+        args: &PlanArgs,
+        outcome: &mut Outcome,
+    ) -> Self {
         if outcome.scope.everything.is_some() {
             return Self::default();
         }
         let looked = match &outcome.head {
             Some(head) => Self::of_commit(ctx, services, head, args.fetch || ctx.env.get("CI").is_some()),
-            None => Self::of_tree(ctx, services, args.files_from.is_none()),
+            None => Self::of_tree(ctx, look, services, args.files_from.is_none()),
         };
         match looked {
             Ok(beside) => {
-                if let Side::Tree(tree) = &beside.side {
+                if let Side::Tree(_, drift) = &beside.side {
                     let paths = std::mem::take(&mut outcome.scope.paths);
-                    outcome.scope.paths = paths.with(tree.1.listed.iter().cloned());
+                    outcome.scope.paths = paths.with(drift.listed.iter().cloned());
                 }
                 beside
             }
@@ -94,53 +102,49 @@ impl<'a> Beside<'a> {
             .filter_map(|path| Some((path.to_owned(), String::from_utf8_lossy(texts.get(path)?).into_owned())))
             .collect();
         let definitions = services.iter().map(|service| Definition::at(service, |path| texts.get(path).cloned()));
-        Ok(Self { definitions: definitions.collect(), links, side: Side::Commit(snapshot) })
+        Ok(Self { definitions: definitions.collect(), links, side: Side::Commit(snapshot), seen: Vec::new() })
     }
 
-    fn of_tree(ctx: &Ctx, services: &[&'a Service], whole: bool) -> Result<Self, String> {
-        let definitions: Vec<_> = services.iter().map(|service| Definition::read(ctx, service)).collect();
-        let holds = |path: &str| definitions.iter().flatten().any(|definition| definition.holds(path));
+    fn of_tree(ctx: &Ctx, look: &'l Look<'a>, services: &[&'a Service], whole: bool) -> Result<Self, String> {
+        let definitions: Vec<_> = services.iter().map(|service| look.definition(service)).collect();
         if whole {
-            let tree = worktree::look(ctx, holds)?;
-            let links = worktree::links(ctx, &tree.lying);
-            let drift = Drift::of(ctx, &tree)?;
-            return Ok(Self { definitions, links, side: Side::Tree(Box::new((tree, drift))) });
+            let tree = look.tree()?;
+            let sees = |it: &Result<Definition<'a>, Diagnostic>| look.seen_by(it.as_ref().ok()?).ok();
+            let seen = definitions.iter().map(sees).collect();
+            return Ok(Self { definitions, links: Vec::new(), side: Side::Tree(tree, Drift::of(ctx, tree)?), seen });
         }
-        let links = worktree::links_of(ctx, &worktree::moment(ctx, holds)?);
-        Ok(Self { definitions, links, side: Side::List })
+        let links = moment::links_of(ctx, &look.moment()?);
+        Ok(Self { definitions, links, side: Side::List, seen: Vec::new() })
     }
 
     /// Why each of these that no path of its own affects is affected all the
     /// same, with the file that did it.
     pub fn complete(&self, ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
         let paths: Vec<&str> = outcome.scope.paths.iter().collect();
-        let of = |(verdict, definition): (&Verdict<'_>, &Result<Definition<'a>, Diagnostic>)| match &verdict.reason {
-            Reason::Nothing { .. } => self.of(ctx, verdict.service, definition, &paths),
+        let of = |(at, verdict): (usize, &Verdict<'_>)| match &verdict.reason {
+            Reason::Nothing { .. } => self.of(ctx, verdict.service, at, &paths),
             _ => None,
         };
         if matches!(self.side, Side::None) {
             return Vec::new();
         }
-        verdicts.iter().zip(&self.definitions).map(of).collect()
+        verdicts.iter().enumerate().map(of).collect()
     }
 
-    fn of(
-        &self,
-        ctx: &Ctx,
-        service: &Service,
-        definition: &Result<Definition<'a>, Diagnostic>,
-        paths: &[&str],
-    ) -> Option<(String, Cause)> {
+    fn of(&self, ctx: &Ctx, service: &Service, at: usize, paths: &[&str]) -> Option<(String, Cause)> {
         let dockerfile = || service.dockerfile.to_string();
         let broken = |broken: &Diagnostic| {
             Some((dockerfile(), Cause::doubt(format!("how it is built can't be read: {broken}"))))
         };
-        let definition = match definition {
+        let definition = match self.definitions.get(at)? {
             Ok(definition) => definition,
             Err(error) => return broken(error),
         };
         let setting = Setting::of_service(service);
-        let inputs = match definition.inputs_with(service.target.as_deref(), &setting, &self.links) {
+        let seen = self.seen.get(at).and_then(Option::as_ref);
+        let of_seen = seen.map(Seen::links);
+        let links = of_seen.as_ref().unwrap_or(&self.links);
+        let inputs = match definition.inputs(service.target.as_deref(), &setting, links) {
             Ok(inputs) => inputs,
             Err(error) => return broken(&error),
         };
@@ -168,13 +172,13 @@ impl<'a> Beside<'a> {
             .iter()
             .find_map(left_out)
             .or_else(|| self.attributes(paths, counts))
-            .or_else(|| self.unlisted(ctx, definition, &inputs, counts))
+            .or_else(|| self.unlisted(ctx, definition, seen?, &inputs, counts))
     }
 
     fn linked(&self, ctx: &Ctx, definition: &Definition<'a>) -> Option<String> {
         let Side::Commit(snapshot) = &self.side else { return definition.linked(ctx).map(ToString::to_string) };
         let Service { dockerfile, context, .. } = definition.service;
-        let all = [Some(dockerfile), definition.ignore_file.as_ref(), Some(context)];
+        let all = [Some(dockerfile), definition.ignore_file(), Some(context)];
         let path = all.into_iter().flatten().find(|path| snapshot.is_behind_link(path.as_str()))?;
         Some(path.to_string())
     }
@@ -187,7 +191,7 @@ impl<'a> Beside<'a> {
             let is_meant = |path: &str| path.starts_with(dir) && counts(path);
             match &self.side {
                 Side::Commit(snapshot) => snapshot.paths().any(is_meant),
-                Side::Tree(tree) => tree.0.listing.index.keys().any(|path| is_meant(path)),
+                Side::Tree(tree, _) => tree.listing.index.keys().any(|path| is_meant(path)),
                 Side::None | Side::List => true,
             }
         };
@@ -200,19 +204,19 @@ impl<'a> Beside<'a> {
         &self,
         ctx: &Ctx,
         definition: &Definition<'a>,
+        seen: &Seen<'_>,
         inputs: &Inputs,
         counts: impl Fn(&str) -> bool,
     ) -> Option<(String, Cause)> {
-        let Side::Tree(tree) = &self.side else { return None };
-        let (tree, drift) = &**tree;
-        if let Some(why) = git_that_goes_in(ctx, &definition.coverage(inputs), &tree.lying) {
+        let Side::Tree(_, drift) = &self.side else { return None };
+        if let Some(why) = git_that_goes_in(ctx, &definition.coverage(inputs), seen.git_folders()) {
             return Some((".git".into(), Cause::rule(why)));
         }
         let is_seen = |path: &&String| match path.ends_with('/') {
             true => is_folder_read(definition, inputs, path),
             false => counts(path),
         };
-        let path = drift.seen.iter().filter(|path| definition.holds(path)).find(is_seen)?;
+        let path = drift.seen.iter().filter(|path| seen.has(path)).find(is_seen)?;
         let what = if path.ends_with('/') { "a folder that is not as git makes it" } else { "git does not list it" };
         Some((path.clone(), Cause::rule(format!("a build finds it here: {what} ({})", shown(path)))))
     }

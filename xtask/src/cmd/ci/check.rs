@@ -1,19 +1,17 @@
 //! `ci check`: everything that is wrong, with file and line, in one run.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-
-use camino::Utf8Path;
+use std::collections::BTreeSet;
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::definition::Setting;
+use crate::cmd::look::Look;
 use crate::ctx::{Ctx, Format};
-use crate::exec::{github, interrupt, worktree};
+use crate::exec::{interrupt, worktree};
 use crate::fault;
+use crate::model::annotation::{Command, error_at};
 use crate::model::config::{FILE, Project, Service};
 use crate::model::coverage;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::fingerprint::File;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
@@ -42,21 +40,24 @@ fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Diagnostic>> {
             .help("run it in a git checkout; `git init && git add --all` makes one")
     })?;
     let mut found = workflows::check(ctx, project, &tracked)?;
-    let tracked = tracked.iter().map(String::as_str).collect();
-    let mut look = Look { ctx, tracked, contexts: BTreeMap::new() };
-    for service in project.services.values() {
+    let mut tracked: Vec<&str> = tracked.iter().map(String::as_str).collect();
+    tracked.sort_unstable();
+    tracked.dedup();
+    let services: Vec<&Service> = project.services.values().collect();
+    let mut held = Held { ctx, tracked, look: Look::new(ctx, &services), said: BTreeSet::new() };
+    for service in services {
         interrupt::check()?;
-        found.extend(look.filter(service));
+        found.extend(held.filter(service));
     }
     found.sort();
     found.dedup();
     Ok(found)
 }
 
-fn annotation(found: &Diagnostic) -> github::Command {
+fn annotation(found: &Diagnostic) -> Command {
     let Diagnostic { file, line, message, help, .. } = found;
     let help = help.as_deref().unwrap_or_default();
-    github::error_at(file.as_deref().unwrap_or_default(), line.unwrap_or(1), &format!("{message}\nhelp: {help}"))
+    error_at(file.as_deref().unwrap_or_default(), line.unwrap_or(1), &format!("{message}\nhelp: {help}"))
 }
 
 fn lines(found: &[Diagnostic]) -> Vec<String> {
@@ -72,18 +73,19 @@ fn none(found: &[Diagnostic]) -> anyhow::Result<()> {
 }
 
 /// What all services are held against, and looked at once.
-struct Look<'a> {
+struct Held<'a> {
     ctx: &'a Ctx,
-    tracked: BTreeSet<&'a str>,
-    /// What builds may see, by their Dockerfile and their context.
-    contexts: BTreeMap<(&'a Utf8Path, &'a Utf8Path), Rc<Vec<File>>>,
+    tracked: Vec<&'a str>,
+    look: Look<'a>,
+    /// Why some of it can't be looked at.
+    said: BTreeSet<String>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Held<'a> {
     /// Whether a service's filter says the truth about its Dockerfile.
     fn filter(&mut self, service: &'a Service) -> Vec<Diagnostic> {
         let ctx = self.ctx;
-        let definition = match Definition::read(ctx, service) {
+        let definition = match self.look.definition(service) {
             Ok(definition) => definition,
             Err(broken) => return vec![finding(service, broken)],
         };
@@ -92,29 +94,26 @@ impl<'a> Look<'a> {
             let help = format!("name the place itself, in {FILE}, or put the file there");
             return vec![Diagnostic::new(what).of(path.as_str()).line(1).help(help)];
         }
-        let files = self.files(&definition);
-        let inputs = match definition.inputs(ctx, service.target.as_deref(), &Setting::of_service(service), &files) {
+        let (files, links) = match self.look.seen_by(&definition) {
+            Ok(seen) => (seen.files(&[String::new()]), seen.links()),
+            Err(why) => {
+                if self.said.insert(why.clone()) {
+                    ctx.say(format!("warning: {why}: only what git tracks is looked at"));
+                }
+                Default::default()
+            }
+        };
+        let inputs = match definition.inputs(service.target.as_deref(), &Setting::of_service(service), &links) {
             Ok(inputs) => inputs,
             Err(broken) => return vec![finding(service, broken)],
         };
         for warning in &inputs.warnings {
             ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
         }
-        let is_new = |path: &&str| !self.tracked.contains(path);
+        let is_new = |path: &&str| self.tracked.binary_search(path).is_err();
         let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
         let coverage = definition.coverage(&inputs);
-        coverage::findings(&coverage, &self.tracked.iter().copied().collect::<Vec<_>>(), &here)
-    }
-
-    fn files(&mut self, definition: &Definition<'a>) -> Rc<Vec<File>> {
-        let Service { dockerfile, context, .. } = definition.service;
-        let known = self.contexts.entry((dockerfile, context)).or_insert_with(|| {
-            Rc::new(definition.files(self.ctx).unwrap_or_else(|why| {
-                self.ctx.say(format!("warning: {why}: only what git tracks is looked at"));
-                Vec::new()
-            }))
-        });
-        Rc::clone(known)
+        coverage::findings(&coverage, &self.tracked, &here)
     }
 }
 

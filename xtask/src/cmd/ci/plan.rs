@@ -1,6 +1,8 @@
 //! `ci plan`: which services a change affects, and why. What nobody can tell
 //! counts as changed, and says so.
 
+use std::thread;
+
 use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,11 +13,13 @@ use crate::cmd::ci::beside::{self, Beside};
 use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::ci::{report, sides};
 use crate::cmd::image::current;
+use crate::cmd::look::Look;
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
 use crate::exec::{github, input, interrupt, revision};
 use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
+use crate::model::annotation;
 use crate::model::config::{FILE, Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
@@ -36,7 +40,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let mut services = project.select(&args.services)?;
     services.sort_by_key(|service| &service.name);
     services.dedup_by_key(|service| &service.name);
-    let beside = Beside::look(ctx, &services, args, &mut outcome);
+    let tree = Look::new(ctx, &services);
+    let beside = Beside::look(ctx, &tree, &services, args, &mut outcome);
     let (outcome, services) = (&outcome, &services[..]);
     let mut verdicts = sides::with(ctx, outcome, args, |sides| verdicts(services, &outcome.scope, sides, args.explain));
     let found = beside.complete(ctx, outcome, &verdicts);
@@ -54,9 +59,9 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
     // Asking costs more than all the rest, so only who reads the answer asks.
-    let asks = ctx.format == Format::Json && lies_here(ctx, services, args, outcome);
-    let fingerprint = |service: &Service| if asks { current::of_service(ctx, project, service).ok() } else { None };
-    let result = Planned::of(outcome, &verdicts, args.explain, fingerprint);
+    let asks = ctx.format == Format::Json && lies_here(ctx, &tree, args, outcome);
+    let fingerprints = if asks { fingerprints(ctx, &tree, project, services) } else { vec![None; services.len()] };
+    let result = Planned::of(outcome, &verdicts, args.explain, fingerprints);
     if ctx.format == Format::Github {
         to_github(ctx, outcome, &verdicts, &result)?;
     }
@@ -80,9 +85,30 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project>
 
 /// Whether the files that lie here are what was asked about. Without `--head`
 /// they are: a build would take them as they lie.
-fn lies_here(ctx: &Ctx, services: &[&Service], args: &PlanArgs, outcome: &Outcome) -> bool {
-    let is_like = |head: &String| beside::lies_here(ctx, services, head).unwrap_or(false);
+fn lies_here(ctx: &Ctx, tree: &Look<'_>, args: &PlanArgs, outcome: &Outcome) -> bool {
+    let is_like = |head: &String| beside::lies_here(ctx, tree, head).unwrap_or(false);
     args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
+}
+
+/// On all processors: where everybody reads the same tree, nobody waits.
+fn fingerprints<'a>(
+    ctx: &Ctx,
+    tree: &Look<'a>,
+    project: &Project,
+    services: &[&'a Service],
+) -> Vec<Option<Fingerprint>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let of_some = |some: &[&'a Service]| -> Vec<_> {
+        some.iter().map(|service| current::of_service(ctx, tree, project, service)).collect()
+    };
+    thread::scope(|scope| {
+        let chunks = services.chunks(services.len().div_ceil(threads).max(1));
+        let threads: Vec<_> = chunks.map(|some| (some.len(), scope.spawn(move || of_some(some)))).collect();
+        let join = |(count, thread): (usize, thread::ScopedJoinHandle<'_, Vec<_>>)| {
+            thread.join().unwrap_or_else(|_| vec![None; count])
+        };
+        threads.into_iter().flat_map(join).collect()
+    })
 }
 
 fn everything<'a>(verdict: &'a Verdict<'_>) -> Option<&'a Cause> {
@@ -190,20 +216,20 @@ impl<'a> Planned<'a> {
         outcome: &'a Outcome,
         verdicts: &[Verdict<'a>],
         explain: bool,
-        fingerprint: impl Fn(&Service) -> Option<Fingerprint>,
+        fingerprints: Vec<Option<Fingerprint>>,
     ) -> Self {
         let affected = verdicts.iter().filter(|verdict| verdict.affected());
-        let service = |verdict: &Verdict<'a>| Planning {
+        let service = |(verdict, fingerprint): (&Verdict<'a>, Option<Fingerprint>)| Planning {
             name: &verdict.service.name,
             affected: verdict.affected(),
             reason: report::reason(verdict),
-            fingerprint: fingerprint(verdict.service),
+            fingerprint,
             explain: explain.then(|| report::hits(verdict)),
         };
         Self {
             base: outcome.base.as_deref(),
             head: outcome.head.as_deref(),
-            services: verdicts.iter().map(service).collect(),
+            services: verdicts.iter().zip(fingerprints).map(service).collect(),
             matrix: json!({ "include": affected.map(|verdict| row(verdict.service)).collect::<Vec<_>>() }),
         }
     }
@@ -239,7 +265,7 @@ fn to_github(ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>], result: &Pl
         && let Some(cause) = verdict.doubt()
     {
         let what = if everything(verdict).is_some() { "everything" } else { &verdict.service.name };
-        ctx.commands(&[github::warning(&format!("{what} is affected: {}", cause.text))])?;
+        ctx.commands(&[annotation::warning(&format!("{what} is affected: {}", cause.text))])?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cmd::ci::outcome::Outcome;
-use crate::exec::github::cell;
 use crate::model::affected::{Reason, Rule, Verdict, shown};
+use crate::model::annotation::cell;
 use crate::model::config::FILE;
 
 /// A line a service, or with `explain` every file.

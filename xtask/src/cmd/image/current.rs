@@ -5,17 +5,19 @@
 //! here from the same, tags are put on it and nothing is built. Any doubt, a
 //! build.
 
+use std::borrow::Cow;
+
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::record;
+use crate::cmd::look::{Look, Seen};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::{Engine, answers::Image};
-use crate::exec::worktree::Moment;
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::environment;
-use crate::model::fingerprint::{self, File, Fingerprint, Inputs};
+use crate::model::fingerprint::{self, Fingerprint, Inputs};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request};
@@ -28,39 +30,49 @@ pub struct Known {
     pub fingerprint: Fingerprint,
     /// Why an image of this fingerprint may still be another.
     pub doubt: Option<String>,
-    /// When all that went in was last touched.
-    pub moment: Moment,
     /// The bases that the engine does not have, so that nobody knows what
     /// their ONBUILD reads.
     pub unknown_bases: Vec<String>,
 }
 
-/// The fingerprint of what a request would build now, or why nobody knows.
-pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
+/// What a request would build now, or why nobody knows.
+pub fn known(ctx: &Ctx, look: &Look<'_>, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
+    let (seen, inputs, fingerprint) = made_of(ctx, look, definition, request)?;
+    let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
+    let of_buildkit = || {
+        let path = seen.tree().unseen.iter().find(|path| definition.holds(path))?;
+        Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
+    };
+    let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &seen));
+    Ok(Known { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
+}
+
+/// The fingerprint, with what it was made of.
+fn made_of<'k>(
+    ctx: &Ctx,
+    look: &'k Look<'_>,
+    definition: &Definition<'_>,
+    request: &Request,
+) -> Result<(Seen<'k>, dockerfile::inputs::Inputs, Fingerprint), String> {
     let (service, target) = (definition.service, request.target.as_deref());
-    let mut tree = definition.tree(ctx)?;
-    let unseen = std::mem::take(&mut tree.unseen);
-    let (files, moment) = tree.into_files();
+    let seen = look.seen_by(definition)?;
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
-    let inputs = definition.inputs(ctx, target, &setting, &files).map_err(|broken| broken.to_string())?;
+    let inputs = definition.inputs(target, &setting, &seen.links()).map_err(|broken| broken.to_string())?;
     let mut build_args = setting.build_args.clone();
     build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
+    // No filter names a folder: where it lists files, those of the folder count
+    // and the folder does not.
+    let folders = seen.folders().filter(|folder| is_folder_read(definition, &inputs, &folder.path));
     let fingerprint = fingerprint::fingerprint(&Inputs {
         service,
         target,
         build_args: &build_args,
         platforms: &setting.platforms,
         bases: &request.bases,
-        files: &files,
-        folders: &folders(definition, &inputs, &files),
+        files: &seen.files(&service.paths.heads()),
+        folders: &folders.map(Cow::into_owned).collect::<Vec<_>>(),
     });
-    let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
-    let of_buildkit = || {
-        let path = unseen.iter().find(|path| definition.holds(path))?;
-        Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
-    };
-    let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &files));
-    Ok(Known { fingerprint, doubt, moment, unknown_bases: inputs.unknown_bases })
+    Ok((seen, inputs, fingerprint))
 }
 
 /// The proxies of the client's configuration: buildx makes build arguments of
@@ -68,12 +80,6 @@ pub fn fingerprint(ctx: &Ctx, definition: &Definition<'_>, request: &Request) ->
 fn proxies(ctx: &Ctx) -> Option<String> {
     // What can't be read the client does not read either.
     Some(search::Client::read(ctx).ok()?.proxies?.to_string())
-}
-
-/// The folders that a stage reads, of these files. No filter names a folder:
-/// where it lists files, those of the folder count and the folder does not.
-pub fn folders(definition: &Definition<'_>, inputs: &dockerfile::inputs::Inputs, files: &[File]) -> Vec<File> {
-    files.iter().filter(|file| is_folder_read(definition, inputs, &file.path)).cloned().collect()
 }
 
 /// Whether a path is that of a folder that a stage reads.
@@ -87,7 +93,7 @@ fn doubt(
     ctx: &Ctx,
     definition: &Definition<'_>,
     inputs: &dockerfile::inputs::Inputs,
-    files: &[File],
+    seen: &Seen<'_>,
 ) -> Option<String> {
     let service = definition.service;
     if let Some(path) = definition.linked(ctx) {
@@ -102,18 +108,21 @@ fn doubt(
         ));
     }
     let coverage = definition.coverage(inputs);
+    let files = seen.files(&coverage.heads());
     let plain = files.iter().map(|file| file.path.as_str()).filter(|path| !path.ends_with('/'));
     if let Some((path, _)) = coverage.missed(plain).first() {
         return Some(format!("`services.{}.paths` leaves out {path} (`cargo xtask ci check`)", service.name));
     }
-    git_that_goes_in(ctx, &coverage, files)
+    git_that_goes_in(ctx, &coverage, seen.git_folders())
 }
 
 /// Which `.git` a stage reads of. What is in there changes with every command
 /// of git's.
-pub fn git_that_goes_in(ctx: &Ctx, coverage: &Coverage<'_>, files: &[File]) -> Option<String> {
-    let of_git = |dir: &&str| *dir == ".git/" || dir.ends_with("/.git/");
-    let mut folders = files.iter().map(|file| file.path.as_str()).filter(of_git);
+pub fn git_that_goes_in<'p>(
+    ctx: &Ctx,
+    coverage: &Coverage<'_>,
+    mut folders: impl Iterator<Item = &'p str>,
+) -> Option<String> {
     let read = folders.find(|dir| goes_in(ctx, coverage, dir, &mut GIT_FILES.clone()))?;
     Some(format!("{read} goes into the build ({} in .dockerignore leaves it out)", read.trim_end_matches('/')))
 }
@@ -140,18 +149,14 @@ fn goes_in(ctx: &Ctx, coverage: &Coverage<'_>, dir: &str, left: &mut usize) -> b
     false
 }
 
-/// The same of what `docker SERVICE` builds without options, on upstream's
-/// bases.
-pub fn of_service(ctx: &Ctx, project: &Project, service: &Service) -> Result<Fingerprint, String> {
-    let definition = Definition::read(ctx, service).map_err(|fault| fault.to_string())?;
-    let attempt = || -> anyhow::Result<Request> {
-        let mut request = super::plain(ctx, project, service)?;
-        let images = definition.images(service.target.as_deref(), &Setting::plain())?;
-        request.bases = images.iter().map(|image| Base::upstream(image)).collect();
-        Ok(request)
-    };
-    let request = attempt().map_err(|error| format!("{error:#}"))?;
-    Ok(fingerprint(ctx, &definition, &request)?.fingerprint)
+/// The fingerprint of what `docker SERVICE` builds without options, on
+/// upstream's bases.
+pub fn of_service(ctx: &Ctx, look: &Look<'_>, project: &Project, service: &Service) -> Option<Fingerprint> {
+    let definition = look.definition(service).ok()?;
+    let mut request = super::plain(ctx, project, service).ok()?;
+    let images = definition.images(service.target.as_deref(), &Setting::plain()).ok()?;
+    request.bases = images.iter().map(|image| Base::upstream(image)).collect();
+    Some(made_of(ctx, look, &definition, &request).ok()?.2)
 }
 
 /// The label that holds a fingerprint.

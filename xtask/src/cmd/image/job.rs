@@ -10,12 +10,12 @@ use crate::cmd::image::current::{self, Known};
 use crate::cmd::image::leaves;
 use crate::cmd::image::places::Places;
 use crate::cmd::image::{Image, Planned, explain::explain, held, named, record, request};
+use crate::cmd::look::Look;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::files;
 use crate::exec::layers::Marker;
 use crate::exec::runner::{self, Hand};
-use crate::exec::worktree::{self, Moment};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -76,6 +76,7 @@ pub struct Job<'a> {
     request: Request,
     name: Reference,
     definition: Definition<'a>,
+    look: &'a Look<'a>,
     known: Option<Known>,
 }
 
@@ -87,9 +88,10 @@ impl<'a> Job<'a> {
         service: &'a Service,
         mut request: Request,
         mode: Bases,
+        look: &'a Look<'a>,
     ) -> anyhow::Result<Self> {
         let ctx = &engine.ctx;
-        let definition = Definition::read(ctx, service)?;
+        let definition = look.definition(service)?;
         let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
         let leaves = leaves::leaves(&request);
@@ -109,7 +111,7 @@ impl<'a> Job<'a> {
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
-        let mut job = Self { service, engine, project, request, name, definition, known: None };
+        let mut job = Self { service, engine, project, request, name, definition, look, known: None };
         if job.request.target == service.target && has_bases(&job.request) {
             let mut known = job.known_now();
             if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
@@ -142,7 +144,7 @@ impl<'a> Job<'a> {
         if let Some(known) = self.known.as_ref().filter(|_| request.labels != self.request.labels) {
             // What was touched while it was built may be in it as it was before,
             // after or in between, whatever it is now.
-            if let Some(what) = self.touched(&known.moment) {
+            if let Some(what) = self.look.touched(&self.definition) {
                 ctx.say(format!("note: {what} during the build: the image won't be taken for up to date"));
                 made = self.build(&self.definition.lend(ctx, self.request.clone())?, &places, &build)?;
                 fingerprint = None;
@@ -204,16 +206,8 @@ impl<'a> Job<'a> {
         known.unknown_bases.iter().map(pull).collect()
     }
 
-    /// What of the tree is not as it was at that moment, for people.
-    fn touched(&self, before: &Moment) -> Option<String> {
-        match self.definition.moment(&self.engine.ctx) {
-            Ok(now) => worktree::touched(before, &now),
-            Err(why) => Some(format!("nobody knows what changed ({why})")),
-        }
-    }
-
     fn known_now(&self) -> Result<Known, String> {
-        current::fingerprint(&self.engine.ctx, &self.definition, &self.request)
+        current::known(&self.engine.ctx, self.look, &self.definition, &self.request)
     }
 
     /// The request with the label that says what went in. An image that also

@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
 use crate::cmd;
 use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::look::Look;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::fault;
@@ -54,11 +55,12 @@ fn run(
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let ctx = &engine.ctx;
+    let look = Look::new(ctx, &services);
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
     let mut prepared: Vec<several::Prepared<'_>> = requests
         .into_iter()
         .map(|(service, request)| {
-            (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode))
+            (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode, &look))
         })
         .collect();
     let built = match prepared.pop() {
@@ -104,7 +106,8 @@ pub fn image(
     bases: Bases,
 ) -> anyhow::Result<Image> {
     let request = request_for(&engine.ctx, project, service, target, tag)?;
-    let job = Job::new(engine, project, service, request, bases)?;
+    let look = Look::new(&engine.ctx, &[service]);
+    let job = Job::new(engine, project, service, request, bases, &look)?;
     job.run(|step| engine.run(step))?.held(engine)
 }
 
@@ -118,7 +121,8 @@ pub fn planned(
     tag: &Tag,
     bases: Bases,
 ) -> anyhow::Result<Planned> {
-    plan_of(ctx, engine, project, service, request_for(ctx, project, service, target, tag)?, bases)
+    let look = Look::new(engine.map_or(ctx, |engine| &engine.ctx), &[service]);
+    plan_of(ctx, engine, project, service, request_for(ctx, project, service, target, tag)?, bases, &look)
 }
 
 fn request_for(
@@ -149,19 +153,20 @@ pub struct Planned {
 }
 
 /// What a request would do, as far as the engine tells.
-fn plan_of(
+fn plan_of<'a>(
     ctx: &Ctx,
-    engine: Option<&Engine>,
-    project: &Project,
-    service: &Service,
+    engine: Option<&'a Engine>,
+    project: &'a Project,
+    service: &'a Service,
     request: Request,
     bases: Bases,
+    look: &'a Look<'a>,
 ) -> anyhow::Result<Planned> {
     let Some(engine) = engine else {
         check(ctx, service, &request)?;
         return Ok(Planned { plan: plan(&request), image: named(&request) });
     };
-    Job::new(engine, project, service, request, bases)?.planned()
+    Job::new(engine, project, service, request, bases, look)?.planned()
 }
 
 /// What the image of a request is run by before anybody knows its id: the name
@@ -193,10 +198,12 @@ fn dry_run(
 ) -> anyhow::Result<()> {
     let engine = cmd::asked(ctx)?;
     let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
+    let services: Vec<&Service> = requests.iter().map(|(service, _)| *service).collect();
+    let look = Look::new(engine.as_ref().map_or(ctx, |engine| &engine.ctx), &services);
     let (mut results, mut names_of) = (Vec::new(), Vec::new());
     for (service, request) in requests {
         // A Dockerfile that can't be built is no plan.
-        let planned = plan_of(ctx, engine.as_ref(), project, service, request, args.bases.mode);
+        let planned = plan_of(ctx, engine.as_ref(), project, service, request, args.bases.mode, &look);
         results.push(planned.map(|planned| plans.push(planned.plan)));
         names_of.push(service.name.clone());
     }

@@ -108,6 +108,12 @@ impl Inputs {
         self.inputs.iter().find(|input| input.reads(path))
     }
 
+    /// What paths begin with that are read: one of these.
+    pub fn heads(&self) -> impl Iterator<Item = &str> {
+        let sources = self.inputs.iter().flat_map(|input| &input.sources);
+        sources.flat_map(|source| source.linked.iter().chain([&source.place])).map(Place::head)
+    }
+
     /// The sources that are none of `files`, which is all that the context holds
     /// after `.dockerignore`.
     pub fn missing<F: AsRef<str>>(&self, files: &[F]) -> Vec<(&Input, &Source)> {
@@ -255,6 +261,14 @@ impl Place {
         match rooted(text) {
             path if path.is_empty() => Self::Everything,
             path => Self::Below(path),
+        }
+    }
+
+    fn head(&self) -> &str {
+        match self {
+            Self::Everything => "",
+            Self::Below(place) => place,
+            Self::Matching(_, glob) => glob.head(),
         }
     }
 

@@ -74,14 +74,7 @@ impl Automaton {
     /// is hit by. It says whether to go on.
     pub fn run(&self, path: &str, mut at_folder: impl FnMut(usize, &Arc<[u32]>) -> bool) {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        if memo.size > MOST_REMEMBERED {
-            *memo = Memo::default();
-        }
-        let mut state = 0;
-        if memo.sets.is_empty() {
-            let set = self.close(self.starts.to_vec(), true, false);
-            memo.number(set);
-        }
+        let mut state = memo.start(self);
         let mut told = |memo: &mut Memo, end: usize, state: u32| at_folder(end, &memo.hits(self, state));
         for (at, c) in path.char_indices() {
             if c == '/' && !told(&mut memo, at, state) {
@@ -90,6 +83,16 @@ impl Automaton {
             state = memo.next(self, state, c);
         }
         told(&mut memo, path.len(), state);
+    }
+
+    /// Whether any pattern describes something that begins so.
+    pub fn goes_on(&self, path: &str) -> bool {
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = memo.start(self);
+        for c in path.chars() {
+            state = memo.next(self, state, c);
+        }
+        !memo.sets[state as usize].is_empty()
     }
 
     /// The steps that are reached from these by reading nothing, in order.
@@ -116,6 +119,18 @@ impl Automaton {
 }
 
 impl Memo {
+    /// Where each path begins.
+    fn start(&mut self, automaton: &Automaton) -> u32 {
+        if self.size > MOST_REMEMBERED {
+            *self = Self::default();
+        }
+        if self.sets.is_empty() {
+            let set = automaton.close(automaton.starts.to_vec(), true, false);
+            self.number(set);
+        }
+        0
+    }
+
     fn number(&mut self, set: Vec<u32>) -> u32 {
         if let Some(number) = self.numbers.get(set.as_slice()) {
             return *number;

@@ -76,6 +76,11 @@ impl Glob {
         Ok(Self { text: text.to_owned(), head: head(text), automaton })
     }
 
+    /// What each path begins with that is described, and all below it.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
     /// Whether the whole of `path` is described.
     pub fn hits(&self, path: &str) -> bool {
         let mut is_hit = false;

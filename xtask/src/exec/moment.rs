@@ -1,0 +1,209 @@
+//! What the file system says of the tree: which files and folders a build can
+//! see, and when each was last touched. No file is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::thread;
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use crate::ctx::Ctx;
+use crate::exec::clock;
+use crate::model::remembered::Stat;
+use crate::model::sight::{Sight, is_of_git};
+
+/// Every file and folder that a build can see, and the folders that were looked
+/// into for them, with what the kernel says of it. Two moments are equal:
+/// nothing was touched in between.
+pub type Moment = Vec<(String, Stat)>;
+
+/// One of them, looked at beside what git lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its path; that of a folder ends in `/`.
+    pub path: &'a str,
+    /// What the kernel says of it.
+    pub stat: Stat,
+    /// Whether a build can see it; else git alone knows it.
+    pub walked: bool,
+    /// Whether git lists it.
+    pub listed: bool,
+}
+
+/// All that a build can see, as it lies there, without reading it.
+pub fn moment(ctx: &Ctx, sight: &dyn Sight) -> Result<Moment, String> {
+    let root = ctx.root.symlink_metadata().map_err(|error| format!("./: {error}"))?;
+    let mut found = vec![(String::new(), stat(&root))];
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    Walk { root: &ctx.root, sight }.folder("", false, threads, &mut found)?;
+    // It is, short of odd names: `F/!` comes before `F//`.
+    if !found.is_sorted_by(|(a, _), (b, _)| a < b) {
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    Ok(found)
+}
+
+/// What is not the same at another moment, for people; none: nothing.
+pub fn touched(before: &Moment, after: &Moment) -> Option<String> {
+    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+        before.iter().map(|(path, stat)| (path, stat)).collect(),
+        after.iter().map(|(path, stat)| (path, stat)).collect(),
+    );
+    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).copied().collect();
+    let mut touched: Vec<&String> = paths.into_iter().filter(|path| old.get(path) != new.get(path)).collect();
+    // A file says more than the folders that it is in.
+    touched.sort_by_key(|path| path.is_empty() || path.ends_with('/'));
+    let name = |path: &str| match path.trim_end_matches('/') {
+        "" => "./".to_owned(),
+        name if path.ends_with('/') => format!("{name}/"),
+        name => name.to_owned(),
+    };
+    match touched[..] {
+        [] => None,
+        [path] => Some(format!("{} was touched", name(path))),
+        [path, ..] => Some(format!("{} and {} more were touched", name(path), touched.len() - 1)),
+    }
+}
+
+/// A folder that was only looked into goes by `FOLDER//`.
+pub fn holds_itself(path: &str) -> bool {
+    !path.ends_with("//") && !path.is_empty()
+}
+
+/// Where the links among these lead, as they say it.
+pub fn links_of(ctx: &Ctx, moment: &Moment) -> Vec<(String, String)> {
+    let links = moment.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
+    links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
+}
+
+struct Walk<'a> {
+    root: &'a Utf8Path,
+    sight: &'a dyn Sight,
+}
+
+/// What is seen in a folder, or looked into.
+struct Entry {
+    path: String,
+    held: bool,
+    stat: Stat,
+    walked: bool,
+}
+
+impl Walk<'_> {
+    /// Adds all that is seen below a folder, and the folders themselves: those
+    /// that are seen, those on the way to what is, and as `FOLDER//` those that
+    /// had nothing. `all`: nobody has to ask about each. Whether anything is seen.
+    fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut Moment) -> Result<bool, String> {
+        let (entries, mut any) = self.entries(dir, all)?;
+        let all_below = |entry: &Entry| all || self.sight.holds_all(&entry.path);
+        let walked: Vec<&Entry> = entries.iter().filter(|entry| entry.walked).collect();
+        let mut apart = Vec::new();
+        if threads > 1 && walked.len() > 1 {
+            let several = |first: usize| {
+                let own = walked.iter().skip(first).step_by(threads);
+                own.map(|entry| {
+                    let mut found = Moment::new();
+                    let any = self.folder(&entry.path, all_below(entry), 1, &mut found)?;
+                    Ok((any, found))
+                })
+                .collect::<Result<Vec<_>, String>>()
+            };
+            let of_thread = thread::scope(|scope| {
+                let threads: Vec<_> = (0..threads).map(|first| scope.spawn(move || several(first))).collect();
+                let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
+                threads.into_iter().map(join).collect::<Vec<_>>()
+            });
+            for told in of_thread {
+                apart.push(told.map_err(|_| "a walk through the tree ended in a panic".to_owned())??.into_iter());
+            }
+        }
+        let mut turn = (0..apart.len()).cycle();
+        for Entry { path, mut held, stat, walked } in entries {
+            let (own, all) = (found.len(), all || walked && apart.is_empty() && self.sight.holds_all(&path));
+            found.push((path, stat));
+            if walked {
+                held |= match turn.next().and_then(|thread| apart[thread].next()) {
+                    Some((any, below)) => {
+                        found.extend(below);
+                        any
+                    }
+                    None => {
+                        let path = found[own].0.clone();
+                        self.folder(&path, all, threads, found)?
+                    }
+                };
+                if !held {
+                    found[own].0.push('/');
+                }
+            }
+            any |= held;
+        }
+        Ok(any)
+    }
+
+    /// In the order of their paths; and whether anything was seen that is gone
+    /// again.
+    fn entries(&self, dir: &str, all: bool) -> Result<(Vec<Entry>, bool), String> {
+        let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
+        let not_text = || format!("./{dir}: a file's name is not UTF-8");
+        let (mut entries, mut any) = (Vec::new(), false);
+        for entry in self.root.join(dir).as_std_path().read_dir().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().into_string().map_err(|_| not_text())?;
+            let mut path = String::with_capacity(dir.len() + name.len() + 2);
+            path.push_str(dir);
+            path.push_str(&name);
+            let mut held = all || self.sight.holds(&path);
+            let is_dir = entry.file_type().map_err(unreadable)?.is_dir();
+            let (mut walked, is_of_git) = (false, is_dir && is_of_git(&name));
+            if is_dir {
+                path.push('/');
+                let holds = all || self.sight.holds(&path);
+                held |= holds && is_of_git;
+                walked = holds && !is_of_git;
+            }
+            if held || walked {
+                // Before it is looked into: what comes meanwhile has touched it.
+                // What is gone again was touched: the folder says so.
+                let Ok(metadata) = entry.metadata() else {
+                    any |= held;
+                    continue;
+                };
+                let stat = stat(&metadata);
+                let stat = if is_of_git { Stat { mode: stat.mode, ..Stat::default() } } else { stat };
+                entries.push(Entry { path, held, stat, walked });
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok((entries, any))
+    }
+}
+
+/// What the kernel says of a file.
+pub fn stat(metadata: &Metadata) -> Stat {
+    Stat {
+        mode: metadata.mode(),
+        names: metadata.nlink(),
+        dev: metadata.dev(),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+/// Waits until whatever is touched from now on has another time than now.
+pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), String> {
+    let now = clock::now();
+    let mut longest = Duration::ZERO;
+    for (path, stat) in all {
+        let wait = stat
+            .settles_in(now)
+            .ok_or_else(|| format!("{path} was changed at a time to come, by the clock of {}", ctx.root))?;
+        longest = longest.max(wait);
+    }
+    thread::sleep(longest);
+    Ok(())
+}
