@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+#[path = "applications/pasted.rs"]
+mod pasted;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,11 @@ impl Copy {
 
     fn run(&self, args: &[&str]) -> Output {
         common::xtask(args).args(["--root", self.dir.to_str().unwrap()]).output().unwrap()
+    }
+
+    /// The word of this checkout.
+    fn checkout(&self) -> String {
+        xtask::exec::checkout::identity(self.dir.as_path().try_into().unwrap())
     }
 
     /// The image of the web server in a container, and where it listens.

@@ -93,6 +93,13 @@ impl Demo {
         built
     }
 
+    /// Lines with the one that says how the engine is reached.
+    fn with_engine(&self, lines: &[String]) -> String {
+        let exports = common::engine().ctx.exports;
+        let exports = exports.iter().map(|(name, value)| format!("export {name}='{value}'"));
+        exports.chain(lines.iter().cloned()).collect::<Vec<_>>().join("\n")
+    }
+
     fn outcome(&self, args: &[&str]) -> String {
         self.app(args)["outcome"].as_str().unwrap().to_owned()
     }
@@ -119,6 +126,66 @@ impl Drop for Demo {
         let _ = self.run(&["clean", "--all", "app"]);
         let _ = fs::remove_dir_all(&self.dir);
         let _ = self.dir.parent().map(fs::remove_dir);
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_dry_run_says_what_the_run_does_and_does_nothing() {
+    let demo = Demo::new("planned", DOCKERFILE, PATHS);
+    let planned = |args: &[&str]| {
+        let output = demo.command(&[&["app", "--dry-run"], args].concat()).output().unwrap();
+        exit(&output, 0);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| !line.starts_with("export ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The engine's address is said alike by both.
+    let ran = |args: &[&str]| {
+        let output = demo.run(&[&["app"], args].concat());
+        exit(&output, 0);
+        common::shown(&output).into_iter().filter(|line| !line.starts_with("export ")).collect::<Vec<_>>()
+    };
+    let build = planned(&[]);
+    assert!(build[0].contains(&format!("--label {}.fingerprint=", demo.name)), "{build:?}");
+    assert!(!demo.dir.join(".cache").exists() && demo.images() == 0, "a dry run made something");
+    assert_eq!(build, ran(&[]));
+    let tag = planned(&["--tag", "other"]);
+    assert!(tag.len() == 1 && tag[0].starts_with("docker tag sha256:"), "{tag:?}");
+    assert!(planned(&[]).iter().all(String::is_empty), "it has all its tags");
+    assert_eq!(tag, ran(&["--tag", "other"]));
+    assert_eq!(demo.inspect("other", "{{.Id}}"), demo.inspect("local", "{{.Id}}"));
+
+    // And each does the same again for whoever pastes it.
+    docker(&["image", "rm", &format!("{}:other", demo.name)]);
+    let output = common::paste(&demo.with_engine(&tag), &demo.dir);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(demo.inspect("other", "{{.Id}}"), demo.inspect("local", "{{.Id}}"));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn lines_that_were_shown_work_when_the_run_is_over() {
+    let demo = Demo::new("shown", DOCKERFILE, PATHS);
+    let layers = demo.dir.join("layers");
+    let layers = layers.to_str().unwrap();
+    for args in [
+        &["app", "--force"][..],
+        &["app", "--output", "oci=app.tar"],
+        &["app", "--force", "--cache", "local", "--cache-dir", layers],
+    ] {
+        let output = demo.run(args);
+        exit(&output, 0);
+        let lines = common::shown(&output);
+        assert!(lines.iter().any(|line| line.starts_with("docker buildx build")), "{lines:?}");
+        let _ = fs::remove_file(demo.dir.join("app.tar"));
+        let again = common::paste(&lines.join("\n"), &demo.dir);
+        assert!(again.status.success(), "{lines:#?}\n{}", stderr(&again));
+        assert_eq!(demo.dir.join("app.tar").exists(), args.contains(&"--output"), "{lines:#?}");
+        let half = |dir: &Path| {
+            fs::read_dir(dir).unwrap().flatten().any(|it| it.path().extension() == Some("partial".as_ref()))
+        };
+        assert!(!half(&demo.dir), "{lines:#?}");
+        let _ = fs::remove_file(demo.dir.join("app.tar"));
     }
 }
 

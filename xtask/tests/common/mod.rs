@@ -88,6 +88,19 @@ pub fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs lines in `sh`, each of which must succeed. `cargo xtask` is the program
+/// that is tested.
+pub fn paste(lines: &str, dir: &Path) -> Output {
+    let ours = xtask(&[]).get_program().to_str().unwrap().to_owned();
+    let cargo = format!("cargo() {{ case $1 in xtask) shift; '{ours}' \"$@\";; *) command cargo \"$@\";; esac; }}");
+    Command::new("sh").args(["-ec", &format!("{cargo}\n{lines}")]).current_dir(dir).output().unwrap()
+}
+
+/// The lines that a command has shown while it ran.
+pub fn shown(output: &Output) -> Vec<String> {
+    stderr(output).lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
 /// All files below a folder whose names end so.
 pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -165,6 +165,9 @@ fn cache(
         }
         CacheKind::Local => {
             let dir = args.cache_dir.clone().unwrap_or_else(|| cache_root(ctx, project));
+            // From the root, where it lies below: BuildKit takes no cache by a path
+            // that has letters outside of ASCII.
+            let dir = dir.strip_prefix(&ctx.root).map_or(dir.clone(), ToOwned::to_owned);
             Cache::Local(dir.join(marker.folder()), serde_json::to_string(&marker)?)
         }
         CacheKind::Registry => {
