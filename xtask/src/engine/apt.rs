@@ -357,7 +357,7 @@ Signed-By:
 
     #[test]
     fn rubbish_is_no_source_and_no_panic() {
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(500, |u| {
             let text: String = u.arbitrary()?;
             let _ = debian([("a.list", text.as_str()), ("a.sources", &text)], "bookworm");
             let _ = foreign(&text, &text);

@@ -390,7 +390,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
                 verdicts(&services, &changed(paths), sides, false).iter().map(Verdict::affected).collect()
             })
         };
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(100, |u| {
             let paths =
                 (0..u.int_in_range(0..=6)?).map(|_| u.choose(&names).copied()).collect::<Result<Vec<_>, _>>()?;
             let mut expected = vec![false; services.len()];

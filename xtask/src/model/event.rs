@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn no_payload_panics() {
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(1000, |u| {
             let events = ["push", "pull_request", "merge_group", "workflow_dispatch", "schedule", "other"];
             let _ = compare(u.choose(&events)?, Ok(u.arbitrary()?), "main");
             let mut any = || Ok::<_, arbtest::arbitrary::Error>(u.choose(&[A, B, ZERO, "", "é", "-x"])?.to_string());

@@ -450,7 +450,7 @@ workflow = "site"
             "./a",
             "x/y@v1",
         ];
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(300, |u| {
             let mut tree = || -> Result<Vec<(&str, String)>, arbtest::arbitrary::Error> {
                 let mut tree = Vec::new();
                 for file in files {

@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn no_text_panics() {
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(300, |u| {
             let words: Vec<u8> = u.arbitrary()?;
             let parts = [
                 "on:", "jobs:", "steps:", "run:", "uses:", "with:", "filters:", "paths:", "\n", "  ", "- ", " a",

@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_text_panics() {
-        arbtest::arbtest(|u| {
+        crate::model::cases::cases(1000, |u| {
             let words: Vec<u8> = u.arbitrary()?;
             let parts =
                 ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&x ", "*x", "|\n", "'", "\"", "#", "\t", "!t ", "ü"];

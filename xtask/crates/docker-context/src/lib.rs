@@ -1,6 +1,8 @@
 //! Which files of a build context a stage of a Dockerfile can read.
 #![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+mod cases;
 pub mod dockerfile;
 pub mod dockerignore;
 mod glob;

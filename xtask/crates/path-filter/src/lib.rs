@@ -2,6 +2,8 @@
 #![doc = include_str!("../README.md")]
 
 mod automaton;
+#[cfg(test)]
+mod cases;
 
 use std::fmt;
 

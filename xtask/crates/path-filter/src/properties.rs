@@ -1,10 +1,10 @@
 //! What holds for every pattern and path, tried on random ones, beside a
-//! matcher that is slow and obviously right. `ARBTEST_BUDGET_MS=60000 cargo
-//! test -p xtask --lib pattern` tries each for a minute.
+//! matcher that is slow and obviously right.
 
 use arbtest::arbitrary::{Result, Unstructured};
 
 use super::{PathFilter, Pattern};
+use crate::cases::cases;
 
 /// Characters that mean something to the dialect, and some that do not.
 const ALPHABET: [char; 17] = ['a', 'b', '/', '*', '*', '?', '+', '[', ']', '-', '.', '!', '\\', '^', 'é', '\n', ' '];
@@ -99,20 +99,15 @@ fn text(u: &mut Unstructured, longest: usize) -> Result<String> {
     (0..u.int_in_range(0..=longest)?).map(|_| u.choose(&ALPHABET).copied()).collect()
 }
 
-/// Tries a property at least 200 times. Neither of its verdicts may be rarer
+/// Tries a property a thousand times. Neither of its verdicts may be rarer
 /// than one in `rarest`, or that it held says little.
 #[track_caller]
 fn holds(rarest: u32, mut property: impl FnMut(&mut Unstructured) -> Result<bool>) {
     let mut verdicts = [0; 2];
-    while verdicts.iter().sum::<u32>() < 200 {
-        arbtest::arbtest(|u| {
-            verdicts[usize::from(property(u)?)] += 1;
-            Ok(())
-        })
-        .size_min(64)
-        .size_max(1024)
-        .run();
-    }
+    cases(1000, |u| {
+        verdicts[usize::from(property(u)?)] += 1;
+        Ok(())
+    });
     let [no, yes] = verdicts;
     eprintln!("{yes} yes, {no} no");
     assert!(no.min(yes) * rarest >= no + yes, "{yes} yes, {no} no");
@@ -195,7 +190,7 @@ fn the_last_rule_that_hits_decides_and_others_change_nothing() {
 
 #[test]
 fn no_text_panics() {
-    arbtest::arbtest(|u| {
+    cases(1000, |u| {
         let pattern = if u.arbitrary()? { u.arbitrary::<String>()? } else { text(u, 12)? };
         let path: String = u.arbitrary()?;
         let pattern = pattern.repeat(u.int_in_range(1..=40)?);

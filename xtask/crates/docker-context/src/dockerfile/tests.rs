@@ -393,7 +393,7 @@ fn no_text_panics() {
         "\nONBUILD ",
         "--parents ",
     ];
-    arbtest::arbtest(|u| {
+    crate::cases::cases(3000, |u| {
         let mut text = String::from(if u.arbitrary()? { "FROM scratch\n" } else { "" });
         for _ in 0..u.int_in_range(0..=40)? {
             text.push_str(u.choose::<&str>(&PARTS)?);
@@ -403,6 +403,5 @@ fn no_text_panics() {
         }
         let _ = base_images(u.arbitrary::<&[u8]>()?, None, &Given::NOTHING);
         Ok(())
-    })
-    .budget_ms(500);
+    });
 }
