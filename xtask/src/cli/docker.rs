@@ -303,6 +303,14 @@ mod tests {
     }
 
     #[test]
+    fn no_service_can_have_the_name_of_a_verb() {
+        let docker = DockerVerb::augment_subcommands(Command::new("docker"));
+        let mut verbs: Vec<&str> = docker.get_subcommands().map(Command::get_name).chain(["help"]).collect();
+        verbs.sort_unstable();
+        assert_eq!(verbs, crate::model::config::RESERVED);
+    }
+
+    #[test]
     fn services_come_before_verbs_in_their_order() {
         let services = ["zeta", "all-of-it", "api"].map(|name| (name.to_owned(), "It".to_owned()));
         let help =

@@ -8,6 +8,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -87,6 +88,16 @@ fn holds(names: &[String], mark: Option<&str>, earlier: bool) -> Holds {
     }
 }
 
+/// Whether an engine without a marker is there, by its list of packages and by
+/// where its dockerd leads; or what `setup` leaves of another engine: a record.
+fn is_earlier(names: &[String], packages: &str, program: &Path, record: &str) -> bool {
+    let is_engine = packages.lines().any(|name| name.starts_with("containerd_"))
+        && program.as_os_str() == "../tree/usr/sbin/dockerd";
+    let is_record = || serde_json::from_str::<serde_json::Value>(record).is_ok_and(|it| it["mode"].is_string());
+    let beside = ["bases.json", "bases.lock", "engine.lock"];
+    is_engine || (names.iter().all(|name| beside.contains(&name.as_str())) && is_record())
+}
+
 impl Folder {
     /// The folder of this run. It need not exist.
     pub fn of(ctx: &Ctx) -> anyhow::Result<Self> {
@@ -146,14 +157,9 @@ impl Folder {
     }
 
     fn is_earlier(&self, names: &[String]) -> bool {
-        let packages = fs::read_to_string(self.dir.join("tree/packages")).unwrap_or_default();
+        let text = |name: &str| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         let program = fs::read_link(self.dir.join("bin/dockerd")).unwrap_or_default();
-        let engine = packages.lines().any(|name| name.starts_with("containerd_"))
-            && program.as_os_str() == "../tree/usr/sbin/dockerd";
-        // `setup` leaves a record where another engine is used.
-        let text = fs::read_to_string(self.dir.join("bases.json")).unwrap_or_default();
-        let record = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|it| it["mode"].is_string());
-        engine || (record && names.iter().all(|name| ["bases.json", "bases.lock", "engine.lock"].contains(&&**name)))
+        is_earlier(names, &text("tree/packages"), &program, &text("bases.json"))
     }
 
     /// Makes the folder where there is none, and says in it whose it is.
@@ -270,6 +276,24 @@ mod tests {
         for (names, mark, earlier, expected) in rows {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             assert_eq!(holds(&names, mark, earlier), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_our_words_is_an_engines_by_its_layout_alone() {
+        let (packages, program, record) = ("a_1\ncontainerd_2\n", "../tree/usr/sbin/dockerd", r#"{"mode":"local"}"#);
+        for (names, packages, program, record, expected) in [
+            ("tree bin thesis.pdf", packages, program, "", true),
+            ("tree bin", "a_1\nmycontainerd_2\n", program, "", false),
+            ("tree bin", packages, "/usr/sbin/dockerd", "", false),
+            ("", "", "", record, true),
+            ("bases.json bases.lock engine.lock", "", "", record, true),
+            ("bases.json data", "", "", record, false),
+            ("bases.json", "", "", r#"{"mode":1}"#, false),
+            ("bases.json", "", "", "", false),
+        ] {
+            let list: Vec<_> = names.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(is_earlier(&list, packages, program.as_ref(), record), expected, "{names} {record}");
         }
     }
 }

@@ -90,7 +90,7 @@ impl Host {
             self.lend("apt", "/etc/apt/apt.conf.d/99xtask", "99xtask", acquire.join("\n") + "\n");
         }
         let sources = input::text(&folder.dir.join("bases/sources.list"), 1 << 20).unwrap_or_default();
-        let lines: Vec<String> = sources.lines().filter_map(bare).collect();
+        let lines: Vec<String> = sources.lines().filter_map(|line| self.public_source(line)).collect();
         if !lines.is_empty() {
             self.lend("sources", "/etc/apt/sources.list", "sources.list", lines.join("\n") + "\n");
         }
@@ -98,8 +98,7 @@ impl Host {
 
     /// A URL without a password in it: a step may write down where it got things.
     fn public(&mut self, url: String) -> Option<String> {
-        let user = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
-        if user.is_some_and(|host| host.contains('@')) {
+        if names_user(&url) {
             self.notes.push(
                 "note: this machine's package index has a password in its address; stand-ins are made without it"
                     .to_owned(),
@@ -107,6 +106,13 @@ impl Host {
             return None;
         }
         Some(url)
+    }
+
+    /// The same of a source of apt's.
+    fn public_source(&mut self, line: &str) -> Option<String> {
+        let line = bare(line)?;
+        let uri = line.split(' ').nth(1)?.to_owned();
+        self.public(uri).map(|_| line)
     }
 
     /// Where steps see it.
@@ -219,6 +225,12 @@ fn forget(dir: &Utf8Path) {
     }
 }
 
+/// Whether an address says who asks, with or without a password.
+fn names_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.trim_start_matches('/').split('/').next().is_some_and(|host| host.contains('@'))
+}
+
 /// A line of a sources.list without its options.
 fn bare(line: &str) -> Option<String> {
     let rest = line.strip_prefix("deb ")?.trim_start();
@@ -240,14 +252,17 @@ fn setting(file: &str, key: &str) -> Option<String> {
 /// The host's `Acquire` options that matter in another root: how its mirror is
 /// reached.
 pub fn acquire(ctx: &Ctx) -> Vec<String> {
-    let text = run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
+    ways(&run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default())
+}
+
+fn ways(dump: &str) -> Vec<String> {
     let useful = |line: &&str| {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         let way = name.ends_with("::proxy") || name.ends_with("::cainfo");
         // A password is nobody's in there.
         way && !line.contains("\"\"") && !line.contains('@')
     };
-    text.lines().filter(useful).map(str::to_owned).collect()
+    dump.lines().filter(useful).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -280,5 +295,41 @@ mod tests {
         assert_eq!(bare("deb  http://a b main").unwrap(), "deb http://a b main");
         assert_eq!(bare("# deb http://a b main"), None);
         assert_eq!(bare("deb [x http://a b main"), None);
+    }
+
+    #[test]
+    fn an_address_that_says_who_asks_is_not_lent() {
+        for (url, expected) in [
+            ("https://a.example/simple", false),
+            ("https://a.example:8443/@scope/-/x", false),
+            ("a.example/@scope", false),
+            ("https://user:word@a.example/simple", true),
+            ("https://user@a.example", true),
+            ("//user:word@a.example/", true),
+            ("user:word@a.example/simple", true),
+        ] {
+            assert_eq!(names_user(url), expected, "{url}");
+        }
+        let mut host = Host { loans: Vec::new(), notes: Vec::new() };
+        assert_eq!(host.public("https://a.example/".into()).as_deref(), Some("https://a.example/"));
+        assert!(host.notes.is_empty());
+        assert_eq!(host.public("https://u:p@a.example/".into()), None);
+        assert!(host.notes[0].contains("has a password in its address"));
+        let source = |at: &str| format!("deb [signed-by=/k] http://{at}a.example/debian bookworm main");
+        assert_eq!(host.public_source(&source("")).as_deref(), Some("deb http://a.example/debian bookworm main"));
+        assert_eq!(host.public_source(&source("u:p@")), None);
+        assert_eq!(host.notes.len(), 2);
+    }
+
+    #[test]
+    fn of_apts_options_the_way_to_the_archive_is_lent_and_no_password() {
+        let dump = "Acquire \"\";\nAcquire::http \"\";\nAcquire::http::Proxy \"http://proxy:3128\";\n\
+            Acquire::HTTPS::CAInfo \"/etc/ca.pem\";\nAcquire::https::proxy \"\";\n\
+            Acquire::http::proxy::a.example \"http://proxy:1\";\nAcquire::ftp::proxy \"http://u:p@proxy:1\";\n\
+            Acquire::Retries \"3\";\n";
+        assert_eq!(
+            ways(dump),
+            ["Acquire::http::Proxy \"http://proxy:3128\";", "Acquire::HTTPS::CAInfo \"/etc/ca.pem\";"]
+        );
     }
 }

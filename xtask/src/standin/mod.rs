@@ -71,14 +71,14 @@ impl Record {
         Age::of(self.asked, clock::now().as_secs())
     }
 
-    fn is_young(&self) -> bool {
-        self.age().is_some_and(|age| age < TRUST)
+    fn is_young(&self, now: u64) -> bool {
+        Age::of(self.asked, now).is_some_and(|age| age < TRUST)
     }
 }
 
 /// The record, if it is young: after a day `setup` asks again.
 pub fn fresh(ctx: &Ctx) -> Option<Record> {
-    record(ctx).filter(Record::is_young)
+    record(ctx).filter(|record| record.is_young(clock::now().as_secs()))
 }
 
 /// Writes the record.
@@ -370,12 +370,12 @@ mod tests {
     fn what_registries_answered_holds_for_a_day() {
         let now = clock::now().as_secs();
         let record = |asked| Record { mode: Bases::Local, asked, why: String::new() };
-        assert!(record(now).is_young() && record(now - 86_000).is_young());
-        assert!(!record(now - 86_500).is_young() && !record(now + 1000).is_young());
+        assert!(record(now).is_young(now) && record(now - 86_399).is_young(now));
+        assert!(!record(now - 86_400).is_young(now) && !record(now + 1).is_young(now));
         assert_eq!(ago(record(now - 7300).age()), ", 2h ago");
         assert_eq!(ago(record(now + 1000).age()), "");
         let old: Record = serde_json::from_str(r#"{ "mode": "local", "when": "2026-11-23", "why": "" }"#).unwrap();
-        assert!(old.mode == Bases::Local && !old.is_young());
+        assert!(old.mode == Bases::Local && !old.is_young(now));
     }
 
     #[test]

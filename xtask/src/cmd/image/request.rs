@@ -229,6 +229,45 @@ pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()>
 mod tests {
     use super::*;
 
+    fn of(args: &BuildArgs) -> Request {
+        let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
+            [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
+        let project = Project::parse("services.toml".into(), text).unwrap();
+        let ctx = Ctx { root: "/".into(), ..Ctx::default() };
+        request(&ctx, &project, &project.services["app"], args).unwrap()
+    }
+
+    #[test]
+    fn an_image_that_is_there_will_do_unless_a_build_is_asked_for() {
+        for (no_cache, pull, force, reuse) in [
+            (false, false, false, true),
+            (true, false, false, false),
+            (false, true, false, false),
+            (false, false, true, false),
+            (true, true, true, false),
+        ] {
+            let args = BuildArgs { no_cache, pull, force, ..BuildArgs::default() };
+            let request = of(&args);
+            assert_eq!((request.reuse, request.no_cache, request.pull), (reuse, no_cache, pull), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_this_machine_says_nothing_of_the_checkout() {
+        for (push, file, output) in [
+            (false, None, Output::Load),
+            (true, None, Output::Push),
+            (false, Some("a.tar"), Output::Oci("a.tar".into())),
+        ] {
+            let args = BuildArgs { push, output: file.map(Utf8PathBuf::from), ..BuildArgs::default() };
+            let request = of(&args);
+            let says = request.labels.iter().any(|(key, _)| *key == "x.checkout");
+            let pinned = request.tags.iter().any(|tag| tag.as_str().contains(":checkout-"));
+            assert_eq!((says, pinned), (output == Output::Load, output == Output::Load), "{args:?}");
+            assert_eq!(request.output, output);
+        }
+    }
+
     #[test]
     fn an_annotation_of_several_levels_is_one_a_level() {
         let of = |line, has_index| annotation(line, has_index).join(" ");

@@ -272,10 +272,19 @@ fn a_file_that_is_too_large_is_not_looked_at() {
     expect!["services.toml: larger than 1 MiB, which no table of services is"].assert_eq(&fault.to_string());
 }
 
+#[test]
+fn no_service_has_a_name_that_means_something_else() {
+    for name in RESERVED.iter().chain(&OUTPUTS) {
+        let text = GOOD.replace("services.api", &format!("services.{name}"));
+        let said = Project::parse("services.toml".into(), &text).unwrap_err().to_string();
+        assert!(said.contains(&format!("`{name}` is a")) || said.contains(&format!("`docker {name}` is a")), "{said}");
+    }
+}
+
 /// No text of a table can end in a panic, or pass with what nobody can see.
 #[test]
 fn no_text_panics_and_what_passes_can_be_seen() {
-    arbtest::arbtest(|u| {
+    crate::model::cases::cases(500, |u| {
         let (at, word): (usize, String) = (u.arbitrary()?, u.arbitrary()?);
         let texts: Vec<&str> = GOOD.split('"').skip(1).step_by(2).collect();
         let quoted = serde_json::json!(word).to_string();
