@@ -60,6 +60,11 @@ pub enum Format {
     Github,
 }
 
+/// What a verb prints for a program, in one piece: docs/json.md has them all.
+pub trait Object: serde::Serialize {}
+
+impl Object for fault::Report {}
+
 /// The surroundings of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Ctx {
@@ -106,7 +111,7 @@ impl Ctx {
     }
 
     /// Prints the result, once: `json` for a program, `text` for a person.
-    pub fn result<T: serde::Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub fn result(&self, json: &impl Object, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         GIVEN.store(true, Ordering::Relaxed);
         deliver(&match self.format {
             Format::Json => text::json(&serde_json::to_string(json)?).into_owned(),

@@ -210,6 +210,14 @@ fn a_wrong_container_is_told_by_what_is_wrong_and_is_gone() {
         .map(|check| check["name"].as_str().unwrap())
         .collect();
     assert_eq!(failed, ["size", "not root"], "{result}");
+    let built = demo.run(&["docker", "rooted", "--test", "--format", "json"]);
+    exit(&built, 1);
+    let built = json(&built);
+    assert_eq!((&built["service"], &built["test"]["passed"]), (&"rooted".into(), &false.into()), "{built}");
+    assert_eq!(
+        built["test"]["results"][0]["checks"].as_array().map(Vec::len),
+        result["checks"].as_array().map(Vec::len)
+    );
     for service in ["alias", "zeros"] {
         let output = demo.run(&["docker", "test", service, "--format", "json"]);
         exit(&output, 1);

@@ -134,8 +134,8 @@ fn until_it_catches_interrupts(pid: u32) {
 
 #[test]
 fn a_program_gets_one_object_however_it_ends() {
-    let asked = |args: &&[&str]| args.contains(&"--help") || args.contains(&"--format");
-    for (args, code) in LINES.iter().copied().filter(|(args, _)| !asked(args)) {
+    let asked = |args: &[&str]| args.contains(&"--help") || args.contains(&"--format");
+    for &(args, code) in LINES.iter().filter(|(args, _)| !asked(args)) {
         let args = [args, &["--format", "json"]].concat();
         let output = command(&args).output().unwrap();
         ended(&output, code, &args);

@@ -7,12 +7,11 @@ use std::fs::File;
 use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8DirEntry;
-use serde::Serialize;
-use serde_json::json;
 
 use crate::cli::docker::CleanArgs;
 use crate::cmd::image::record;
 use crate::cmd::image::request::{cache_root, images_lock};
+use crate::cmd::objects::docker::{CleanItem, Cleaned, Kind};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::beside::Claim;
@@ -30,22 +29,11 @@ use crate::standin;
 /// How long the engine may take to remove images, and the disk a folder.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// One thing that goes, or stays.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Item {
-    kind: &'static str,
-    id: String,
-    name: String,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-}
-
 /// What became of what there was.
 #[derive(Default)]
 struct Report {
-    removed: Vec<Item>,
-    left: Vec<Item>,
+    removed: Vec<CleanItem>,
+    left: Vec<CleanItem>,
     failed: Vec<String>,
 }
 
@@ -80,8 +68,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     }
     let Report { removed, left, failed } = report;
     let freed = Bytes(removed.iter().map(|item| item.bytes).sum());
-    let json = json!({ "removed": removed, "left": left, "freed_bytes": freed });
-    let delivered = ctx.result(&json, || match (removed.len(), ctx.dry_run) {
+    let cleaned = Cleaned { removed, left, freed_bytes: freed.0 };
+    let delivered = ctx.result(&cleaned, || match (cleaned.removed.len(), ctx.dry_run) {
         (0, _) => "nothing of ours is there to go".into(),
         (n, true) => format!("{n} things would go, {freed}"),
         (n, false) => format!("{n} things gone, {freed} freed"),
@@ -95,14 +83,14 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
 
 impl Report {
     /// Says what becomes of an item; whether it is to go.
-    fn says(&mut self, ctx: &Ctx, item: &Item, fate: Fate) -> bool {
+    fn says(&mut self, ctx: &Ctx, item: &CleanItem, fate: Fate) -> bool {
         let id = item.id.trim_start_matches("sha256:");
         let (kind, name, id) = (item.kind, &item.name, id.get(..12).unwrap_or(id));
         match fate {
             Fate::Goes => ctx.say(format!("{kind:<10} {id:<12} {:>10}  {name}", Bytes(item.bytes).to_string())),
             Fate::Stays(why) => {
                 ctx.say(format!("{kind:<10} {id:<12} {:>10}  {name}: {why}", "stays"));
-                self.left.push(Item { why: Some(why), ..item.clone() });
+                self.left.push(CleanItem { why: Some(why), ..item.clone() });
                 return false;
             }
             Fate::Other => return false,
@@ -118,8 +106,8 @@ fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::
     let mut going: Vec<Thing> = Vec::new();
     let mut items = Vec::new();
     for one in &held {
-        let kind = if one.is_network { "network" } else { "container" };
-        let item = Item { kind, id: one.id.clone(), name: one.name.clone(), bytes: one.bytes, why: None };
+        let kind = if one.is_network { Kind::Network } else { Kind::Container };
+        let item = CleanItem { kind, id: one.id.clone(), name: one.name.clone(), bytes: one.bytes, why: None };
         if report.says(&engine.ctx, &item, wanted.thing(one, &held)) {
             going.push(one.clone());
             items.push(item);
@@ -145,7 +133,7 @@ fn images(engine: &Engine, wanted: &Wanted<'_>, going: &[String], report: &mut R
         let (fate, names) = wanted.image(&image);
         let bytes = if names.len() == image.names.len() { image.bytes } else { 0 };
         let shown = if names.is_empty() { &image.names } else { &names };
-        let item = Item { kind: "image", id: image.id.clone(), name: shown.join(" "), bytes, why: None };
+        let item = CleanItem { kind: Kind::Image, id: image.id.clone(), name: shown.join(" "), bytes, why: None };
         if report.says(&engine.ctx, &item, fate) {
             items.push((item, if names.is_empty() { vec![image.id] } else { names }, image.checkout));
         }
@@ -271,7 +259,7 @@ fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Resul
         // What stays is not measured: it may be anybody's, and of any size.
         let fate = wanted.folder(&folder);
         let bytes = if fate == Fate::Goes { files::bytes_below(path.as_std_path()) } else { 0 };
-        let item = Item { kind: "cache", id: path.to_string(), name, bytes, why: None };
+        let item = CleanItem { kind: Kind::Cache, id: path.to_string(), name, bytes, why: None };
         if !report.says(ctx, &item, fate) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! `engine up|down|status|env`: the private engine, for a person.
 
 use crate::cli::EngineVerb;
+use crate::cmd::objects::{EngineDown, EngineEnv, EngineUp, Engines, Plan};
 use crate::ctx::Ctx;
 use crate::engine::{self, search};
 use crate::exec::engine::exports;
@@ -15,14 +16,13 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
         EngineVerb::Up => {
             let started = engine::up(ctx)?;
             let status = engine::status(ctx)?;
-            ctx.result(&serde_json::json!({ "started": started, "engine": status }), || {
-                let how = if started { "started" } else { "is running" };
-                format!("the private engine {how} at unix://{}", status.socket)
-            })
+            let how = if started { "started" } else { "is running" };
+            let text = format!("the private engine {how} at unix://{}", status.socket);
+            ctx.result(&EngineUp { started, engine: status }, || text)
         }
         EngineVerb::Down { purge } => {
             let freed = engine::down(ctx, *purge)?;
-            ctx.result(&serde_json::json!({ "purged": purge, "freed_bytes": freed }), || {
+            ctx.result(&EngineDown { purged: *purge, freed_bytes: freed }, || {
                 if *purge {
                     format!("the private engine is gone; freed {}", Bytes(freed))
                 } else {
@@ -34,20 +34,22 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
         EngineVerb::Env => {
             let dir = engine::Folder::of(ctx)?.dir;
             let line = exports(&search::within_private(ctx, &dir));
-            ctx.result(&serde_json::json!({ "export": line }), || line.clone())
+            ctx.result(&EngineEnv { export: line.clone() }, || line)
         }
     }
 }
 
 /// What would be done is one thing as far as a shell goes.
 fn planned(ctx: &Ctx, line: &str) -> anyhow::Result<()> {
-    ctx.result(&serde_json::json!({ "plan": [line] }), || line.to_owned())
+    ctx.result(&Plan { plan: vec![line.to_owned()] }, || line.to_owned())
 }
 
 fn status(ctx: &Ctx) -> anyhow::Result<()> {
-    let status = engine::status(ctx)?;
+    let private = engine::status(ctx)?;
     let used = search::find(ctx)?.ok().map(|engine| engine.origin);
-    ctx.result(&serde_json::json!({ "used": used, "private": status }), || {
+    let engines = Engines { used, private };
+    ctx.result(&engines, || {
+        let Engines { used, private: status } = &engines;
         let yes = |it: bool| if it { "yes" } else { "no" };
         let mut lines = vec![
             format!("engine in use    {}", used.as_deref().unwrap_or("none")),

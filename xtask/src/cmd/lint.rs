@@ -8,7 +8,8 @@ use path_filter::{PathFilter, Pattern};
 use crate::cli::LintArgs;
 use crate::cmd;
 use crate::cmd::image;
-use crate::ctx::Ctx;
+use crate::cmd::objects::Linted;
+use crate::ctx::{Ctx, Format};
 use crate::engine::search;
 use crate::exec::engine::Engine;
 use crate::exec::runner::{self, Watched};
@@ -36,12 +37,16 @@ pub fn run(ctx: &Ctx, project: &Project, args: &LintArgs) -> anyhow::Result<()> 
     }
     runner::perform(&plan::lint::rust(), &Watched(ctx))?;
     check(ctx, project).unwrap_or(Ok(()))?;
-    if stages(project).is_empty() {
-        return Ok(());
+    if !stages(project).is_empty() {
+        match search::connect(ctx) {
+            Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage))?,
+            Err(_) => without_engine(ctx)?,
+        }
     }
-    match search::connect(ctx) {
-        Ok(engine) => stages(project).iter().try_for_each(|stage| workflows(&engine, project, stage)),
-        Err(_) => without_engine(ctx),
+    match ctx.format {
+        Format::Json => ctx.result(&Linted { passed: true }, String::new),
+        // People have seen the lines go by.
+        Format::Text | Format::Github => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod image;
 pub mod lint;
 pub mod look;
+pub mod objects;
 pub mod prove;
 pub mod setup;
 pub mod test;
@@ -33,7 +34,8 @@ use crate::standin::{self, Loans};
 fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<()> {
     let exports = engine.filter(|engine| !engine.ctx.exports.is_empty()).map(|engine| exports(&engine.ctx));
     let lines: Vec<String> = exports.into_iter().chain(step::lines(plans)).collect();
-    ctx.result(&serde_json::json!({ "plan": lines }), || lines.join("\n"))
+    let text = lines.join("\n");
+    ctx.result(&objects::Plan { plan: lines }, || text)
 }
 
 /// The engine that a dry run asks, as it is. Where there is none, what it would

@@ -10,14 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use serde::Serialize;
-use serde_json::json;
 
 use crate::cli::docker::ProveArgs;
 use crate::cmd;
 use crate::cmd::image::Image;
 use crate::cmd::image::request::hold_images;
-use crate::ctx::Ctx;
+use crate::cmd::objects::docker::{Beside, Check, CheckName, Checked, Proof, Proved};
+use crate::ctx::{Ctx, Object};
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
 use crate::exec::{ask, checkout, interrupt};
@@ -33,28 +32,6 @@ use crate::standin;
 /// How many containers are proved at a time.
 const WORKERS: usize = 2;
 
-/// The one check that has nothing to do with the container's log.
-const SIZE: &str = "size";
-
-#[derive(Clone, Debug, Serialize)]
-struct Check {
-    name: String,
-    passed: bool,
-    detail: String,
-}
-
-#[derive(Clone, Debug, Default, Serialize)]
-struct Proof {
-    service: String,
-    role: Option<String>,
-    checks: Vec<Check>,
-    seconds_to_ready: Option<f64>,
-    passed: bool,
-    /// What a failed container wrote.
-    #[serde(skip)]
-    log: String,
-}
-
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()> {
     let services = chosen(project, args)?;
@@ -66,16 +43,18 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
     let _images = hold_images(&engine.ctx, project)?;
     let images =
         services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
-    prove(&engine, project, &services, &images, args)
+    prove(&engine, project, &services, &images, args, |proved| proved)
 }
 
-/// Proves the images of services on an engine that is there; prints the result.
-pub fn prove(
+/// Proves the images of services on an engine that is there; prints the result,
+/// for a program as a part of `object`.
+pub fn prove<T: Object>(
     engine: &Engine,
     project: &Project,
     services: &[&Service],
     images: &[Image],
     args: &ProveArgs,
+    object: impl FnOnce(Proved) -> T,
 ) -> anyhow::Result<()> {
     let mut jobs = Vec::new();
     for (service, image) in services.iter().zip(images) {
@@ -114,9 +93,8 @@ pub fn prove(
     proofs.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
     let failed = proofs.iter().filter(|proof| !proof.passed).count();
     let total = proofs.len();
-    let delivered = engine.ctx.result(&json!({ "results": proofs, "passed": failed == 0 }), || {
-        format!("{} passed, {failed} failed", total - failed)
-    });
+    let object = object(Proved { passed: failed == 0, results: proofs });
+    let delivered = engine.ctx.result(&object, || format!("{} passed, {failed} failed", total - failed));
     // What failed is told, whether anybody reads the results or not.
     match failed {
         0 => delivered,
@@ -179,7 +157,8 @@ pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::R
 fn size(engine: &Engine, service: &Service, image: &Image) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
     let bytes = Bytes(engine.image_bytes(&image.id)?);
-    Ok(Some(Check { name: SIZE.into(), passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
+    let name = CheckName { what: Checked::Size, beside: Beside::Nothing };
+    Ok(Some(Check { name, passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -197,7 +176,7 @@ fn one(
     for container in system::rounds(service, run, role, image, with_deps) {
         let what = container.what();
         let result = round(stage, &container, what, &mut proof);
-        if proof.checks.iter().any(|check| !check.passed && check.name != SIZE) && proof.log.is_empty() {
+        if proof.checks.iter().any(|check| !check.passed && check.name.what != Checked::Size) && proof.log.is_empty() {
             proof.log = match stage.log(what) {
                 log if log.is_empty() => "(the container wrote nothing)".into(),
                 log => log,
@@ -213,19 +192,19 @@ fn one(
 /// One container from start to end.
 fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
     let (run, with_needs) = (container.run, container.with_needs);
-    let suffix = match (run.needs.is_empty(), with_needs) {
-        (true, _) => "",
-        (_, true) => " with dependencies",
-        (_, false) => " without dependencies",
+    let beside = match (run.needs.is_empty(), with_needs) {
+        (true, _) => Beside::Nothing,
+        (_, true) => Beside::Needs,
+        (_, false) => Beside::NoNeeds,
     };
-    let mut check = |name: &str, passed: bool, detail: String| {
-        proof.checks.push(Check { name: format!("{name}{suffix}"), passed, detail });
+    let mut check = |what: Checked, passed: bool, detail: String| {
+        proof.checks.push(Check { name: CheckName { what, beside }, passed, detail });
         passed
     };
     let started = Instant::now();
     if let Err(error) = stage.run(&stage.scene.start(container)) {
         interrupt::check()?;
-        check("start", false, format!("{error:#}"));
+        check(Checked::Start, false, format!("{error:#}"));
         return Ok(());
     }
     // With all that it needs, or with no needs at all, it must come to 200.
@@ -233,15 +212,15 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     let answer = match ask::wait(stage, container, what, healthy)? {
         Ok(answer) => answer,
         Err(why) => {
-            check("ready", false, why);
+            check(Checked::Ready, false, why);
             return Ok(());
         }
     };
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    check("ready", true, format!("in {seconds:.2} s"));
+    check(Checked::Ready, true, format!("in {seconds:.2} s"));
     let expected = if healthy { 200 } else { 503 };
     check(
-        "health",
+        Checked::Health,
         answer.status == expected,
         format!("expected {expected} from {}, got {} {}", run.health, answer.status, answer.text()),
     );
@@ -249,7 +228,7 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
         let text = answer.text();
         let unnamed: Vec<&str> = run.needs.iter().map(String::as_str).filter(|need| !text.contains(need)).collect();
         check(
-            "names what is missing",
+            Checked::NamesMissing,
             unnamed.is_empty(),
             match unnamed.as_slice() {
                 [] => run.needs.join(", "),
@@ -259,10 +238,10 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     }
     let inspected = stage.inspect(what)?.context("the container is gone")?;
     let (passed, detail) = ask::not_root(stage, what)?;
-    check("not root", passed, detail);
-    check("read-only", inspected.is_read_only(), "root file system, /tmp apart".into());
+    check(Checked::NotRoot, passed, detail);
+    check(Checked::ReadOnly, inspected.is_read_only(), "root file system, /tmp apart".into());
     let (passed, detail) = ask::stop(stage, what)?;
-    check("stops", passed, detail);
+    check(Checked::Stops, passed, detail);
     proof.seconds_to_ready = Some(seconds);
     Ok(())
 }

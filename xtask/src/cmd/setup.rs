@@ -10,10 +10,9 @@ use std::cell::Cell;
 use std::io::IsTerminal as _;
 
 use camino::Utf8PathBuf;
-use serde::Serialize;
 
-use self::look::Item;
 use crate::cli::SetupArgs;
+use crate::cmd::objects::Setup;
 use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
 use crate::engine::search;
@@ -23,12 +22,6 @@ use crate::exec::{input, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::standin::{self, Loans};
-
-#[derive(Serialize)]
-struct Report {
-    ready: bool,
-    items: Vec<Item>,
-}
 
 /// Runs the verb for the images that the project takes from elsewhere.
 pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()> {
@@ -59,15 +52,15 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
     Ok(())
 }
 
-fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Report> {
+fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Setup> {
     let items = look::items(ctx, &sources.images)?;
     let ready = items.iter().all(|item| item.found || !item.needed);
-    let report = Report { ready, items };
+    let report = Setup { ready, items };
     ctx.result(&report, || look::table(&report.items))?;
     Ok(report)
 }
 
-fn verdict(report: &Report, strict: bool) -> anyhow::Result<()> {
+fn verdict(report: &Setup, strict: bool) -> anyhow::Result<()> {
     if report.ready || !strict {
         return Ok(());
     }

@@ -11,6 +11,7 @@ use std::cell::Cell;
 
 use crate::cli::TestArgs;
 use crate::cmd;
+use crate::cmd::objects::Tested;
 use crate::cmd::test::count::Counted;
 use crate::ctx::Ctx;
 use crate::engine;
@@ -83,9 +84,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         }
     }
     let Tally { passed, failed: not } = sum;
-    let delivered = ctx.result(&serde_json::json!({ "passed": passed, "failed": not, "parts_failed": failed }), || {
-        format!("{passed} passed, {not} failed")
-    });
+    let tested = Tested { passed, failed: not, parts_failed: failed.iter().map(ToString::to_string).collect() };
+    let delivered = ctx.result(&tested, || format!("{passed} passed, {not} failed"));
     // What failed is told, whether anybody reads the result or not.
     if failed.is_empty() {
         return delivered;

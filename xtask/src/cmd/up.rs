@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use camino::Utf8PathBuf;
-use serde_json::json;
 
 use crate::cli::docker::UpArgs;
 use crate::cmd;
 use crate::cmd::image::request::{cache_root, hold_images};
+use crate::cmd::objects::docker::{Down, Up};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
@@ -60,9 +60,9 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
         files::write(file, variables(project, &published, &stage.scene.password))?;
     }
     let width = addresses.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let json: serde_json::Map<_, _> = addresses.iter().map(|(name, at)| (name.clone(), json!(at))).collect();
+    let up = Up { addresses: addresses.iter().cloned().collect(), credentials: file.as_ref().map(ToString::to_string) };
     // Who can't be told where it is has no use for it: until then it is struck.
-    let told = ctx.result(&json!({ "addresses": json, "credentials": file.as_ref().map(ToString::to_string) }), || {
+    let told = ctx.result(&up, || {
         let mut lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
         lines.extend(file.iter().map(|file| format!("their passwords: `. {}`", quote(file.as_str()))));
         format!("{}\nstop it: cargo xtask docker down", lines.join("\n"))
@@ -85,7 +85,7 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let ctx = &engine.ctx;
     let _lock = lock(ctx, project)?;
     let count = remove(&engine, project)?;
-    ctx.result(&json!({ "removed": count }), || format!("{count} containers and networks are gone"))
+    ctx.result(&Down { removed: count }, || format!("{count} containers and networks are gone"))
 }
 
 /// Removes what this checkout's `up` has on the engine, half-made or whole, and

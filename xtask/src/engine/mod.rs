@@ -31,7 +31,7 @@ use crate::fault;
 use crate::model::mountinfo;
 
 /// What is known about the private engine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Whether it answers.
     pub running: bool,

@@ -1,6 +1,7 @@
 //! What `ci plan` costs, beside the question to git that it can't do without.
 
-use crate::cmd::bench::{Bench, Figure, timed};
+use crate::cmd::bench::{Bench, timed};
+use crate::cmd::objects::Figure;
 use crate::exec::{files, git};
 use crate::model::config::FILE;
 

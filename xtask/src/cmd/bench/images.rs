@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cmd;
-use crate::cmd::bench::{AN_HOUR, Bench, Figure, median, plain, timed};
+use crate::cmd::bench::{AN_HOUR, Bench, median, plain, timed};
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current;
 use crate::cmd::look::Look;
+use crate::cmd::objects::{Figure, Unit};
 use crate::exec::oci::{Descriptor, Manifest};
 use crate::exec::scene::Stage;
 use crate::exec::{ask, files, git, run};
@@ -42,7 +43,7 @@ impl Bench<'_> {
         let before = self.layers(service)?;
         let base = self.base_layers(service)?;
         let ours: u64 = before.layers.iter().skip(base).map(|layer| layer.size).sum();
-        figures.push(plain(format!("{}: on top of the base, compressed", service.name), ours as f64, "bytes"));
+        figures.push(plain(format!("{}: on top of the base, compressed", service.name), ours as f64, Unit::Bytes));
         if let Some(file) = self.source(service) {
             self.change(&file)?;
             let after = self.layers(service)?;
@@ -51,7 +52,7 @@ impl Bench<'_> {
             figures.push(plain(
                 format!("{}: pushed after one changed line", service.name),
                 (new + after.rest) as f64,
-                "bytes",
+                Unit::Bytes,
             ));
         }
         Ok(())
@@ -81,9 +82,9 @@ impl Bench<'_> {
         figures.push(plain(
             format!("{}: docker run to the first answer of {}", service.name, run.health),
             median(to_health),
-            "s",
+            Unit::Seconds,
         ));
-        figures.push(plain(format!("{}: SIGTERM to exit", service.name), median(to_exit), "s"));
+        figures.push(plain(format!("{}: SIGTERM to exit", service.name), median(to_exit), Unit::Seconds));
         Ok(())
     }
 

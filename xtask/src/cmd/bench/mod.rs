@@ -10,9 +10,9 @@ mod images;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
 
 use crate::cli::BenchArgs;
+use crate::cmd::objects::{Benched, Figure, Unit};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::Engine;
@@ -21,15 +21,6 @@ use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
 use crate::plan::step::Step;
-
-#[derive(Serialize)]
-struct Figure {
-    name: String,
-    ours: f64,
-    raw: Option<f64>,
-    ratio: Option<f64>,
-    unit: &'static str,
-}
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()> {
@@ -47,16 +38,15 @@ pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()>
         bench.containers(service, &mut figures)?;
     }
     bench.plans(&mut figures)?;
-    engine.ctx.result(&serde_json::json!({ "runs": args.runs, "figures": figures }), || {
-        figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n")
-    })
+    let benched = Benched { runs: args.runs.into(), figures };
+    engine.ctx.result(&benched, || benched.figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n"))
 }
 
 impl Figure {
     fn line(&self) -> String {
         let value = |value: f64| match self.unit {
-            "bytes" => Bytes(value as u64).to_string(),
-            unit => format!("{value:.3} {unit}"),
+            Unit::Bytes => Bytes(value as u64).to_string(),
+            Unit::Seconds => format!("{value:.3} s"),
         };
         let raw = self.raw.map_or(String::new(), |raw| format!("raw {:<12}", value(raw)));
         let ratio = self.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}×"));
@@ -143,9 +133,9 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 fn timed(name: String, (ours, raw): (f64, f64)) -> Figure {
-    Figure { name, ours, raw: Some(raw), ratio: Some(ours / raw), unit: "s" }
+    Figure { name, ours, raw: Some(raw), ratio: Some(ours / raw), unit: Unit::Seconds }
 }
 
-fn plain(name: String, ours: f64, unit: &'static str) -> Figure {
+fn plain(name: String, ours: f64, unit: Unit) -> Figure {
     Figure { name, ours, raw: None, ratio: None, unit }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cmd::ci::workflows;
 use crate::cmd::definition::Setting;
 use crate::cmd::look::Look;
+use crate::cmd::objects::ci::Findings;
 use crate::ctx::{Ctx, Format};
 use crate::exec::{interrupt, worktree};
 use crate::fault;
@@ -19,7 +20,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     if ctx.format == Format::Github && !found.is_empty() {
         ctx.commands(&found.iter().map(annotation).collect::<Vec<_>>())?;
     } else {
-        ctx.result(&serde_json::json!({ "findings": found }), || match lines(&found) {
+        ctx.result(&Findings { findings: found.clone() }, || match lines(&found) {
             lines if lines.is_empty() => "nothing is wrong".into(),
             lines => lines.join("\n"),
         })?;

@@ -7,6 +7,7 @@
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
 
+use crate::cmd::objects::ci::Installed;
 use crate::ctx::Ctx;
 use crate::fault;
 
@@ -30,7 +31,7 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
         }
         copied.with_context(|| format!("could not write {to}"))?;
     }
-    ctx.result(&serde_json::json!({ "installed": to.as_str() }), || {
+    ctx.result(&Installed { installed: to.to_string() }, || {
         format!("{to}; `export CARGO_ALIAS_XTASK=built` makes `cargo xtask` call it")
     })
 }

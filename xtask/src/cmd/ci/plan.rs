@@ -4,8 +4,6 @@
 use std::thread;
 
 use camino::Utf8Path;
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
@@ -14,6 +12,7 @@ use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::ci::{report, sides};
 use crate::cmd::image::current;
 use crate::cmd::look::Look;
+use crate::cmd::objects::ci::{Matrix, Planned, Planning, Row};
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
 use crate::exec::{github, input, interrupt, revision};
@@ -61,7 +60,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     // Asking costs more than all the rest, so only who reads the answer asks.
     let asks = ctx.format == Format::Json && lies_here(ctx, &tree, args, outcome);
     let fingerprints = if asks { fingerprints(ctx, &tree, project, services) } else { vec![None; services.len()] };
-    let result = Planned::of(outcome, &verdicts, args.explain, fingerprints);
+    let result = planned(outcome, &verdicts, args.explain, fingerprints);
     if ctx.format == Format::Github {
         to_github(ctx, outcome, &verdicts, &result)?;
     }
@@ -193,63 +192,38 @@ fn all(cause: Cause) -> Outcome {
 }
 
 /// The object of `--format json`.
-#[derive(Serialize)]
-struct Planned<'a> {
-    base: Option<&'a str>,
-    head: Option<&'a str>,
-    services: Vec<Planning<'a>>,
-    matrix: Value,
-}
-
-#[derive(Serialize)]
-struct Planning<'a> {
-    name: &'a str,
-    affected: bool,
-    reason: Value,
-    fingerprint: Option<Fingerprint>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explain: Option<Value>,
-}
-
-impl<'a> Planned<'a> {
-    fn of(
-        outcome: &'a Outcome,
-        verdicts: &[Verdict<'a>],
-        explain: bool,
-        fingerprints: Vec<Option<Fingerprint>>,
-    ) -> Self {
-        let affected = verdicts.iter().filter(|verdict| verdict.affected());
-        let service = |(verdict, fingerprint): (&Verdict<'a>, Option<Fingerprint>)| Planning {
-            name: &verdict.service.name,
-            affected: verdict.affected(),
-            reason: report::reason(verdict),
-            fingerprint,
-            explain: explain.then(|| report::hits(verdict)),
-        };
-        Self {
-            base: outcome.base.as_deref(),
-            head: outcome.head.as_deref(),
-            services: verdicts.iter().zip(fingerprints).map(service).collect(),
-            matrix: json!({ "include": affected.map(|verdict| row(verdict.service)).collect::<Vec<_>>() }),
-        }
+fn planned<'a>(
+    outcome: &'a Outcome,
+    verdicts: &'a [Verdict<'a>],
+    explain: bool,
+    fingerprints: Vec<Option<Fingerprint>>,
+) -> Planned<'a> {
+    let affected = verdicts.iter().filter(|verdict| verdict.affected());
+    let service = |(verdict, fingerprint): (&'a Verdict<'a>, Option<Fingerprint>)| Planning {
+        name: &verdict.service.name,
+        affected: verdict.affected(),
+        reason: report::reason(verdict),
+        fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
+        explain: explain.then(|| report::hits(verdict)),
+    };
+    Planned {
+        base: outcome.base.as_deref(),
+        head: outcome.head.as_deref(),
+        services: verdicts.iter().zip(fingerprints).map(service).collect(),
+        matrix: Matrix { include: affected.map(|verdict| row(verdict.service)).collect() },
     }
 }
 
-/// A service as a row of a job's matrix. Texts only: that is all an expression
-/// can put into an action's input.
-fn row(service: &Service) -> Value {
+fn row(service: &Service) -> Row<'_> {
     let platforms: Vec<_> = service.platforms.iter().map(ToString::to_string).collect();
-    let mut row = json!({
-        "service": service.name,
-        "image": service.image.to_string(),
-        "dockerfile": service.dockerfile.as_str(),
-        "context": service.context.as_str(),
-        "platforms": platforms.join(","),
-    });
-    if let Some(target) = &service.target {
-        row["target"] = json!(target);
+    Row {
+        service: &service.name,
+        image: service.image.as_str(),
+        target: service.target.as_deref(),
+        dockerfile: service.dockerfile.as_str(),
+        context: service.context.as_str(),
+        platforms: platforms.join(","),
     }
-    row
 }
 
 /// The job's outputs and summary; and what can't be missed where nobody could

@@ -1,8 +1,7 @@
 //! `ci plan` in words: for a terminal, for a program, for a run's page.
 
-use serde_json::{Value, json};
-
 use crate::cmd::ci::outcome::Outcome;
+use crate::cmd::objects::ci::{self as objects, Hit, LeftOut};
 use crate::model::affected::{Reason, Rule, Verdict, shown};
 use crate::model::annotation::cell;
 use crate::model::config::FILE;
@@ -33,25 +32,23 @@ pub fn markdown(outcome: &Outcome, verdicts: &[Verdict<'_>]) -> String {
 }
 
 /// `reason` of the JSON object.
-pub fn reason(verdict: &Verdict<'_>) -> Value {
+pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::Reason<'a> {
     match &verdict.reason {
-        Reason::Path { path, rule } => {
-            json!({ "kind": "path", "path": path, "pattern": rule.pattern, "line": rule.line })
-        }
-        Reason::Made { path, cause } => json!({ "kind": "rule", "path": path, "cause": cause.text }),
-        Reason::Everything { cause, path: None } => json!({ "kind": "everything", "cause": cause.text }),
-        Reason::Everything { cause, path } => json!({ "kind": "everything", "path": path, "cause": cause.text }),
-        Reason::Nothing { excluded: None, .. } => json!({ "kind": "none", "cause": why(verdict) }),
-        Reason::Nothing { excluded: Some((path, rule)), .. } => {
-            json!({ "kind": "none", "path": path, "pattern": rule.pattern, "line": rule.line, "cause": why(verdict) })
+        Reason::Path { path, rule } => objects::Reason::Path { path, pattern: rule.pattern, line: rule.line },
+        Reason::Made { path, cause } => objects::Reason::Rule { path, cause: &cause.text },
+        Reason::Everything { cause, path } => objects::Reason::Everything { path: *path, cause: &cause.text },
+        Reason::Nothing { excluded, .. } => {
+            let left_out =
+                excluded.as_ref().map(|(path, rule)| LeftOut { path, pattern: rule.pattern, line: rule.line });
+            objects::Reason::Nothing { cause: why(verdict), left_out }
         }
     }
 }
 
 /// `explain` of the JSON object.
-pub fn hits(verdict: &Verdict<'_>) -> Value {
+pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<Hit<'a>> {
     let hit =
-        |(rule, files): &(Rule<'_>, Vec<&str>)| json!({ "pattern": rule.pattern, "line": rule.line, "files": files });
+        |(rule, files): &(Rule<'a>, Vec<&'a str>)| Hit { pattern: rule.pattern, line: rule.line, files: files.clone() };
     verdict.hits.iter().map(hit).collect()
 }
 

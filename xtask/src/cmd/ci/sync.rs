@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use crate::cmd::ci::workflows::{self, There};
+use crate::cmd::objects::ci::Synced;
 use crate::ctx::Ctx;
 use crate::fault;
 use crate::model::config::{FILE, Project};
@@ -36,14 +37,15 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
             std::fs::remove_file(ctx.root.join(file)).with_context(|| format!("could not remove {file}"))?;
         }
     }
-    let stale: Vec<String> = stale.into_iter().map(|(file, _)| file).collect();
-    ctx.result(&serde_json::json!({ "written": stale, "removed": orphans }), || {
+    let synced = Synced { written: stale.into_iter().map(|(file, _)| file).collect(), removed: orphans };
+    ctx.result(&synced, || {
         let would = if ctx.dry_run { "would be " } else { "" };
         let line = |file: &str, what: &str| format!("{file}: {would}{what}");
-        let lines: Vec<String> = stale
+        let lines: Vec<String> = synced
+            .written
             .iter()
             .map(|file| line(file, "written"))
-            .chain(orphans.iter().map(|file| line(file, "removed")))
+            .chain(synced.removed.iter().map(|file| line(file, "removed")))
             .collect();
         if lines.is_empty() { "all workflows are as services.toml has it".into() } else { lines.join("\n") }
     })

@@ -1,5 +1,6 @@
 //! `ci verdict`: the last job's word on all before it.
 
+use crate::cmd::objects::ci::Judged;
 use crate::ctx::Ctx;
 use crate::fault;
 use crate::model::verdict;
@@ -14,16 +15,18 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
         .map_err(|why| fault::usage(format!("NEEDS: {why}")).help("what `toJSON(needs)` gives, as it stands"))?;
     let may_skip: Vec<&str> = ctx.env.get("MAY_SKIP").unwrap_or_default().split_whitespace().collect();
     let lines = verdict::verdict(&needs, &may_skip);
-    let wrong: Vec<&str> = lines.iter().filter(|line| !line.right).map(|line| line.job.as_str()).collect();
-    ctx.result(&serde_json::json!({ "jobs": lines, "passed": wrong.is_empty() }), || {
+    let judged = Judged { passed: lines.iter().all(|line| line.right), jobs: lines };
+    let lines = &judged.jobs;
+    ctx.result(&judged, || {
         let row = |line: &verdict::Line| {
             let mark = if line.right { "ok " } else { "NOT" };
             format!("{mark} {}: {} ({})", line.job, line.result, line.why)
         };
         lines.iter().map(row).collect::<Vec<_>>().join("\n")
     })?;
-    if wrong.is_empty() {
+    if judged.passed {
         return Ok(());
     }
+    let wrong: Vec<&str> = lines.iter().filter(|line| !line.right).map(|line| line.job.as_str()).collect();
     Err(fault::failed(format!("not all went well: {}", wrong.join(", "))).help("the logs of those jobs say why").into())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current::{self, Known};
@@ -11,6 +11,7 @@ use crate::cmd::image::leaves;
 use crate::cmd::image::places::Places;
 use crate::cmd::image::{Image, Planned, explain::explain, held, named, record, request};
 use crate::cmd::look::Look;
+use crate::cmd::objects::docker::{self as objects, Outcome};
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::files;
@@ -19,7 +20,6 @@ use crate::exec::runner::{self, Hand};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
-use crate::model::fingerprint::Fingerprint;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request, image, plan};
@@ -27,24 +27,13 @@ use crate::plan::step::{Act, Plan, Step};
 use crate::standin;
 
 /// What there is now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Built {
-    service: String,
-    image: String,
-    tags: Vec<String>,
-    digest: Option<String>,
+    /// For a program.
+    pub object: objects::Image,
     /// Its first name, and what the engine may know it by.
-    #[serde(skip)]
     name: Reference,
-    #[serde(skip)]
     ids: Vec<String>,
-    platforms: Vec<Platform>,
-    size_bytes: Option<u64>,
-    seconds: f64,
-    outcome: &'static str,
-    fingerprint: Option<Fingerprint>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
 }
 
 /// What buildx says that it made.
@@ -131,7 +120,7 @@ impl<'a> Job<'a> {
         let started = Instant::now();
         let request = self.labelled();
         if let Some(id) = current::reuse(self.engine, self.project, &request)? {
-            return self.built("up-to-date", vec![id], started);
+            return self.built(Outcome::UpToDate, vec![id], started);
         }
         let ctx = &self.engine.ctx;
         let here = [Platform::of_this_machine()];
@@ -158,8 +147,10 @@ impl<'a> Job<'a> {
         let lost = places.keep_cache(ctx, &lent, build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
-        let warnings = warnings.into_iter().collect();
-        Ok(Built { fingerprint, warnings, ..self.built("built", made.ids(), started)? })
+        let mut built = self.built(Outcome::Built, made.ids(), started)?;
+        built.object.fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
+        built.object.warnings = warnings.into_iter().collect();
+        Ok(built)
     }
 
     /// What `run` would do, by what is known now. Asks, and changes nothing.
@@ -236,19 +227,17 @@ impl<'a> Job<'a> {
         serde_json::from_str(&text).context("buildx does not tell what it made as JSON of the usual shape")
     }
 
-    fn built(&self, outcome: &'static str, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
+    fn built(&self, outcome: Outcome, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
         // Asking costs a tenth of a cached build, so only who reads the answer asks.
         let asks = self.engine.ctx.format == Format::Json;
         let pin = format!(":{}", request::pin(&self.engine.ctx)?);
         let in_engine = !matches!(self.request.output, Output::Oci(_));
-        Ok(Built {
+        let object = objects::Image {
             service: self.service.name.clone(),
             image: self.service.image.to_string(),
             // The checkout's own tag is for us.
             tags: self.request.tags.iter().map(Reference::to_string).filter(|tag| !tag.ends_with(&pin)).collect(),
             digest: ids.first().cloned(),
-            name: self.name.clone(),
-            ids,
             size_bytes: if asks && in_engine { self.engine.image_bytes(self.name.as_str()).ok() } else { None },
             platforms: match self.request.platforms.as_slice() {
                 [] if !asks => Vec::new(),
@@ -257,9 +246,11 @@ impl<'a> Job<'a> {
             },
             seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             outcome,
-            fingerprint: self.known.as_ref().map(|known| known.fingerprint.clone()),
+            fingerprint: self.known.as_ref().map(|known| known.fingerprint.to_string()),
             warnings: Vec::new(),
-        })
+            test: None,
+        };
+        Ok(Built { object, name: self.name.clone(), ids })
     }
 }
 
@@ -271,8 +262,8 @@ fn has_bases(request: &Request) -> bool {
 impl Built {
     /// For people: the name that they type next, and what it weighs.
     pub fn line(&self) -> String {
-        let tags = self.tags.join(" ");
-        format!("{}: {tags} {} in {:.1} s", self.service, self.outcome, self.seconds)
+        let objects::Image { service, tags, outcome, seconds, .. } = &self.object;
+        format!("{service}: {} {outcome} in {seconds:.1} s", tags.join(" "))
     }
 
     /// The very image, as the engine holds it.
@@ -282,7 +273,7 @@ impl Built {
                 return Ok(image);
             }
         }
-        Err(fault::failed(format!("the engine no longer has the image of `{}` that was built", self.service))
+        Err(fault::failed(format!("the engine no longer has the image of `{}` that was built", self.object.service))
             .help("another build may have taken all of its names; run the command again")
             .into())
     }

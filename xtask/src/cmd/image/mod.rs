@@ -15,7 +15,8 @@ use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
 use crate::cmd;
 use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::look::Look;
-use crate::ctx::Ctx;
+use crate::cmd::objects::docker as objects;
+use crate::ctx::{Ctx, Format, Object};
 use crate::exec::engine::Engine;
 use crate::fault;
 use crate::model::base::Bases;
@@ -24,7 +25,7 @@ use crate::model::reference::{Reference, Tag, reference};
 use crate::plan::build::{Request, plan};
 use crate::plan::step::{Plan, Step};
 
-use self::job::Job;
+use self::job::{Built, Job};
 
 /// Runs `docker all`.
 pub fn all(ctx: &Ctx, project: &Project, args: &AllArgs) -> anyhow::Result<()> {
@@ -63,22 +64,40 @@ fn run(
             (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode, &look))
         })
         .collect();
-    let built = match prepared.pop() {
+    match prepared.pop() {
         Some((_, job)) if !names.is_empty() && prepared.is_empty() => {
             let built = job?.run(|step| engine.run(step))?;
-            ctx.result(&built, || built.line())?;
-            vec![built]
+            // A program gets one object: that of the proof to come.
+            if !args.test || ctx.format != Format::Json {
+                ctx.result(&built.object, || built.line())?;
+            }
+            let image = built.object.clone();
+            let object = |proved| objects::Image { test: Some(proved), ..image };
+            proved(&engine, project, args, &services, &[built], object)
         }
         last => {
             prepared.extend(last);
-            several::run(&engine, prepared, jobs)?
+            let (images, built) = several::run(&engine, prepared, jobs, args.test)?;
+            let object = |proved| objects::Images { test: Some(proved), ..images };
+            proved(&engine, project, args, &services, &built, object)
         }
-    };
-    if args.test {
-        let images = built.iter().map(|built| built.held(&engine)).collect::<anyhow::Result<Vec<_>>>()?;
-        cmd::prove::prove(&engine, project, &services, &images, &after_build(args))?;
     }
-    Ok(())
+}
+
+/// With `--test`: proves what was built. A program gets the object of both.
+fn proved<T: Object>(
+    engine: &Engine,
+    project: &Project,
+    args: &BuildArgs,
+    services: &[&Service],
+    built: &[Built],
+    object: impl FnOnce(objects::Proved) -> T,
+) -> anyhow::Result<()> {
+    if !args.test {
+        return Ok(());
+    }
+    let images = built.iter().map(|built| built.held(engine)).collect::<anyhow::Result<Vec<_>>>()?;
+    cmd::prove::prove(engine, project, services, &images, &after_build(args), object)
 }
 
 /// An image that the engine holds. Its name may be another image's by the time

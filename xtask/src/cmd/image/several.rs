@@ -8,11 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use serde_json::{Value, json};
-
 use crate::cmd::image::explain::last_lines;
 use crate::cmd::image::job::{Built, Job};
-use crate::ctx::Ctx;
+use crate::cmd::objects::docker::{Images, OneOfAll, Outcome};
+use crate::ctx::{Ctx, Format};
 use crate::exec::board::Board;
 use crate::exec::engine::Engine;
 use crate::exec::interrupt;
@@ -24,7 +23,12 @@ use crate::plan::build::{Output, Request};
 pub type Prepared<'a> = (&'a str, anyhow::Result<Job<'a>>);
 
 /// Runs them all, so many at once; returns them where none failed.
-pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsize>) -> anyhow::Result<Vec<Built>> {
+pub fn run(
+    engine: &Engine,
+    jobs: Vec<Prepared<'_>>,
+    at_once: Option<NonZeroUsize>,
+    then_test: bool,
+) -> anyhow::Result<(Images, Vec<Built>)> {
     let names: Vec<String> = jobs.iter().map(|(name, _)| (*name).to_owned()).collect();
     let board = Board::new(&engine.ctx, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let build = |(name, job): Prepared<'_>| {
@@ -40,17 +44,16 @@ pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsiz
     let results = side_by_side(jobs, at_once.unwrap_or_else(processors), build);
     drop(board);
     interrupt::check()?;
-    let json = results
-        .iter()
-        .zip(&names)
-        .map(|(result, name)| match result {
-            Ok(built) => Ok(serde_json::to_value(built)?),
-            Err(error) => Ok(json!({ "service": name, "outcome": "failed", "error": format!("{error:#}") })),
-        })
-        .collect::<anyhow::Result<Vec<Value>>>()?;
+    let object = |(result, name): (&anyhow::Result<Built>, &String)| match result {
+        Ok(built) => OneOfAll::Image(Box::new(built.object.clone())),
+        Err(error) => OneOfAll::Failed { service: name.clone(), outcome: Outcome::Failed, error: format!("{error:#}") },
+    };
+    let object = Images { results: results.iter().zip(&names).map(object).collect(), test: None };
     let lines = results.iter().flatten().map(Built::line).collect::<Vec<_>>().join("\n");
-    let delivered = engine.ctx.result(&json!({ "results": json }), || lines);
     let failed = failed(&results, &names);
+    // A program gets one object: that of the proofs to come.
+    let later = then_test && failed.is_empty() && engine.ctx.format == Format::Json;
+    let delivered = if later { Ok(()) } else { engine.ctx.result(&object, || lines) };
     for (name, error) in &failed {
         if !fault::said(error).is_empty() && engine.ctx.terminal {
             engine.ctx.say(format!("── {name}: the last lines\n{}", last_lines(fault::said(error), 40)));
@@ -59,7 +62,7 @@ pub fn run(engine: &Engine, jobs: Vec<Prepared<'_>>, at_once: Option<NonZeroUsiz
     // What failed is told, whether anybody reads the results or not.
     verdict(&engine.ctx, &failed, names.len())?;
     delivered?;
-    results.into_iter().collect()
+    Ok((object, results.into_iter().collect::<Result<_, _>>()?))
 }
 
 /// What this machine has.

@@ -2,9 +2,9 @@
 //! there. Changes nothing.
 
 use camino::Utf8Path;
-use serde::Serialize;
 
 use crate::cmd::Sources;
+use crate::cmd::objects::SetupItem;
 use crate::ctx::Ctx;
 use crate::engine::packages;
 use crate::engine::search;
@@ -27,24 +27,7 @@ const SETUP: &str = "cargo xtask setup --yes";
 /// For who has an engine that can't be used.
 pub const BESIDE: &str = "cargo xtask engine up && eval \"$(cargo xtask engine env)\"";
 
-/// One thing that is needed or good to have.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Item {
-    /// What it is.
-    pub name: String,
-    /// Whether it is there.
-    pub found: bool,
-    /// Its version, or what there is to say.
-    pub version: Option<String>,
-    /// Where it is.
-    pub place: Option<String>,
-    /// Whether commands fail without it.
-    pub needed: bool,
-    /// The line that gets it.
-    pub fix: Option<String>,
-}
-
-impl Item {
+impl SetupItem {
     fn needed(name: &str) -> Self {
         Self { name: name.to_owned(), needed: true, ..Self::default() }
     }
@@ -65,7 +48,7 @@ impl Item {
 }
 
 /// All items, in the order in which they build on each other.
-pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<Item>> {
+pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
     let found = search::find(ctx)?;
     let engine = found.as_ref().ok();
     let ctx = engine.map_or(ctx, |engine| &engine.ctx);
@@ -78,13 +61,13 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<Item>> {
                 Ok(_) => SETUP.to_owned(),
                 Err(other) => way_out(other),
             };
-            items.push(Item::needed("engine").missing(fault.to_string(), fix));
+            items.push(SetupItem::needed("engine").missing(fault.to_string(), fix));
         }
     }
     items.push(match buildx(ctx) {
-        Some((version, place)) => Item::needed("buildx").found(version, place),
-        None if engine.is_some() => Item::needed("buildx").missing("no plugin of docker", SETUP),
-        None => Item::needed("buildx").missing("comes with the engine", SETUP),
+        Some((version, place)) => SetupItem::needed("buildx").found(version, place),
+        None if engine.is_some() => SetupItem::needed("buildx").missing("no plugin of docker", SETUP),
+        None => SetupItem::needed("buildx").missing("comes with the engine", SETUP),
     });
     items.push(emulator());
     items.extend(images(ctx, engine, references)?);
@@ -98,16 +81,16 @@ fn way_out(fault: Fault) -> String {
     text.rsplit_once("help: ").map_or(SETUP, |(_, help)| help).to_owned()
 }
 
-fn git(ctx: &Ctx) -> Item {
-    let item = Item::needed("git");
+fn git(ctx: &Ctx) -> SetupItem {
+    let item = SetupItem::needed("git");
     match (run::probe(ctx, &Step::new("git").arg("--version")), program::find(ctx, "git")) {
         (Some(text), Some(place)) => item.found(text.trim_start_matches("git version "), place),
         _ => item.missing("", "sudo apt-get install git"),
     }
 }
 
-fn client(ctx: &Ctx) -> Item {
-    let item = Item::needed("docker client");
+fn client(ctx: &Ctx) -> SetupItem {
+    let item = SetupItem::needed("docker client");
     let step = Step::new("docker").args(["version", "--format", "{{.Client.Version}}"]);
     match (run::probe(ctx, &step), program::find(ctx, "docker")) {
         (Some(text), Some(place)) => item.found(text, place),
@@ -115,8 +98,8 @@ fn client(ctx: &Ctx) -> Item {
     }
 }
 
-fn server(engine: &Engine) -> anyhow::Result<Item> {
-    let item = Item::needed("engine");
+fn server(engine: &Engine) -> anyhow::Result<SetupItem> {
+    let item = SetupItem::needed("engine");
     if let Some(why) = too_old(engine)? {
         return Ok(item.missing(why, BESIDE));
     }
@@ -150,12 +133,12 @@ pub fn buildx(ctx: &Ctx) -> Option<(String, String)> {
     Some((version, place.unwrap_or_else(|| "a plugin of docker".to_owned())))
 }
 
-fn emulator() -> Item {
+fn emulator() -> SetupItem {
     let (name, foreign) = match std::env::consts::ARCH {
         "aarch64" => ("qemu-x86_64", "amd64"),
         _ => ("qemu-aarch64", "arm64"),
     };
-    let item = Item::extra(&format!("emulator for {foreign}"));
+    let item = SetupItem::extra(&format!("emulator for {foreign}"));
     let file = format!("/proc/sys/fs/binfmt_misc/{name}");
     if Utf8Path::new(&file).exists() {
         return item.found("registered", file);
@@ -163,11 +146,11 @@ fn emulator() -> Item {
     item.missing("only for other platforms than this machine's", "sudo apt-get install qemu-user-static binfmt-support")
 }
 
-fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::Result<Vec<Item>> {
+fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
     let Some(engine) = engine else {
         return Ok(references
             .iter()
-            .map(|name| Item::needed(name).missing("not looked for: no engine", SETUP))
+            .map(|name| SetupItem::needed(name).missing("not looked for: no engine", SETUP))
             .collect());
     };
     let record = standin::fresh(ctx);
@@ -179,8 +162,8 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
     };
     let age = record.as_ref().and_then(Record::age);
     let when = age.map_or_else(|| "now".to_owned(), |age| format!("{age} ago"));
-    let image = |reference: &String| -> anyhow::Result<Item> {
-        let item = Item::needed(reference);
+    let image = |reference: &String| -> anyhow::Result<SetupItem> {
+        let item = SetupItem::needed(reference);
         Ok(match (mode, base::stand_in(reference)) {
             (Bases::Upstream, _) => item.found("upstream", format!("its registry answered ({when})")),
             (Bases::Auto, _) => item.missing("not looked for: no buildx", SETUP),
@@ -197,7 +180,7 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
     references.iter().map(image).collect()
 }
 
-fn disk(engine: &Engine) -> anyhow::Result<Option<Item>> {
+fn disk(engine: &Engine) -> anyhow::Result<Option<SetupItem>> {
     let dir = &engine.info()?.docker_root_dir;
     // An engine elsewhere (a VM, another machine) has no folder here.
     if dir.is_empty() || !Utf8Path::new(dir).exists() {
@@ -207,7 +190,7 @@ fn disk(engine: &Engine) -> anyhow::Result<Option<Item>> {
     let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     Ok(free.map(|kib| {
         let bytes = kib.saturating_mul(1024);
-        let item = Item::extra("disk space");
+        let item = SetupItem::extra("disk space");
         if bytes < DISK {
             let why = format!("{} free in {dir}, and builds take about {}", Bytes(bytes), Bytes(DISK));
             return item.missing(why, "cargo xtask docker clean --all");
@@ -240,7 +223,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
 }
 
 /// The table, and below it the lines that get what is missing.
-pub fn table(items: &[Item]) -> String {
+pub fn table(items: &[SetupItem]) -> String {
     let rows: Vec<[&str; 4]> = items
         .iter()
         .map(|item| {
@@ -295,10 +278,10 @@ mod tests {
     #[test]
     fn the_table_has_a_row_an_item_and_a_line_a_fix() {
         let items = [
-            Item::needed("git").found("2.39.5", "/usr/bin/git"),
-            Item::needed("engine").missing("no Docker Engine answers at unix:///var/run/docker.sock", SETUP),
-            Item::needed("buildx").missing("comes with the engine", SETUP),
-            Item::extra("emulator").missing("", "sudo x"),
+            SetupItem::needed("git").found("2.39.5", "/usr/bin/git"),
+            SetupItem::needed("engine").missing("no Docker Engine answers at unix:///var/run/docker.sock", SETUP),
+            SetupItem::needed("buildx").missing("comes with the engine", SETUP),
+            SetupItem::extra("emulator").missing("", "sudo x"),
         ];
         expect_test::expect![[r#"
             what      found    version  where
