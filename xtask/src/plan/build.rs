@@ -1,6 +1,8 @@
 //! From a resolved request to the `docker buildx build` line, and what has to
 //! happen around it.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::base::Base;
@@ -9,9 +11,10 @@ use crate::model::reference::Reference;
 use crate::plan::step::{Plan, Step};
 
 /// Where the image goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// Into the engine.
+    #[default]
     Load,
     /// To the registries that the tags name.
     Push,
@@ -20,9 +23,10 @@ pub enum Output {
 }
 
 /// A layer cache beyond the builder's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cache {
     /// None.
+    #[default]
     None,
     /// A folder, written anew by each build: BuildKit never removes from one;
     /// and what a file in it says of whose it is.
@@ -37,7 +41,7 @@ pub enum Cache {
 pub const CACHE_MARKER: &str = "xtask-cache.json";
 
 /// All that a build is made of; nothing is looked up any more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The Dockerfile, from the root.
     pub dockerfile: Utf8PathBuf,
@@ -81,6 +85,40 @@ pub struct Request {
     pub beside: Beside,
     /// Variables that buildx must not see: they would change what is built.
     pub unset: Vec<String>,
+}
+
+impl Request {
+    /// The request with the label that says what went in, unless that is in
+    /// doubt. An image that also says what run it is of is no other run's.
+    #[must_use]
+    pub fn labelled(&self, key: &str, fingerprint: &str, doubt: Option<&str>) -> Self {
+        let mut request = self.clone();
+        if doubt.is_none() && self.run_labels.is_empty() {
+            request.labels.push((key.to_owned(), fingerprint.to_owned()));
+        }
+        request
+    }
+
+    /// The fingerprint of the image that would do instead of a build. None: a
+    /// build is asked for, or something that no image in the engine tells.
+    pub fn instead(&self, key: &str) -> Option<&str> {
+        let tells = self.output == Output::Load && self.platforms.len() <= 1 && self.annotations.is_empty();
+        let label = self.labels.iter().find(|(name, _)| name == key);
+        label.filter(|_| self.reuse && tells).map(|(_, fingerprint)| fingerprint.as_str())
+    }
+
+    /// Whether an image is what is asked for: its platform and, the fingerprint
+    /// among them, all its labels.
+    pub fn is_met_by(&self, platform: &str, labels: &BTreeMap<String, String>) -> bool {
+        let wanted = self.platforms.first().cloned().unwrap_or_else(Platform::of_this_machine);
+        platform.parse() == Ok(wanted) && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Puts the names on an image that has these: on it, whoever has them by now.
+    pub fn tag(&self, id: &str, names: &[String]) -> Vec<Step> {
+        let lacks = self.tags.iter().map(Reference::as_str).filter(|tag| names.iter().all(|name| name != tag));
+        lacks.map(|tag| Step::new("docker").args(["tag", id, tag])).collect()
+    }
 }
 
 /// Where something is made until it is whole.
@@ -221,4 +259,79 @@ fn new_archive(request: &Request, file: &Utf8Path) -> Utf8PathBuf {
 
 fn new_cache(request: &Request, dir: &Utf8Path) -> Utf8PathBuf {
     request.beside.cache.clone().unwrap_or_else(|| format!("{dir}.partial").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "x.fingerprint";
+
+    fn request() -> Request {
+        Request { reuse: true, labels: vec![("x.service".into(), "app".into())], ..Request::default() }
+    }
+
+    #[test]
+    fn only_what_is_sure_and_no_single_runs_has_a_fingerprint() {
+        let run = Request { run_labels: vec![("revision".into(), "1".into())], ..request() };
+        for (request, doubt, expected) in
+            [(request(), None, Some("kl")), (request(), Some("a link"), None), (run, None, None)]
+        {
+            let labelled = request.labelled(KEY, "kl", doubt);
+            assert_eq!(labelled.instead(KEY), expected, "{doubt:?}");
+            assert!(labelled.labels.starts_with(&request.labels));
+        }
+    }
+
+    #[test]
+    fn an_image_does_instead_of_a_build_that_only_the_engine_gets() {
+        let sure = request().labelled(KEY, "kl", None);
+        let amd: Platform = "linux/amd64".parse().unwrap();
+        for (request, expected) in [
+            (sure.clone(), Some("kl")),
+            (Request { platforms: vec![amd.clone()], ..sure.clone() }, Some("kl")),
+            (Request { platforms: vec![amd.clone(), "linux/arm64".parse().unwrap()], ..sure.clone() }, None),
+            (Request { reuse: false, ..sure.clone() }, None),
+            (Request { output: Output::Push, ..sure.clone() }, None),
+            (Request { output: Output::Oci("a.tar".into()), ..sure.clone() }, None),
+            (Request { annotations: vec!["a=b".into()], ..sure.clone() }, None),
+            (request(), None),
+        ] {
+            assert_eq!(request.instead(KEY), expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn the_right_image_has_the_platform_and_every_label() {
+        let here = Platform::of_this_machine().to_string();
+        let wanted = request().labelled(KEY, "kl", None);
+        let foreign = Request { platforms: vec!["linux/riscv64".parse().unwrap()], ..wanted.clone() };
+        let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let all = labels(&[("x.service", "app"), (KEY, "kl"), ("more", "")]);
+        for (request, platform, labels, expected) in [
+            (&wanted, here.as_str(), all.clone(), true),
+            (&wanted, "linux/riscv64", all.clone(), false),
+            (&wanted, "", all.clone(), false),
+            (&foreign, "linux/riscv64", all.clone(), true),
+            (&foreign, &here, all, false),
+            (&wanted, &here, labels(&[("x.service", "app")]), false),
+            (&wanted, &here, labels(&[("x.service", "app"), (KEY, "other")]), false),
+            (&wanted, &here, labels(&[("x.service", "api"), (KEY, "kl")]), false),
+        ] {
+            assert_eq!(request.is_met_by(platform, &labels), expected, "{platform} {labels:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_gets_the_names_that_it_lacks() {
+        let request = Request { tags: vec!["app:a".parse().unwrap(), "app:b".parse().unwrap()], ..request() };
+        let lines = |names: &[&str]| -> Vec<String> {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            request.tag("sha256:1", &names).iter().map(Step::to_string).collect()
+        };
+        assert_eq!(lines(&[]), ["docker tag sha256:1 app:a", "docker tag sha256:1 app:b"]);
+        assert_eq!(lines(&["app:a", "other:b"]), ["docker tag sha256:1 app:b"]);
+    }
 }

@@ -18,9 +18,7 @@ use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::environment;
 use crate::model::fingerprint::{self, Fingerprint, Inputs};
-use crate::model::platform::Platform;
-use crate::model::reference::Reference;
-use crate::plan::build::{Output, Request};
+use crate::plan::build::Request;
 use crate::plan::step::Step;
 use docker_context::dockerfile;
 
@@ -172,14 +170,14 @@ pub fn reuse(engine: &Engine, project: &Project, request: &Request) -> anyhow::R
         // Somebody may have removed the image meanwhile.
         engine.probe(step).is_some()
     };
-    find(engine, project, request, |image| tags(image, request).iter().all(tag))
+    find(engine, project, request, |image| request.tag(&image.id, &image.repo_tags).iter().all(tag))
 }
 
 /// The same, with the steps that put the tags on it, and none of them done.
 pub fn reusable(engine: &Engine, project: &Project, request: &Request) -> anyhow::Result<Option<(String, Vec<Step>)>> {
     let mut steps = Vec::new();
     let found = find(engine, project, request, |image| {
-        steps = tags(image, request);
+        steps = request.tag(&image.id, &image.repo_tags);
         true
     })?;
     Ok(found.map(|id| (id, steps)))
@@ -192,15 +190,7 @@ fn find(
     request: &Request,
     mut taken: impl FnMut(&Image) -> bool,
 ) -> anyhow::Result<Option<String>> {
-    let one_platform = request.platforms.len() <= 1;
-    let wanted = request.labels.iter().find(|(key, _)| *key == label(project));
-    let (true, true, Output::Load, Some((_, wanted))) = (request.reuse, one_platform, &request.output, wanted) else {
-        return Ok(None);
-    };
-    // An image in the engine does not tell its annotations.
-    if !request.annotations.is_empty() {
-        return Ok(None);
-    }
+    let Some(wanted) = request.instead(&label(project)) else { return Ok(None) };
     let moves = request.bases.iter().any(Base::can_move);
     for build in record::of(&engine.ctx, project, wanted) {
         // Bases are known to the byte, or looked up not long ago by a build of the very same.
@@ -208,7 +198,8 @@ fn find(
             continue;
         }
         for id in &build.ids {
-            if let Some(image) = engine.image(id)?.filter(|image| is_right(image, request))
+            let is_right = |image: &Image| request.is_met_by(&image.platform(), &image.config.labels);
+            if let Some(image) = engine.image(id)?.filter(is_right)
                 && taken(&image)
             {
                 return Ok(Some(image.id));
@@ -216,19 +207,4 @@ fn find(
         }
     }
     Ok(None)
-}
-
-/// Puts the request's names on an image: on it, whoever has its names by now.
-fn tags(image: &Image, request: &Request) -> Vec<Step> {
-    let has = |tag: &&str| image.repo_tags.iter().any(|name| name == tag);
-    let lacks = request.tags.iter().map(Reference::as_str).filter(|tag| !has(tag));
-    lacks.map(|tag| Step::new("docker").args(["tag", &image.id, tag])).collect()
-}
-
-/// Whether an image is what the request asks for: its platform and, the
-/// fingerprint among them, all its labels.
-fn is_right(image: &Image, request: &Request) -> bool {
-    let wanted = request.platforms.first().cloned().unwrap_or_else(Platform::of_this_machine);
-    let labels = &image.config.labels;
-    image.platform().parse() == Ok(wanted) && request.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

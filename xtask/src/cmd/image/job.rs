@@ -201,14 +201,11 @@ impl<'a> Job<'a> {
         current::known(&self.engine.ctx, self.look, &self.definition, &self.request)
     }
 
-    /// The request with the label that says what went in. An image that also
-    /// says what run it is of is no other run's.
+    /// The request with the label that says what went in.
     fn labelled(&self) -> Request {
-        let mut request = self.request.clone();
-        let is_sure = |known: &&Known| known.doubt.is_none() && request.run_labels.is_empty();
-        let sure = self.known.iter().filter(is_sure);
-        request.labels.extend(sure.map(|known| (current::label(self.project), known.fingerprint.to_string())));
-        request
+        let Some(known) = &self.known else { return self.request.clone() };
+        let fingerprint = known.fingerprint.to_string();
+        self.request.labelled(&current::label(self.project), &fingerprint, known.doubt.as_deref())
     }
 
     fn build(
