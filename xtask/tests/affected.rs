@@ -353,9 +353,12 @@ fn a_rename_a_deletion_and_a_new_mode_count() {
     repo.git(&["rm", "--quiet", "web/a.ts"]);
     repo.commit("remove");
     assert_eq!(repo.plan(&["--base", "HEAD~1", "--head", "HEAD"], &[]).affected(), ["web"]);
-    repo.git(&["update-index", "--chmod=+x", "Dockerfile"]);
-    repo.git(&["commit", "--quiet", "--message", "mode"]);
-    assert_eq!(repo.plan(&["--base", "HEAD~1", "--head", "HEAD"], &[]).affected(), ["api", "web"]);
+    // No image is made of the Dockerfile's own mode.
+    for (path, services) in [("web/moved.py", vec!["web"]), ("Dockerfile", vec![])] {
+        repo.git(&["update-index", "--chmod=+x", path]);
+        repo.git(&["commit", "--quiet", "--message", "mode"]);
+        assert_eq!(repo.plan(&["--base", "HEAD~1", "--head", "HEAD"], &[]).affected(), services, "{path}");
+    }
 }
 
 #[test]
@@ -773,24 +776,61 @@ fn a_hundred_thousand_changed_paths_are_all_looked_at() {
 }
 
 #[test]
+fn a_changed_stage_counts_for_whom_it_makes_and_a_rule_for_whose_files_it_is_about() {
+    let world = World::new("stages");
+    let repo = world.repository();
+    let paths = SERVICES.replace("\"Dockerfile\"]", "\"Dockerfile\", \".dockerignore\"]");
+    repo.write("services.toml", &paths);
+    let dockerfile = "FROM scratch AS base\nFROM base AS api\nCOPY api /\nFROM base AS web\nCOPY web /\n";
+    repo.write("Dockerfile", dockerfile);
+    repo.write(".dockerignore", "docs\n");
+    repo.commit("stages");
+    let range = ["--strict", "--base", "HEAD~1", "--head", "HEAD"];
+    for (file, text, services) in [
+        ("Dockerfile", dockerfile.replace("COPY web", "COPY --link web"), vec!["web"]),
+        ("Dockerfile", dockerfile.replace("COPY api /\n", "COPY api /\nENV A=1\n"), vec!["api"]),
+        ("Dockerfile", dockerfile.replace("scratch", "a"), vec!["api", "web"]),
+        ("Dockerfile", format!("# why\n\n{}", dockerfile.replace("COPY web", "COPY \\\n  # more\n  web")), vec![]),
+        ("Dockerfile", dockerfile.replace("FROM base AS api", "FROM scratch AS more\nFROM base AS api"), vec![]),
+        (".dockerignore", "docs\n# more\n**/nothing\n".into(), vec![]),
+        (".dockerignore", "docs\nweb/*.ts\n".into(), vec!["web"]),
+        (".dockerignore", "*\n!api\n".into(), vec!["web"]),
+        (".dockerignore", "*\n!api\n!web\n".into(), vec![]),
+    ] {
+        repo.write(file, &text);
+        assert_eq!(repo.plan(&["--strict", "--base", "HEAD"], &[]).affected(), services, "{text}");
+        // A list does not say what was there.
+        repo.write("../list", &format!("{file}\n"));
+        let list = world.0.join("list");
+        assert_eq!(repo.plan(&["--files-from", list.to_str().unwrap()], &[]).affected(), ["api", "web"], "{text}");
+        repo.commit("edited");
+        assert_eq!(repo.plan(&range, &[]).affected(), services, "{text}");
+        repo.git(&["revert", "--no-edit", "HEAD"]);
+        assert_eq!(repo.plan(&range, &[]).affected(), services, "back from {text}");
+    }
+    repo.write("Dockerfile", &format!("{dockerfile}# more\n"));
+    let told = text(&repo.xtask(&["--base", "HEAD"], &[]).output().unwrap()).1;
+    let line = "1 file against 4 patterns; Dockerfile says the same about it as before";
+    assert!(told.contains(line), "{told}");
+}
+
+#[test]
 fn explained_is_every_file_under_its_pattern_and_line() {
     let world = World::new("explain");
     let repo = world.repository();
     for path in ["api/b.py", "api/docs/x.md", "README.md"] {
         repo.write(path, "changed\n");
     }
-    repo.write("Dockerfile", "# changed\nFROM scratch AS api\n");
+    repo.write("Dockerfile", "# changed\nFROM scratch AS api\nFROM scratch AS web\nCOPY web /web\n");
     let (_, all, _) = text(&repo.xtask(&["--explain"], &[]).output().unwrap());
     expect_test::expect![[r#"
         main...the working tree: 4 changed files
-        api  affected      Dockerfile (services.toml:9) ← Dockerfile
+        api  affected      api/** (services.toml:9) ← api/b.py
           ← api/** (services.toml:9), 1 file
               ← api/b.py
-          ← Dockerfile (services.toml:9), 1 file
-              ← Dockerfile
         web  affected      Dockerfile (services.toml:14) ← Dockerfile
           ← Dockerfile (services.toml:14), 1 file
-              ← Dockerfile
+              ← Dockerfile: stage web, line 4
     "#]]
     .assert_eq(&all);
     repo.commit("all");

@@ -11,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
+use docker_context::dockerfile::Recipe;
 use docker_context::dockerignore::Dockerignore;
 use xtask::ctx::{Ctx, Env, Format};
 use xtask::exec::{moment, worktree};
@@ -124,6 +125,8 @@ impl Repo {
         let inputs = Inputs {
             service,
             target: None,
+            recipe: &Recipe::default(),
+            is_read: &|_| true,
             build_args: &build_args,
             platforms: &[],
             bases: &[],

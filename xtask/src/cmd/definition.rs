@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::inputs::Inputs;
-use docker_context::dockerfile::{self, Config, DockerfileError, Given};
-use docker_context::dockerignore::{self, Dockerignore};
+use docker_context::dockerfile::{self, Config, DockerfileError, Given, Recipe};
+use docker_context::dockerignore::Dockerignore;
 
 use crate::ctx::Ctx;
 use crate::exec::moment::{self, Moment};
@@ -18,6 +18,7 @@ use crate::model::coverage::{Coverage, in_context};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::environment;
 use crate::model::platform::Platform;
+use crate::model::redefined::{self, candidates};
 use crate::model::sight::Sight;
 use crate::plan::build::Request;
 use crate::standin::Loans;
@@ -62,7 +63,7 @@ impl Both {
             None => Dockerignore::default(),
         };
         let hidden = !is_itself(&ctx.root, &service.dockerfile);
-        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: files(service) })
+        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: redefined::definition(service) })
     }
 }
 
@@ -153,10 +154,8 @@ impl<'a> Definition<'a> {
             None => Dockerignore::default(),
         };
         let hidden = false;
-        Ok(Self {
-            service,
-            both: Arc::new(Both { text, ignore_text, hidden, ignore, ignore_file, files: files(service) }),
-        })
+        let files = redefined::definition(service);
+        Ok(Self { service, both: Arc::new(Both { text, ignore_text, hidden, ignore, ignore_file, files }) })
     }
 
     /// The files that it may be read from: one that comes or goes changes it.
@@ -201,6 +200,11 @@ impl<'a> Definition<'a> {
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Diagnostic> {
         dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
+    }
+
+    /// How a stage is made.
+    pub fn recipe(&self, target: Option<&str>, setting: &Setting) -> Result<Recipe, Diagnostic> {
+        dockerfile::recipe(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
     fn broken(&self, error: DockerfileError) -> Diagnostic {
@@ -285,18 +289,6 @@ impl Sight for Context<'_> {
 
 fn stands_on_stand_ins(request: &Request) -> bool {
     request.bases.iter().any(|base| base.stand_in.is_some())
-}
-
-/// The Dockerfile, and where its ignore file may stand: each spelled as a walk
-/// through the tree spells it.
-fn files(service: &Service) -> [Utf8PathBuf; 3] {
-    let [first, second] = candidates(service);
-    [&service.dockerfile, &first, &second].map(|file| file.components().collect())
-}
-
-/// Where a service's ignore file may stand: the first that exists counts.
-pub fn candidates(service: &Service) -> [Utf8PathBuf; 2] {
-    dockerignore::candidates(service.dockerfile.as_str(), service.context.as_str()).map(Utf8PathBuf::from)
 }
 
 /// Instead of words that may be a secret's: a link in a checkout that somebody

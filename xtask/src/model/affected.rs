@@ -7,6 +7,7 @@ use crate::model::config::Service;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
 use crate::model::made::{Made, Sides};
+use crate::model::redefined::Touch;
 
 /// Changed paths, from the root, `/` between names.
 ///
@@ -148,6 +149,8 @@ pub enum Reason<'a> {
         files: usize,
         /// The first file that a `!` pattern left out.
         excluded: Option<(&'a str, Rule<'a>)>,
+        /// The first that says how it is built, and says the same as before.
+        same: Option<&'a str>,
     },
 }
 
@@ -159,8 +162,21 @@ pub struct Verdict<'a> {
     /// Why it is affected or not.
     pub reason: Reason<'a>,
     /// With `explain`: each pattern that included files, with all of these.
-    pub hits: Vec<(Rule<'a>, Vec<&'a str>)>,
+    pub hits: Vec<(Rule<'a>, Vec<Hit<'a>>)>,
 }
+
+/// A file that counts for a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// What of it, where that can be told.
+    pub what: Option<String>,
+}
+
+/// What the change of a file does to a service that it says how to build; none
+/// for other files.
+pub type Redefined<'a> = &'a dyn Fn(&Service, &str) -> Option<Touch>;
 
 impl Verdict<'_> {
     /// What counts although nobody could tell.
@@ -178,8 +194,15 @@ impl Verdict<'_> {
 }
 
 /// The verdict about each service. `sides` are asked for what else services are
-/// made of, and only where the changed files make that necessary.
-pub fn verdicts<'a>(services: &[&'a Service], scope: &'a Scope, sides: Sides<'_>, explain: bool) -> Vec<Verdict<'a>> {
+/// made of, and only where the changed files make that necessary; likewise
+/// `redefined`, for files that `paths` include.
+pub fn verdicts<'a>(
+    services: &[&'a Service],
+    scope: &'a Scope,
+    sides: Sides<'_>,
+    redefined: Redefined<'_>,
+    explain: bool,
+) -> Vec<Verdict<'a>> {
     let paths = &scope.paths;
     let made = scope.everything.is_none().then(|| Made::look(sides, || paths.iter()));
     let file = |made: &Made<'_>| paths.iter().find_map(|path| Some((made.of_all(path)?, Some(path))));
@@ -189,41 +212,48 @@ pub fn verdicts<'a>(services: &[&'a Service], scope: &'a Scope, sides: Sides<'_>
     };
     let verdict = |service: &&'a Service| Verdict {
         service,
-        reason: match (&everything, reason(service, paths)) {
-            (Some((cause, path)), _) => Reason::Everything { cause: cause.clone(), path: *path },
-            (None, Reason::Nothing { files, excluded }) => {
-                let found = made.as_ref().and_then(|made| made.of(service, paths.iter()));
-                found.map_or(Reason::Nothing { files, excluded }, |(path, cause)| Reason::Made { path, cause })
-            }
-            (None, reason) => reason,
+        reason: match &everything {
+            Some((cause, path)) => Reason::Everything { cause: cause.clone(), path: *path },
+            None => match reason(service, paths, redefined) {
+                nothing @ Reason::Nothing { .. } => {
+                    let found = made.as_ref().and_then(|made| made.of(service, paths.iter()));
+                    found.map_or(nothing, |(path, cause)| Reason::Made { path, cause })
+                }
+                reason => reason,
+            },
         },
-        hits: if explain { hits(service, paths) } else { Vec::new() },
+        hits: if explain { hits(service, paths, redefined) } else { Vec::new() },
     };
     services.iter().map(verdict).collect()
 }
 
 /// Looks at no more files than it needs.
-fn reason<'a>(service: &'a Service, paths: &'a Paths) -> Reason<'a> {
-    let (mut files, mut excluded) = (0, None);
+fn reason<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) -> Reason<'a> {
+    let (mut files, mut excluded, mut same) = (0, None, None);
     for path in paths.iter() {
         files += 1;
         match service.paths.decider(path) {
-            Some(at) if !service.paths.patterns()[at].negated() => {
-                return Reason::Path { path, rule: rule(service, at) };
-            }
+            Some(at) if !service.paths.patterns()[at].negated() => match redefined(service, path) {
+                Some(Touch::Nothing) => same = same.or(Some(path)),
+                _ => return Reason::Path { path, rule: rule(service, at) },
+            },
             Some(at) => excluded = excluded.or(Some((path, rule(service, at)))),
             None => {}
         }
     }
-    Reason::Nothing { files, excluded }
+    Reason::Nothing { files, excluded, same }
 }
 
-fn hits<'a>(service: &'a Service, paths: &'a Paths) -> Vec<(Rule<'a>, Vec<&'a str>)> {
+fn hits<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) -> Vec<(Rule<'a>, Vec<Hit<'a>>)> {
     let patterns = service.paths.patterns();
     let mut files = vec![Vec::new(); patterns.len()];
     for path in paths.iter() {
         if let Some(at) = service.paths.decider(path).filter(|at| !patterns[*at].negated()) {
-            files[at].push(path);
+            match redefined(service, path) {
+                Some(Touch::Nothing) => {}
+                Some(Touch::Something(what)) => files[at].push(Hit { path, what: Some(what) }),
+                None => files[at].push(Hit { path, what: None }),
+            }
         }
     }
     let hit = files.into_iter().enumerate().filter(|(_, files)| !files.is_empty());
@@ -293,11 +323,12 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
             Reason::Path { path, rule } => format!("{path} {}:{}", rule.pattern, rule.line),
             Reason::Everything { cause, path } => format!("all: {} {path:?}", cause.text),
             Reason::Made { path, cause } => format!("{path}: {}", cause.text),
-            Reason::Nothing { files, excluded } => {
-                format!("{files} {:?}", excluded.map(|(path, rule)| (path, rule.pattern)))
+            Reason::Nothing { files, excluded, same } => {
+                let same = same.map(|path| format!(" {path} is the same")).unwrap_or_default();
+                format!("{files} {:?}{same}", excluded.map(|(path, rule)| (path, rule.pattern)))
             }
         };
-        verdicts(&services, scope, sides, false).iter().map(line).collect()
+        verdicts(&services, scope, sides, &|_, _| None, false).iter().map(line).collect()
     }
 
     #[test]
@@ -305,6 +336,35 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         assert_eq!(told(&changed(&["README.md", "api/a.py", "api/b.py"])), ["api/a.py api/**:9", "3 None"]);
         assert_eq!(told(&changed(&["Dockerfile"])), ["Dockerfile Dockerfile:12", "Dockerfile Dockerfile:17"]);
         assert_eq!(told(&changed(&["api/docs/openapi.json"]))[0], "api/docs/openapi.json api/docs/openapi.json:11");
+    }
+
+    #[test]
+    fn a_file_that_says_how_it_is_built_counts_by_what_it_says() {
+        let project = project();
+        let services: Vec<_> = project.services.values().collect();
+        let ask = |paths: &[&str]| {
+            let scope = changed(paths);
+            let redefined = |service: &Service, path: &str| match (service.name.as_str(), path) {
+                ("api", "Dockerfile") => Some(Touch::Nothing),
+                (_, "Dockerfile") => Some(Touch::Something("stage web, line 2".into())),
+                _ => None,
+            };
+            let verdicts = with_tree(&[], |sides| verdicts(&services, &scope, sides, &redefined, true));
+            let told = |verdict: &Verdict<'_>| {
+                let hits = verdict.hits.iter().flat_map(|(_, hits)| hits);
+                let hits: Vec<String> = hits.map(|Hit { path, what }| format!("{path} {what:?}")).collect();
+                let reason = match verdict.reason {
+                    Reason::Path { path, .. } => path.to_owned(),
+                    Reason::Nothing { files, same, .. } => format!("{files} {same:?}"),
+                    _ => "another".into(),
+                };
+                format!("{reason}: {}", hits.join(", "))
+            };
+            verdicts.iter().map(told).collect::<Vec<_>>()
+        };
+        let web = "Dockerfile: Dockerfile Some(\"stage web, line 2\")";
+        assert_eq!(ask(&["x", "Dockerfile"]), ["2 Some(\"Dockerfile\"): ", web]);
+        assert_eq!(ask(&["Dockerfile", "api/a"]), ["api/a: api/a None", web]);
     }
 
     #[test]
@@ -350,10 +410,14 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
     fn explained_is_every_file_under_the_pattern_that_decided() {
         let project = project();
         let scope = changed(&["api/b", "Dockerfile", "api/a", "api/docs/x", "web/a.md"]);
-        let verdicts = with_tree(&[], |sides| verdicts(&[&project.services["api"]], &scope, sides, true));
+        let verdicts = with_tree(&[], |sides| verdicts(&[&project.services["api"]], &scope, sides, &|_, _| None, true));
         let hits: Vec<_> =
             verdicts[0].hits.iter().map(|(rule, files)| (rule.pattern, rule.line, files.clone())).collect();
-        assert_eq!(hits, [("api/**", 9, vec!["api/b", "api/a"]), ("Dockerfile", 12, vec!["Dockerfile"])]);
+        let plain = |path| Hit { path, what: None };
+        assert_eq!(
+            hits,
+            [("api/**", 9, vec![plain("api/b"), plain("api/a")]), ("Dockerfile", 12, vec![plain("Dockerfile")])]
+        );
     }
 
     #[test]
@@ -387,7 +451,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         let services: Vec<_> = project.services.values().collect();
         let affected = |paths: &[&str]| -> Vec<bool> {
             with_tree(&[], |sides| {
-                verdicts(&services, &changed(paths), sides, false).iter().map(Verdict::affected).collect()
+                verdicts(&services, &changed(paths), sides, &|_, _| None, false).iter().map(Verdict::affected).collect()
             })
         };
         crate::model::cases::cases(100, |u| {

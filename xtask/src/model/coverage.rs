@@ -40,9 +40,20 @@ impl<'a> Coverage<'a> {
         if path == dockerfile || self.ignore_file.is_some_and(|file| path == file) {
             return Some(Reader::Definition);
         }
-        let path = in_context(context.as_str(), path)?;
+        self.input(in_context(context.as_str(), path)?).map(Reader::Instruction)
+    }
+
+    /// The instruction that reads the file at `path`, from the context.
+    fn input(&self, path: &str) -> Option<&'a Input> {
         let input = self.inputs.reads(path)?;
-        (!self.ignore.excludes(path)).then_some(Reader::Instruction(input))
+        (!self.ignore.excludes(path)).then_some(input)
+    }
+
+    /// Whether a stage has the file or folder at `path`, from the root, in its
+    /// context and reads it, whatever it says besides.
+    pub fn is_read(&self, path: &str) -> bool {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        in_context(self.service.context.as_str(), path).is_some_and(|path| self.input(path).is_some())
     }
 
     /// What paths begin with that are read: one of these.

@@ -2,20 +2,24 @@
 //!
 //! The same filter that says which changes affect a service says which files
 //! count here, so that for every tracked path the filter includes it if and
-//! only if changing its bytes or its mode changes the fingerprint.
+//! only if changing its bytes or its mode changes the fingerprint. What says how
+//! the service is built counts by what it means to the target: the recipe, and
+//! which files a stage has.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use docker_context::dockerfile::Recipe;
 use hmac_sha256::Hash;
 
 use crate::model::base::Base;
 use crate::model::config::Service;
 use crate::model::platform::Platform;
+use crate::model::redefined;
 
 /// Changes when the same inputs are to give another word.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 
 /// Letters that no hexadecimal number has: nobody takes it for a git commit.
 const ALPHABET: &[u8; 16] = b"zyxwvutsrqponmlk";
@@ -43,12 +47,16 @@ pub struct File {
 }
 
 /// All that decides what an image is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Inputs<'a> {
     /// Of its definition: stages, context and the labels that come from it.
     pub service: &'a Service,
     /// The stage, where it is not the service's own.
     pub target: Option<&'a str>,
+    /// How its Dockerfile makes that stage.
+    pub recipe: &'a Recipe,
+    /// Whether a stage has a file or folder in its context, and reads it.
+    pub is_read: &'a dyn Fn(&str) -> bool,
     /// Arguments with their values.
     pub build_args: &'a BTreeMap<String, String>,
     /// What it is built for.
@@ -64,7 +72,7 @@ pub struct Inputs<'a> {
 /// The fingerprint of an image.
 pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     // Exhaustive, here and below: a new field must be thought of here.
-    let Inputs { service, target, build_args, platforms, bases, files, folders } = inputs;
+    let Inputs { service, target, recipe, is_read, build_args, platforms, bases, files, folders } = inputs;
     let Service {
         name,
         title,
@@ -86,6 +94,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     hash.list("format", [FORMAT]);
     hash.list("service", [name.as_str(), title, dockerfile.as_str(), context.as_str()]);
     hash.list("target", *target);
+    hash.list("recipe", recipe.forms());
     for (key, value) in *build_args {
         hash.list("build argument", [key.as_str(), value]);
     }
@@ -95,12 +104,16 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     for Base { reference, stand_in, id, config: _ } in *bases {
         hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
     }
-    let files = files.iter().map(AsRef::as_ref).filter(|file: &&File| paths.includes(&file.path));
+    let definition = redefined::definition(service);
+    // A Dockerfile that is copied is a file like others.
+    let is_meant_only = |path: &str| definition.iter().any(|file| file == path) && !is_read(path);
+    let counts = |file: &&File| paths.includes(&file.path) && !is_meant_only(&file.path);
+    let files = files.iter().map(AsRef::as_ref).filter(counts);
     let mut counted: Vec<&File> = files.chain(*folders).collect();
     counted.sort();
     counted.dedup();
     for File { path, mode, id } in counted {
-        hash.list("file", [path.as_str(), mode, id]);
+        hash.list("file", [path.as_str(), mode, id, if is_read(path) { "read" } else { "" }]);
     }
     hash.end()
 }
@@ -138,6 +151,7 @@ fn number(text: &mut String, number: usize) {
 mod tests {
     use super::*;
     use crate::model::config::Project;
+    use docker_context::dockerfile;
 
     fn project(paths: &str) -> Project {
         let text = format!(
@@ -158,6 +172,8 @@ mod tests {
         fingerprint(&Inputs {
             service,
             target,
+            recipe: &Recipe::default(),
+            is_read: &|path| path != ".dockerignore",
             build_args: &build_args,
             platforms: &platforms,
             bases: &bases,
@@ -233,9 +249,13 @@ mod tests {
         let bases = [base("a", None), base("b", None), base("a", Some("1")), base("a", Some("2"))];
         let files = [];
         let folder = [file("a/", "40755", "")];
+        let recipe = |text: &str| dockerfile::recipe(text.as_bytes(), None, &dockerfile::Given::NOTHING).unwrap();
+        let recipes = [recipe("FROM a"), recipe("FROM b")];
         let plain = Inputs {
             service,
             target: None,
+            recipe: &recipes[0],
+            is_read: &|_| true,
             build_args: &none,
             platforms: &amd,
             bases: &bases[0],
@@ -249,7 +269,9 @@ mod tests {
         let all = [
             plain.clone(),
             Inputs { target: Some("x"), ..plain.clone() },
+            Inputs { recipe: &recipes[1], ..plain.clone() },
             Inputs { folders: &folder, ..plain.clone() },
+            Inputs { folders: &folder, is_read: &|_| false, ..plain.clone() },
             Inputs { build_args: &empty, ..plain.clone() },
             Inputs { build_args: &one, ..plain.clone() },
             Inputs { platforms: &arm, ..plain.clone() },

@@ -71,7 +71,8 @@ pub fn dockerfile(dice: &mut Dice) -> String {
     text
 }
 
-fn instruction(dice: &mut Dice, stage: usize, step: usize) -> String {
+/// One instruction of a stage.
+pub fn instruction(dice: &mut Dice, stage: usize, step: usize) -> String {
     let source = |dice: &mut Dice| dice.pick(&SOURCES);
     let to = format!("/s{stage}-{step}/");
     match dice.below(24) {
@@ -100,40 +101,46 @@ fn instruction(dice: &mut Dice, stage: usize, step: usize) -> String {
     }
 }
 
+const LINES: [&str; 30] = [
+    "b",
+    "**/*.md",
+    "a/b",
+    "!a/b/b1.txt",
+    "*.log",
+    "**/*.log",
+    "docs",
+    ".git",
+    "a/*",
+    "!a/a1.txt",
+    "*",
+    "!r1.txt",
+    "!a",
+    "c/",
+    "/b/a/",
+    "./c",
+    "**/b1*",
+    "?1.txt",
+    "[ab]/*.md",
+    "a/../b",
+    "# b",
+    "  b/a",
+    "!b/a/f1.md",
+    "out",
+    "é",
+    "sp ace",
+    "**",
+    "!**/*.txt",
+    "\\a",
+    "a|b",
+];
+
+/// One rule.
+pub fn ignore_line(dice: &mut Dice) -> &'static str {
+    dice.pick(&LINES)
+}
+
 /// An ignore file, or an empty one.
 pub fn ignore_file(dice: &mut Dice) -> String {
-    const LINES: [&str; 30] = [
-        "b",
-        "**/*.md",
-        "a/b",
-        "!a/b/b1.txt",
-        "*.log",
-        "**/*.log",
-        "docs",
-        ".git",
-        "a/*",
-        "!a/a1.txt",
-        "*",
-        "!r1.txt",
-        "!a",
-        "c/",
-        "/b/a/",
-        "./c",
-        "**/b1*",
-        "?1.txt",
-        "[ab]/*.md",
-        "a/../b",
-        "# b",
-        "  b/a",
-        "!b/a/f1.md",
-        "out",
-        "é",
-        "sp ace",
-        "**",
-        "!**/*.txt",
-        "\\a",
-        "a|b",
-    ];
     // What git keeps for itself changes with every command of git's.
     let git = if dice.once_in(8) { "" } else { ".git\n" };
     if dice.once_in(3) {
@@ -141,7 +148,7 @@ pub fn ignore_file(dice: &mut Dice) -> String {
     }
     let mut text = String::new();
     for _ in 0..=dice.below(4) {
-        text.push_str(dice.pick(&LINES));
+        text.push_str(ignore_line(dice));
         text.push_str(dice.pick(&["\n", "\n", "\n", "\r\n", "\n\n"]));
     }
     // Without it no Dockerfile of ours builds.

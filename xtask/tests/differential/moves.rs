@@ -12,7 +12,7 @@ use crate::{dockerfile, git_moves};
 /// A change by its name.
 pub type Move = (&'static str, fn(&mut World, &mut Dice));
 
-const MOVES: [Move; 37] = [
+const MOVES: [Move; 42] = [
     ("a file is edited", edit),
     ("a file is edited", edit),
     ("an edit of the same size", edit_same_size),
@@ -45,6 +45,14 @@ const MOVES: [Move; 37] = [
     ("a comment in the Dockerfile", |world, _| append(world, "Dockerfile", "# {}\n")),
     ("an instruction more", |world, _| append(world, "Dockerfile", "ENV R{}=1\n")),
     ("a copy more", |world, _| append(world, "Dockerfile", "COPY a /more{}\n")),
+    ("a line of the Dockerfile is another", |world, dice| each_line(world, "Dockerfile", dice, another_line)),
+    ("comments and blanks in the Dockerfile", |world, dice| each_line(world, "Dockerfile", dice, respelled)),
+    ("a stage more", |world, dice| each_line(world, "Dockerfile", dice, stage_more)),
+    ("a line of .dockerignore goes", |world, dice| each_line(world, ".dockerignore", dice, |_, _, _| String::new())),
+    ("a line of .dockerignore more", |world, dice| {
+        let line = dockerfile::ignore_line(dice);
+        each_line(world, ".dockerignore", dice, |text, _, _| format!("{text}{line}\n"));
+    }),
     ("another Dockerfile", |world, dice| world.write("Dockerfile", &dockerfile::dockerfile(dice))),
     ("another .dockerignore", |world, dice| world.write(".dockerignore", &dockerfile::ignore_file(dice))),
     ("an ignore file of the Dockerfile's own", |world, dice| {
@@ -201,6 +209,49 @@ fn hard_link(world: &mut World, dice: &mut Dice) {
 fn append(world: &mut World, file: &str, line: &str) {
     let text = fs::read_to_string(world.root.join(file)).unwrap_or_default();
     world.write(file, &format!("{text}{}", line.replace("{}", &world.round.to_string())));
+}
+
+/// Does something to one line of a file.
+fn each_line(world: &World, file: &str, dice: &mut Dice, change: impl Fn(&str, usize, &mut Dice) -> String) {
+    let text = fs::read_to_string(world.root.join(file)).unwrap_or_default();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    if lines.is_empty() {
+        return;
+    }
+    let at = dice.below(lines.len());
+    let changed: Vec<String> = (0..lines.len())
+        .map(|number| if number == at { change(lines[number], world.round, dice) } else { lines[number].to_owned() })
+        .collect();
+    world.write(file, &changed.concat());
+}
+
+/// Of a stage's last line depends whether it has a file.
+fn another_line(line: &str, round: usize, dice: &mut Dice) -> String {
+    match line.split(' ').next().unwrap_or_default() {
+        word if word.eq_ignore_ascii_case("from") || line.contains("always") => line.to_owned(),
+        _ => dockerfile::instruction(dice, 0, 10 + round),
+    }
+}
+
+fn respelled(line: &str, round: usize, dice: &mut Dice) -> String {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match dice.below(5) {
+        0 => format!("# comment {round}\n{line}"),
+        1 => format!("\n\n{line}"),
+        2 => format!(" \t{line}"),
+        3 if !rest.is_empty() => format!("{}   {rest}", word.to_lowercase()),
+        _ if !rest.is_empty() => format!("{word} \\\n  # comment {round}\n {rest}"),
+        _ => format!("{line}# comment {round}\n"),
+    }
+}
+
+/// One that nobody names, above a line that begins another or in the middle of it.
+fn stage_more(line: &str, round: usize, dice: &mut Dice) -> String {
+    let is_from = line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("from"));
+    if !is_from && !dice.once_in(4) {
+        return line.to_owned();
+    }
+    format!("FROM scratch AS more{round}\nCOPY r1.txt /more{round}\n{line}")
 }
 
 fn build_argument(world: &mut World, dice: &mut Dice) {

@@ -221,6 +221,25 @@ impl World {
         output.status.success().then(|| Image(String::from_utf8(output.stdout).unwrap()))
     }
 
+    /// What an image says of itself, our labels apart, and how each layer was made.
+    fn config(&self, tag: &str) -> String {
+        let image = format!("{}:{tag}", self.name);
+        let output = self.docker(&["image", "inspect", "--format", "{{json .Config}}", &image]);
+        let mut config: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if let Some(labels) = config["Labels"].as_object_mut() {
+            // `BUILDX_GIT_LABELS` is set aside, and a raw build heeds it.
+            let others = [self.name.as_str(), "org.opencontainers.image.", "com.docker.image.source."];
+            labels.retain(|name, _| !others.iter().any(|start| name.starts_with(start)));
+        }
+        let labels = config["Labels"].as_object().is_some_and(serde_json::Map::is_empty);
+        if labels {
+            config["Labels"] = Value::Null;
+        }
+        let history = self.docker(&["history", "--no-trunc", "--format", "{{json .CreatedBy}}", &image]);
+        let config = config.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}\n"));
+        config.collect::<String>() + &String::from_utf8(history.stdout).unwrap()
+    }
+
     /// The files of an image, whatever their times: path, mode, content.
     fn contents(&self, tag: &str) -> String {
         let (out, image) = (self.dir.join(format!("{tag}.tar")), format!("{}:{tag}", self.name));
@@ -274,9 +293,14 @@ impl World {
         seen.reused = built["outcome"] == "up-to-date";
         // What was built is what BuildKit made of it, and BuildKit takes a file of the same
         // size and time for the one that it has.
-        if seen.reused && self.image("local").as_ref() != theirs && self.contents("local") != self.contents("raw") {
-            let apart = apart(&self.contents("local"), &self.contents("raw"));
-            seen.wrong.push(format!("up to date, and a build gives another image:\n{apart}"));
+        if seen.reused {
+            let same = self.image("local").as_ref() == theirs;
+            let contents = |tag: &str| if same { String::new() } else { self.contents(tag) };
+            let [local, raw] = ["local", "raw"].map(|tag| contents(tag) + &self.config(tag));
+            if local != raw {
+                let apart = apart(&local, &raw);
+                seen.wrong.push(format!("up to date, and a build gives another image:\n{apart}"));
+            }
         }
         let planned = &service(plan)["fingerprint"];
         // With options it is another request.
@@ -293,12 +317,12 @@ impl World {
         let service = service(plan);
         seen.unaffected = service["affected"] == false;
         // What narrow paths leave out is for `ci check` to say.
-        let is_other =
-            !self.narrow && self.args.is_empty() && self.first.1.is_some() && self.first.1.as_ref() != theirs;
-        if seen.unaffected && is_other && self.contents("first") != self.contents("raw") {
+        let is_asked = !self.narrow && self.args.is_empty() && self.first.1.is_some();
+        let is_other = || self.first.1.as_ref() != theirs && self.contents("first") != self.contents("raw");
+        if seen.unaffected && is_asked && (is_other() || self.config("first") != self.config("raw")) {
             // By the rules that hold now, the first commit may be checked out otherwise.
             self.build_first();
-            let (first, now) = (self.contents("first"), self.contents("raw"));
+            let [first, now] = ["first", "raw"].map(|tag| self.contents(tag) + &self.config(tag));
             if first != now {
                 let (reason, apart) = (&service["reason"], apart(&first, &now));
                 seen.wrong.push(format!("not affected ({reason}), and a build gives another image:\n{apart}"));

@@ -12,7 +12,7 @@ use docker_context::dockerfile::inputs::Inputs;
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::definition::{Definition, Setting, candidates};
+use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::cmd::look::{Look, Seen};
 use crate::ctx::Ctx;
@@ -25,6 +25,7 @@ use crate::model::config::Service;
 use crate::model::coverage::Reader;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
+use crate::model::redefined::candidates;
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
@@ -117,6 +118,20 @@ impl<'a, 'l> Beside<'a, 'l> {
         Ok(Self { definitions, links, side: Side::List, seen: Vec::new() })
     }
 
+    /// The symbolic links of that side, and where they lead.
+    pub fn links(&self) -> &[(String, String)] {
+        &self.links
+    }
+
+    /// The files that git knows there, from the root; none where nobody looked.
+    pub fn tracked(&self) -> Option<Vec<&str>> {
+        match &self.side {
+            Side::Commit(snapshot) => Some(snapshot.paths().collect()),
+            Side::Tree(tree, _) => Some(tree.listing.index.keys().map(String::as_str).collect()),
+            Side::None | Side::List => None,
+        }
+    }
+
     /// Why each of these that no path of its own affects is affected all the
     /// same, with the file that did it.
     pub fn complete(&self, ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
@@ -163,7 +178,11 @@ impl<'a, 'l> Beside<'a, 'l> {
             }
             None => None,
         };
+        // What they include was asked about before.
         let left_out = |path: &&str| {
+            if service.paths.includes(path) {
+                return None;
+            }
             let why = read(path)?;
             Some(((*path).to_owned(), Cause::rule(format!("{why}, and its `paths` leave it out"))))
         };

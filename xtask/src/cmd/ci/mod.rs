@@ -5,6 +5,7 @@ pub mod check;
 mod install;
 mod outcome;
 pub mod plan;
+pub mod redefined;
 pub mod report;
 mod sides;
 mod sync;

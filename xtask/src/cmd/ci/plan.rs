@@ -9,7 +9,7 @@ use crate::cli::ci::PlanArgs;
 use crate::cmd;
 use crate::cmd::ci::beside::{self, Beside};
 use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::ci::{report, sides};
+use crate::cmd::ci::{redefined, report, sides};
 use crate::cmd::image::current;
 use crate::cmd::look::Look;
 use crate::cmd::objects::ci::{Matrix, Planned, Planning, Row};
@@ -42,7 +42,9 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let tree = Look::new(ctx, &services);
     let beside = Beside::look(ctx, &tree, &services, args, &mut outcome);
     let (outcome, services) = (&outcome, &services[..]);
-    let mut verdicts = sides::with(ctx, outcome, args, |sides| verdicts(services, &outcome.scope, sides, args.explain));
+    let mut verdicts = sides::with(ctx, outcome, args, |sides| {
+        redefined::with(&beside, sides, |it| verdicts(services, &outcome.scope, sides, it, args.explain))
+    });
     let found = beside.complete(ctx, outcome, &verdicts);
     for (verdict, found) in verdicts.iter_mut().zip(&found) {
         if let Some((path, cause)) = found {

@@ -1,8 +1,8 @@
 //! `ci plan` in words: for a terminal, for a program, for a run's page.
 
 use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::objects::ci::{self as objects, Hit, LeftOut};
-use crate::model::affected::{Reason, Rule, Verdict, shown};
+use crate::cmd::objects::ci::{self as objects, LeftOut};
+use crate::model::affected::{Hit, Reason, Rule, Verdict, shown};
 use crate::model::annotation::cell;
 use crate::model::config::FILE;
 
@@ -46,9 +46,12 @@ pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::Reason<'a> {
 }
 
 /// `explain` of the JSON object.
-pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<Hit<'a>> {
-    let hit =
-        |(rule, files): &(Rule<'a>, Vec<&'a str>)| Hit { pattern: rule.pattern, line: rule.line, files: files.clone() };
+pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<objects::Hit<'a>> {
+    let hit = |(rule, files): &(Rule<'a>, Vec<Hit<'a>>)| objects::Hit {
+        pattern: rule.pattern,
+        line: rule.line,
+        files: files.iter().map(|hit| hit.path).collect(),
+    };
     verdict.hits.iter().map(hit).collect()
 }
 
@@ -70,13 +73,13 @@ fn why(verdict: &Verdict<'_>) -> String {
         Reason::Path { path, rule } => format!("{} ← {}", place(rule), shown(path)),
         Reason::Made { path, cause } => format!("{} ← {}", cause.text, shown(path)),
         Reason::Everything { cause, .. } => format!("everything: {}", cause.text),
-        Reason::Nothing { files, excluded } => {
+        Reason::Nothing { files, excluded, same } => {
             let patterns = count(verdict.service.paths.patterns().len(), "pattern");
             let looked = format!("{} against {patterns}", count(*files, "file"));
-            match excluded {
-                None => looked,
-                Some((path, rule)) => format!("{looked}; {} is left out by {}", shown(path), place(rule)),
-            }
+            let same = same.map(|path| format!("; {} says the same about it as before", shown(path)));
+            let left_out =
+                excluded.as_ref().map(|(path, rule)| format!("; {} is left out by {}", shown(path), place(rule)));
+            [Some(looked), same, left_out].into_iter().flatten().collect()
         }
     }
 }
@@ -86,7 +89,10 @@ fn why(verdict: &Verdict<'_>) -> String {
 fn explained(verdict: &Verdict<'_>, lines: &mut Vec<String>) {
     for (rule, files) in &verdict.hits {
         lines.push(format!("  ← {}, {}", place(rule), count(files.len(), "file")));
-        lines.extend(files.iter().map(|file| format!("      ← {}", shown(file))));
+        lines.extend(files.iter().map(|Hit { path, what }| match what {
+            Some(what) => format!("      ← {}: {}", shown(path), shown(what)),
+            None => format!("      ← {}", shown(path)),
+        }));
     }
 }
 

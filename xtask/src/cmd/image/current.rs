@@ -61,9 +61,13 @@ fn made_of<'k>(
     // No filter names a folder: where it lists files, those of the folder count
     // and the folder does not.
     let folders = seen.folders().filter(|folder| is_folder_read(definition, &inputs, &folder.path));
+    let recipe = definition.recipe(target, &setting).map_err(|broken| broken.to_string())?;
+    let coverage = definition.coverage(&inputs);
     let fingerprint = fingerprint::fingerprint(&Inputs {
         service,
         target,
+        recipe: &recipe,
+        is_read: &|path| coverage.is_read(path),
         build_args: &build_args,
         platforms: &setting.platforms,
         bases: &request.bases,

@@ -1,0 +1,46 @@
+//! How `ci plan` asks what a change of a Dockerfile or an ignore file does to
+//! each service: every text is read once, and every answer is given twice at
+//! most, for the reason and for `--explain`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::cmd::ci::beside::Beside;
+use crate::cmd::definition::Setting;
+use crate::model::affected::Redefined;
+use crate::model::config::Service;
+use crate::model::made::{Read, Sides};
+use crate::model::platform::Platform;
+use crate::model::redefined::{Newer, Touch, touch};
+
+type Text = Result<Option<String>, String>;
+
+/// Asks with both sides of the comparison.
+pub fn with<T>(beside: &Beside<'_, '_>, sides: Sides<'_>, ask: impl FnOnce(Redefined<'_>) -> T) -> T {
+    let (olds, news) = (RefCell::default(), RefCell::default());
+    let new = |path: &str| once(&news, sides.new, path);
+    let old = sides.old.map(|read| move |path: &str| once(&olds, read, path));
+    let sides = Sides { old: old.as_ref().map(|old| old as Read<'_>), new: &new };
+    let answers: RefCell<HashMap<(String, String), Touch>> = RefCell::default();
+    ask(&|service: &Service, path: &str| {
+        let key = (service.name.clone(), path.to_owned());
+        if let Some(known) = answers.borrow().get(&key) {
+            return Some(known.clone());
+        }
+        let setting = Setting::of_service(service);
+        let platforms = setting.platforms.iter().map(Platform::as_str).collect();
+        let newer = Newer { platforms, links: beside.links(), files: &|| beside.tracked() };
+        let answer = touch(service, path, sides, &newer)?;
+        answers.borrow_mut().insert(key, answer.clone());
+        Some(answer)
+    })
+}
+
+fn once(known: &RefCell<HashMap<String, Text>>, read: Read<'_>, path: &str) -> Text {
+    if let Some(text) = known.borrow().get(path) {
+        return text.clone();
+    }
+    let text = read(path);
+    known.borrow_mut().insert(path.to_owned(), text.clone());
+    text
+}
