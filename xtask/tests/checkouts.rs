@@ -155,6 +155,52 @@ fn two_ups_of_one_checkout_wait_for_each_other_and_one_system_is_left() {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn clean_spares_what_a_test_needs_and_sweeps_what_killed_runs_left() {
+    let demo = Demo::new("held").simple("ready-seconds = 600\n");
+    let services = demo.dir.join("services.toml");
+    let text = std::fs::read_to_string(&services).unwrap();
+    std::fs::write(&services, text.replace("\"good\"", "\"good\", \"deaf\"")).unwrap();
+    let cache = demo.dir.join("cache");
+    let command = |args: &[&str]| {
+        let mut command = demo.command(args);
+        command.env("XDG_CACHE_HOME", &cache);
+        command
+    };
+    exit(&command(&["docker", "app"]).output().unwrap(), 0);
+    let mut tested = quietly(command(&["docker", "test", "app", "--no-build", "--role", "deaf"]));
+    until("it has a container", || containers(&demo.name).len() == 1);
+
+    // As a killed run leaves it; `clean` makes no temporary folder itself.
+    let temporary = demo.dir.join("temporary");
+    let dead = temporary.join("xtask-0123456789abcdef");
+    std::fs::create_dir_all(&dead).unwrap();
+    std::fs::write(dead.join(".run"), "a folder of one run of cargo xtask; the next run removes it\n").unwrap();
+    let spared = command(&["docker", "clean", "--images", "app"]).env("TMPDIR", &temporary).output().unwrap();
+    exit(&spared, 0);
+    assert!(stderr(&spared).contains(" uses it"), "{}", stderr(&spared));
+    assert!(!dead.exists());
+
+    let pid = tested.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(tested.wait().unwrap().code(), Some(130));
+    assert_eq!(containers(&demo.name), Vec::<String>::new());
+
+    // Between a build and its container, the test has only its lock.
+    let folder = cache.join("xtask").join(&demo.name);
+    let held = std::fs::File::open(folder.join(format!("images-{}.lock", word(&demo)))).unwrap();
+    held.lock_shared().unwrap();
+    let said = demo.dir.join("said");
+    let mut clean = command(&["docker", "clean", "--images", "app"]);
+    let mut clean = clean.stderr(std::fs::File::create(&said).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+    until("it waits", || std::fs::read_to_string(&said).unwrap().contains("a command that needs images goes on"));
+    assert!(docker(&["image", "ls"]).contains(&demo.name));
+    drop(held);
+    assert!(clean.wait().unwrap().success());
+    assert_eq!(demo.left(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn a_run_of_another_pid_namespace_is_nobodys_to_end() {
     let demo = Demo::new("spaces").simple("ready-seconds = 600\n");
     let services = demo.dir.join("services.toml");

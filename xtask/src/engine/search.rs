@@ -14,7 +14,7 @@ use super::{Folder, Health, health, packages, up, was_up};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::engine::{Engine, exports};
-use crate::exec::{input, interrupt, program};
+use crate::exec::{files, input, interrupt, program};
 use crate::fault::{self, Fault};
 
 /// The default socket of a Docker Engine.
@@ -34,6 +34,9 @@ pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
         found => found,
     };
     let engine = found.or_fault()?;
+    if !ctx.dry_run {
+        files::sweep_dead();
+    }
     if !engine.ctx.exports.is_empty() {
         engine.ctx.show(exports(&engine.ctx));
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-pub use self::temporary::Temporary;
+pub use self::temporary::{Temporary, sweep_dead};
 use crate::ctx::Ctx;
 use crate::exec::spawn::Call;
 use crate::exec::{child, interrupt};

@@ -36,10 +36,9 @@ impl Temporary {
     /// Makes the folder among the temporary ones; the file is whoever's who
     /// writes it.
     pub fn new(name: &str) -> anyhow::Result<Self> {
-        static SWEPT: Once = Once::new();
         let base = Utf8PathBuf::from_path_buf(std::env::temp_dir())
             .map_err(|dir| anyhow::anyhow!("the temporary folder {} is not UTF-8", dir.display()))?;
-        SWEPT.call_once(|| sweep(&base, ""));
+        sweep_dead();
         Self::make(&base, "", name)
     }
 
@@ -77,6 +76,16 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = removal::folder(&self.dir);
     }
+}
+
+/// Removes what killed runs left among the temporary folders; once is enough.
+pub fn sweep_dead() {
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(|| {
+        if let Ok(base) = Utf8PathBuf::from_path_buf(std::env::temp_dir()) {
+            sweep(&base, "");
+        }
+    });
 }
 
 fn claim(dir: &Utf8Path) -> anyhow::Result<Option<File>> {
