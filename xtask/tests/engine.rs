@@ -12,6 +12,8 @@ mod builds;
 mod common;
 #[path = "engine/interrupts.rs"]
 mod interrupts;
+#[path = "engine/same.rs"]
+mod same;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};

@@ -1,18 +1,25 @@
 //! `engine up|down|status|env`: the private engine, for a person.
 
 use crate::cli::EngineVerb;
-use crate::cmd::objects::{EngineDown, EngineEnv, EngineUp, Engines, Plan};
+use crate::cmd;
+use crate::cmd::objects::{EngineDown, EngineEnv, EngineUp, Engines};
 use crate::ctx::Ctx;
 use crate::engine::{self, search};
 use crate::exec::engine::exports;
 use crate::model::bytes::Bytes;
+use crate::plan;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
     match verb {
-        EngineVerb::Up if ctx.dry_run => planned(ctx, "cargo xtask engine up"),
-        EngineVerb::Down { purge: true } if ctx.dry_run => planned(ctx, "cargo xtask engine down --purge"),
-        EngineVerb::Down { .. } if ctx.dry_run => planned(ctx, "cargo xtask engine down"),
+        EngineVerb::Up if ctx.dry_run => {
+            let runs = engine::health(ctx, &engine::Folder::of(ctx)?) == engine::Health::Well;
+            cmd::print(ctx, None, &[plan::setup::engine_up(runs)])
+        }
+        EngineVerb::Down { purge } if ctx.dry_run => {
+            let is_there = engine::Folder::of(ctx)?.dir.exists();
+            cmd::print(ctx, None, &[plan::setup::engine_down(is_there, *purge)])
+        }
         EngineVerb::Up => {
             let started = engine::up(ctx)?;
             let status = engine::status(ctx)?;
@@ -37,11 +44,6 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
             ctx.result(&EngineEnv { export: line.clone() }, || line)
         }
     }
-}
-
-/// What would be done is one thing as far as a shell goes.
-fn planned(ctx: &Ctx, line: &str) -> anyhow::Result<()> {
-    ctx.result(&Plan { plan: vec![line.to_owned()] }, || line.to_owned())
 }
 
 fn status(ctx: &Ctx) -> anyhow::Result<()> {

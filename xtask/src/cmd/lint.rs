@@ -32,6 +32,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &LintArgs) -> anyhow::Result<()> 
     if ctx.dry_run {
         let engine = cmd::asked(ctx)?;
         let mut plans = vec![plan::lint::rust()];
+        plans.push(cmd::sweep(engine.as_ref(), project)?);
         plans.extend(workflow_plans(ctx, engine.as_ref(), project)?);
         return cmd::print(ctx, engine.as_ref(), &plans);
     }

@@ -22,11 +22,13 @@ use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::{Engine, exports};
-use crate::exec::interrupt;
+use crate::exec::{interrupt, scene};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
+use crate::plan::clean::Thing;
 use crate::plan::step::{self, Plan};
+use crate::plan::system;
 use crate::standin::{self, Loans};
 
 /// `--dry-run`: the plan on stdout, and nothing else happens. What reaches the
@@ -48,6 +50,17 @@ fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
             None
         }
     })
+}
+
+/// What a scene begins with: what ended runs of this checkout left is removed.
+fn sweep(engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
+    let left = engine.map(|engine| scene::left(engine, project)).transpose()?.unwrap_or_default();
+    Ok(removal(&left))
+}
+
+/// Removes what the engine holds.
+fn removal(held: &[Thing]) -> Plan {
+    Plan::of(system::removal(held).into_iter().map(|(step, _)| step))
 }
 
 /// What each of these servers of `[needs.*]` is run from, by its name.

@@ -289,6 +289,7 @@ fn plans(
     let names = needs(services);
     let needs = args.with_deps.then(|| cmd::need_images(engine, project, &names, args.bases.mode)).transpose()?;
     let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    plans.push(cmd::sweep(engine, project)?);
     plans.push(system::proof(&scene, needs.as_ref(), &containers));
     Ok(plans)
 }

@@ -259,6 +259,9 @@ fn plans(
     if with_setup && needs_engine(parts) {
         plans.push(Plan::of([Step::setup()]));
     }
+    if parts.iter().any(|(_, part)| matches!(part, Part::Service(..))) {
+        plans.push(cmd::sweep(engine, project)?);
+    }
     let scene = Scene::of_line(project, checkout::identity(&ctx.root));
     for (_, part) in parts {
         match part {

@@ -18,7 +18,7 @@ use crate::model::config::{Project, Run, Service};
 use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
 use crate::plan::container::{Container, Scene};
-use crate::plan::step::{Plan, Secret, Step, quote};
+use crate::plan::step::{Act, Plan, Secret, Step, quote};
 use crate::plan::system;
 use crate::standin;
 
@@ -104,7 +104,9 @@ fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Res
     let there = engine.map(|engine| there(engine, project)).transpose()?.unwrap_or_default();
     let file = credentials(ctx, project);
     let file = file.exists().then(|| Step::new("rm").args(["-f", "--", file.as_str()]));
-    Ok(Plan::of(system::removal(&there).into_iter().map(|(step, _)| step).chain(file)))
+    let mut plan = cmd::removal(&there);
+    plan.steps.extend(file.map(Act::Run));
+    Ok(plan)
 }
 
 /// What this checkout's `up` has on the engine.

@@ -46,7 +46,7 @@ impl<'a> Stage<'a> {
     /// A scene of this process, after sweeping away those of dead ones.
     pub fn new(engine: &'a Engine, project: &'a Project, keep: bool) -> anyhow::Result<Self> {
         let checkout = checkout::identity(&engine.ctx.root);
-        sweep(engine, project, &checkout);
+        sweep(engine, project);
         let run = checkout::this_run().to_string();
         Ok(Self::of(Scene::of_run(project, checkout, run, checkout::password()?), engine, keep))
     }
@@ -268,12 +268,15 @@ fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
     })
 }
 
-/// Removes what runs of this checkout left behind whose process is gone: those
-/// were killed before their guard could.
-fn sweep(engine: &Engine, project: &Project, checkout: &str) {
-    let struck =
-        held(engine, project, Some(checkout), false).and_then(|held| strike(engine, &clean::swept(&held, checkout)));
-    if let Err(error) = struck {
+/// What runs of this checkout left behind whose process is gone: those were
+/// killed before their guard could.
+pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
+    let checkout = checkout::identity(&engine.ctx.root);
+    Ok(clean::swept(&held(engine, project, Some(&checkout), false)?, &checkout))
+}
+
+fn sweep(engine: &Engine, project: &Project) {
+    if let Err(error) = left(engine, project).and_then(|left| strike(engine, &left)) {
         engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
     }
 }

@@ -85,6 +85,38 @@ pub struct Request {
     pub beside: Beside,
     /// Variables that buildx must not see: they would change what is built.
     pub unset: Vec<String>,
+    /// Whether steps have the machine's own network, for an engine without one.
+    pub host_network: bool,
+}
+
+impl Request {
+    /// A build into the engine, of which nothing more is said.
+    pub fn new(dockerfile: impl Into<Utf8PathBuf>, context: impl Into<Utf8PathBuf>) -> Self {
+        Self {
+            dockerfile: dockerfile.into(),
+            context: context.into(),
+            target: None,
+            tags: Vec::new(),
+            labels: Vec::new(),
+            run_labels: Vec::new(),
+            annotations: Vec::new(),
+            platforms: Vec::new(),
+            output: Output::Load,
+            no_cache: false,
+            pull: false,
+            reuse: false,
+            cache: Cache::None,
+            build_args: Vec::new(),
+            secrets: Vec::new(),
+            bases: Vec::new(),
+            builder: None,
+            progress: None,
+            metadata_file: None,
+            beside: Beside::default(),
+            unset: Vec::new(),
+            host_network: false,
+        }
+    }
 }
 
 impl Request {
@@ -203,6 +235,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         progress,
         metadata_file,
         unset,
+        host_network,
         beside: _,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
@@ -250,6 +283,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         .each("--build-context", bases.iter().filter_map(bound))
         .each("--progress", progress)
         .each("--metadata-file", metadata_file.iter().filter(|_| cache_to.is_none()).map(|file| file.as_str()))
+        .args(host_network.then_some("--network=host"))
         .arg(context.as_str())
 }
 

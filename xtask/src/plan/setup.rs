@@ -1,6 +1,6 @@
 //! What a machine lacks, as the lines that get it.
 
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::{Act, Plan, Step};
 
 /// What is there of all that commands need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,34 @@ pub struct There {
 /// engine.
 pub fn plan(there: There) -> Plan {
     let There { engine, buildx, bases } = there;
-    let up = (!engine).then(|| Step::new("cargo").args(["xtask", "engine", "up"]));
     let rest = (!engine || !buildx || !bases).then(Step::setup);
-    Plan::of(up.into_iter().chain(rest))
+    let mut plan = engine_up(engine);
+    plan.steps.extend(rest.map(Act::Run));
+    plan
+}
+
+/// Starts the private engine, unless it runs.
+pub fn engine_up(runs: bool) -> Plan {
+    Plan::of((!runs).then(|| Step::new("cargo").args(["xtask", "engine", "up"])))
+}
+
+/// Stops it, and deletes its folder where that is asked for.
+pub fn engine_down(is_there: bool, purge: bool) -> Plan {
+    let step = || Step::new("cargo").args(["xtask", "engine", "down"]).args(purge.then_some("--purge"));
+    Plan::of(is_there.then(step))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_engine_that_is_there_goes_down() {
+        let line = |plan: Plan| plan.commands().map(ToString::to_string).collect::<String>();
+        assert_eq!(line(engine_down(true, false)), "cargo xtask engine down");
+        assert_eq!(line(engine_down(true, true)), "cargo xtask engine down --purge");
+        assert_eq!(line(engine_down(false, true)), "");
+    }
 
     #[test]
     fn what_is_there_is_used_as_it_is() {

@@ -122,3 +122,34 @@ pub fn removal(held: &[Thing]) -> Vec<(Step, Vec<&Thing>)> {
     let steps = [(remove_containers(ids(&containers)), containers), (remove_networks(ids(&networks)), networks)];
     steps.into_iter().filter(|(_, things)| !things.is_empty()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::Life;
+    use crate::plan::container::Mark;
+
+    #[test]
+    fn containers_go_before_the_networks_that_they_are_in() {
+        let thing = |id: &str, is_network| Thing {
+            is_network,
+            id: id.to_owned(),
+            name: format!("name-of-{id}"),
+            mark: Mark { checkout: "zzzzzzzzzzzz".into(), id: "run".into(), by: None },
+            service: None,
+            life: Life::Unknown,
+            runs: false,
+            created: 0,
+            bytes: 0,
+        };
+        let lines = |held: &[Thing]| -> Vec<(String, usize)> {
+            removal(held).into_iter().map(|(step, things)| (step.to_string(), things.len())).collect()
+        };
+        assert_eq!(lines(&[]), []);
+        assert_eq!(lines(&[thing("n", true)]), [("docker network rm n".to_owned(), 1)]);
+        let rm = |ids: &str, count| (format!("docker rm --force --volumes {ids}"), count);
+        assert_eq!(lines(&[thing("a", false)]), [rm("a", 1)]);
+        let all = [thing("a", false), thing("n", true), thing("b", false)];
+        assert_eq!(lines(&all), [rm("a b", 2), ("docker network rm n".to_owned(), 1)]);
+    }
+}

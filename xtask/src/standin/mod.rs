@@ -30,6 +30,7 @@ use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::complaint::Complaint;
 use crate::model::config::Project;
 use crate::model::reference::Image;
+use crate::plan::build::{Request, buildx};
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -278,7 +279,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     for it in &missing {
         let since = Instant::now();
         engine
-            .run(&build(it, &context, &secrets, &maker, host_network))
+            .run(&build(it, &context, &secrets, &maker, host_network)?)
             .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
@@ -297,18 +298,26 @@ fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
     }
 }
 
-fn build(it: &StandIn, context: &Utf8Path, secrets: &[String], maker: &str, host_network: bool) -> Step {
+fn build(
+    it: &StandIn,
+    context: &Utf8Path,
+    secrets: &[String],
+    maker: &str,
+    host_network: bool,
+) -> anyhow::Result<Step> {
     let recipe = inputs::recipe();
     let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe.as_str()), (MAKER, maker)];
-    let step = Step::new("docker")
-        .args(["buildx", "build", "--load", "--provenance=false", "--target", it.kind.target()])
-        .args(["--tag", &it.image])
-        .each("--label", labels.map(|(key, value)| format!("{key}={value}")))
-        .each("--secret", secrets)
-        .hint("the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do");
-    let step = if it.version.is_empty() { step } else { step.args(["--build-arg", &version(it)]) };
-    let step = if host_network { step.arg("--network=host") } else { step };
-    step.arg(context.as_str())
+    let request = Request {
+        target: Some(it.kind.target().to_owned()),
+        tags: vec![it.image.parse().map_err(fault::failed)?],
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        secrets: secrets.to_vec(),
+        build_args: (!it.version.is_empty()).then(|| version(it)).into_iter().collect(),
+        host_network,
+        ..Request::new(context.join("Dockerfile"), context)
+    };
+    let hint = "the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do";
+    Ok(buildx(&request).hint(hint))
 }
 
 /// A version that is only a beginning asks for the newest that begins so.
@@ -381,8 +390,8 @@ mod tests {
     #[test]
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        let line = build(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).to_string();
-        expect_test::expect!["docker buildx build --load --provenance=false --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --secret id=a,src=/a --build-arg 'VERSION=0.13.*' --network=host /c"]
+        let line = build(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).unwrap().to_string();
+        expect_test::expect!["docker buildx build --provenance=false --file /c/Dockerfile --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --load --build-arg 'VERSION=0.13.*' --secret id=a,src=/a --network=host /c"]
             .assert_eq(&line.replace(&inputs::recipe(), "ff"));
     }
 }

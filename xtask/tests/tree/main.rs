@@ -183,6 +183,18 @@ fn who_has_an_engine_has_no_other_surroundings() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Two spellings of one build differ sooner or later, and so do their images.
+#[test]
+fn images_are_built_in_one_place() {
+    let mut wrong = Vec::new();
+    for file in common::files(&source(), "rs").iter().filter(|file| !file.ends_with("plan/build.rs")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().filter(|line| line.contains("\"buildx\", \"build\""));
+        wrong.extend(lines.map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn services_toml_is_right_and_its_stages_are_there() {
     let text = std::fs::read_to_string(common::root().join("services.toml")).unwrap();

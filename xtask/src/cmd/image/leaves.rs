@@ -61,32 +61,10 @@ fn ways(request: &Request) -> Vec<Way> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::build::Beside;
 
     fn request(output: Output, tags: &[&str], cache: Cache) -> Request {
-        Request {
-            dockerfile: "Dockerfile".into(),
-            context: ".".into(),
-            target: None,
-            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
-            labels: Vec::new(),
-            run_labels: Vec::new(),
-            annotations: Vec::new(),
-            platforms: Vec::new(),
-            output,
-            no_cache: false,
-            pull: false,
-            reuse: false,
-            cache,
-            build_args: Vec::new(),
-            secrets: Vec::new(),
-            bases: Vec::new(),
-            builder: None,
-            progress: None,
-            metadata_file: None,
-            unset: Vec::new(),
-            beside: Beside::default(),
-        }
+        let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        Request { tags, output, cache, ..Request::new("Dockerfile", ".") }
     }
 
     #[test]

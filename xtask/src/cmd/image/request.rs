@@ -82,6 +82,7 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         metadata_file: None,
         unset: environment::set_aside(ctx.env.names()),
         beside: Beside::default(),
+        host_network: false,
     })
 }
 
