@@ -140,5 +140,6 @@ COPY .github .github
 CMD ["sh", "-c", "failed=0; \
     check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml || failed=1; \
     check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml || failed=1; \
+    check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml || failed=1; \
     zizmor --quiet --strict-collection --offline --no-progress --min-severity low . || failed=1; \
     exit $failed"]

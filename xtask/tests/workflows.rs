@@ -246,6 +246,48 @@ fn no_call_of_cargo_goes_beyond_the_lock_file() {
     }
 }
 
+/// A lock file that nobody looks at ages in silence.
+#[test]
+fn whatever_is_pinned_has_somebody_who_raises_it() {
+    let text = std::fs::read_to_string(common::root().join(".github/dependabot.yml")).unwrap();
+    let file = yaml::parse(&text).unwrap().unwrap();
+    let looked_at: Vec<(String, String)> = file
+        .get("updates")
+        .unwrap()
+        .list()
+        .iter()
+        .flat_map(|update| {
+            let ecosystem = update.get("package-ecosystem").and_then(Node::text).unwrap();
+            let folders = update.get("directories").map_or_else(Vec::new, |list| list.list().iter().collect());
+            let folders = folders.into_iter().chain(update.get("directory")).filter_map(Node::text);
+            folders.map(|folder| (ecosystem.to_owned(), folder.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut count = 0;
+    let tracked = Command::new("git").args(["ls-files"]).current_dir(common::root()).output().unwrap();
+    for path in String::from_utf8(tracked.stdout).unwrap().lines().map(Path::new) {
+        let ecosystem = match path.file_name().unwrap().to_str().unwrap() {
+            "Cargo.lock" => "cargo",
+            "pnpm-lock.yaml" | "package-lock.json" => "npm",
+            "uv.lock" | "requirements.txt" => "uv",
+            "action.yml" => "github-actions",
+            // Stand-ins name no image.
+            "Dockerfile" if !path.starts_with("xtask") => "docker",
+            _ => continue,
+        };
+        let folder = format!("/{}", path.parent().unwrap().display());
+        let is_it = |(known, place): &(String, String)| {
+            let is_there = *place == folder || place.strip_suffix("/*").is_some_and(|above| folder.starts_with(above));
+            known == ecosystem && is_there
+        };
+        assert!(looked_at.iter().any(is_it), "{}: no {ecosystem} in {folder}", path.display());
+        count += 1;
+    }
+    assert!(count > 5, "{count} files with pins");
+    // The workflows' own folder goes by `/`.
+    assert!(looked_at.contains(&("github-actions".to_owned(), "/".to_owned())));
+}
+
 /// Every `run:` of a workflow or an action.
 fn runs(file: &Path) -> Vec<String> {
     fn walk(node: &Node, found: &mut Vec<String>) {
