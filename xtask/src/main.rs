@@ -43,8 +43,8 @@ fn run(wants_json: &mut bool) -> anyhow::Result<()> {
 
 fn docker(ctx: &Ctx, project: &Project, verb: Docker) -> anyhow::Result<()> {
     match verb {
-        Docker::Service(name, args) => cmd::image::one(ctx, project, name, &args),
-        Docker::Verb(DockerVerb::All(args)) => cmd::image::all(ctx, project, &args),
+        Docker::Service(name, args) => cmd::docker::one(ctx, project, name, &args),
+        Docker::Verb(DockerVerb::All(args)) => cmd::docker::all(ctx, project, &args),
         Docker::Verb(DockerVerb::Test(args)) => cmd::prove::run(ctx, project, &args),
         Docker::Verb(DockerVerb::Clean(args)) => cmd::clean::run(ctx, project, &args),
         Docker::Verb(DockerVerb::Up(args)) => cmd::up::up(ctx, project, &args),

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod ci;
 pub mod clean;
 pub mod definition;
+pub mod docker;
 pub mod engine;
 pub mod image;
 pub mod lint;

@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use circles::{Arrow, Crate};
 
 /// What each layer may import from the crate. `cmd` sees everything.
-const MAY: [(&str, &[&str]); 5] = [
+const MAY: [(&str, &[&str]); 8] = [
     ("model", &["model"]),
+    ("fault", &["model"]),
+    ("ctx", &["fault", "model"]),
+    ("cli", &["cli", "ctx", "model"]),
     ("plan", &["plan", "model"]),
     ("exec", &["exec", "plan", "model", "ctx", "fault"]),
     ("engine", &["engine", "exec", "plan", "model", "ctx", "fault"]),
@@ -27,9 +30,6 @@ const MAY_IN_CONTEXT: [(&str, &[&str]); 3] = [
     ("dockerignore", &["dockerignore", "glob"]),
     ("dockerfile", &["dockerfile", "dockerignore", "glob"]),
 ];
-
-/// Circles that are still to be opened: no other may come.
-const STILL: [[&str; 2]; 3] = [["ctx", "exec"], ["exec::contents", "exec::worktree"], ["cmd::image", "cmd::prove"]];
 
 fn source() -> PathBuf {
     common::root().join("xtask/src")
@@ -79,13 +79,7 @@ fn imports_run_one_way() {
 fn nothing_goes_in_a_circle() {
     let mut wrong = Vec::new();
     for source in all_sources() {
-        let still = |arrow: &Arrow| {
-            let sides = [arrow.from.join("::"), arrow.to.join("::")];
-            STILL.iter().any(|[a, b]| {
-                [[a, b], [b, a]].iter().any(|[a, b]| sides[0].starts_with(**a) && sides[1].starts_with(**b))
-            })
-        };
-        for circle in read(&source).circles().into_iter().filter(|circle| !circle.iter().all(still)) {
+        for circle in read(&source).circles() {
             let arrows = circle.iter().map(|arrow| format!("\n  {arrow}")).collect::<String>();
             wrong.push(format!("{}:{arrows}", source.display()));
         }
