@@ -236,6 +236,35 @@ mod tests {
     }
 
     #[test]
+    fn what_says_how_it_is_built_counts_as_a_file_only_where_a_stage_copies_it() {
+        let project = project("[\"**\"]");
+        let (none, recipe) = (BTreeMap::new(), Recipe::default());
+        let of = |path: &str, id: &str, is_read: &dyn Fn(&str) -> bool| {
+            let files = [Cow::Owned(file(path, "100644", id))];
+            let service = project.service("api").unwrap();
+            let (platforms, bases) = ([Platform::of_this_machine()], []);
+            fingerprint(&Inputs {
+                service,
+                target: None,
+                recipe: &recipe,
+                is_read,
+                build_args: &none,
+                platforms: &platforms,
+                bases: &bases,
+                files: &files,
+                folders: &[],
+            })
+        };
+        for path in ["Dockerfile", "Dockerfile.dockerignore", ".dockerignore"] {
+            assert_eq!(of(path, "1", &|_| false), of(path, "2", &|_| false), "{path}");
+            assert_ne!(of(path, "1", &|_| true), of(path, "2", &|_| true), "{path}");
+        }
+        assert_ne!(of("a/Dockerfile", "1", &|_| false), of("a/Dockerfile", "2", &|_| false));
+        // What the ignore file lets in or keeps out.
+        assert_ne!(of("a", "1", &|_| false), of("a", "1", &|_| true));
+    }
+
+    #[test]
     fn everything_else_that_makes_an_image_counts() {
         let project = project("[\"**\"]");
         let service = project.service("api").unwrap();

@@ -260,6 +260,13 @@ ONBUILD  RUN  a
         assert_eq!(of(&renamed, "web").first_change(&of(TEXT, "web")), None);
     }
 
+    /// Built by BuildKit without a cache, both give one digest, history and all.
+    #[test]
+    fn two_spellings_are_one_recipe() {
+        let plain = of(include_str!("spellings/plain.Dockerfile"), "api");
+        assert_eq!(of(include_str!("spellings/odd.Dockerfile"), "api").first_change(&plain), None);
+    }
+
     #[test]
     fn what_escapes_is_part_of_it() {
         let (plain, said) = ("FROM a AS t\nRUN a\n", ["# escape=\\\n", "# escape=`\n"]);
