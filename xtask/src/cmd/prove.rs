@@ -4,6 +4,8 @@
 //! a load balancer and an orchestrator would ask: does it answer, does it say
 //! what it misses, does it end when told to.
 
+mod checks;
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +17,7 @@ use crate::cli::docker::ProveArgs;
 use crate::cmd;
 use crate::cmd::image::Image;
 use crate::cmd::image::request::hold_images;
-use crate::cmd::objects::docker::{Beside, Check, CheckName, Checked, Proof, Proved};
+use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Proved};
 use crate::ctx::{Ctx, Object};
 use crate::exec::engine::Engine;
 use crate::exec::scene::Stage;
@@ -156,9 +158,7 @@ pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::R
 /// The size against its budget, once a service.
 fn size(engine: &Engine, service: &Service, image: &Image) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
-    let bytes = Bytes(engine.image_bytes(&image.id)?);
-    let name = CheckName { what: Checked::Size, beside: Beside::Nothing };
-    Ok(Some(Check { name, passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }))
+    Ok(Some(checks::of_size(Bytes(engine.image_bytes(&image.id)?), budget)))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -176,7 +176,7 @@ fn one(
     for container in system::rounds(service, run, role, image, with_deps) {
         let what = container.what();
         let result = round(stage, &container, what, &mut proof);
-        if proof.checks.iter().any(|check| !check.passed && check.name.what != Checked::Size) && proof.log.is_empty() {
+        if proof.asks_the_log() {
             proof.log = match stage.log(what) {
                 log if log.is_empty() => "(the container wrote nothing)".into(),
                 log => log,
@@ -185,21 +185,16 @@ fn one(
         stage.remove(what);
         result?;
     }
-    proof.passed = !proof.checks.is_empty() && proof.checks.iter().all(|check| check.passed);
+    proof.passed = proof.holds();
     Ok(proof)
 }
 
 /// One container from start to end.
 fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
     let (run, with_needs) = (container.run, container.with_needs);
-    let beside = match (run.needs.is_empty(), with_needs) {
-        (true, _) => Beside::Nothing,
-        (_, true) => Beside::Needs,
-        (_, false) => Beside::NoNeeds,
-    };
+    let beside = checks::beside(&run.needs, with_needs);
     let mut check = |what: Checked, passed: bool, detail: String| {
         proof.checks.push(Check { name: CheckName { what, beside }, passed, detail });
-        passed
     };
     let started = Instant::now();
     if let Err(error) = stage.run(&stage.scene.start(container)) {
@@ -207,8 +202,7 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
         check(Checked::Start, false, format!("{error:#}"));
         return Ok(());
     }
-    // With all that it needs, or with no needs at all, it must come to 200.
-    let healthy = with_needs || run.needs.is_empty();
+    let healthy = checks::must_serve(&run.needs, with_needs);
     let answer = match ask::wait(stage, container, what, healthy)? {
         Ok(answer) => answer,
         Err(why) => {
@@ -218,23 +212,8 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     };
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     check(Checked::Ready, true, format!("in {seconds:.2} s"));
-    let expected = if healthy { 200 } else { 503 };
-    check(
-        Checked::Health,
-        answer.status == expected,
-        format!("expected {expected} from {}, got {} {}", run.health, answer.status, answer.text()),
-    );
-    if !healthy {
-        let text = answer.text();
-        let unnamed: Vec<&str> = run.needs.iter().map(String::as_str).filter(|need| !text.contains(need)).collect();
-        check(
-            Checked::NamesMissing,
-            unnamed.is_empty(),
-            match unnamed.as_slice() {
-                [] => run.needs.join(", "),
-                unnamed => format!("expected {} in the answer, got {text}", unnamed.join(", ")),
-            },
-        );
+    for (what, passed, detail) in checks::of_answer(&run.health, &run.needs, healthy, (answer.status, &answer.text())) {
+        check(what, passed, detail);
     }
     let inspected = stage.inspect(what)?.context("the container is gone")?;
     let (passed, detail) = ask::not_root(stage, what)?;

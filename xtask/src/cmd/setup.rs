@@ -12,7 +12,7 @@ use std::io::IsTerminal as _;
 use camino::Utf8PathBuf;
 
 use crate::cli::SetupArgs;
-use crate::cmd::objects::Setup;
+use crate::cmd::objects::{Setup, SetupItem};
 use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
 use crate::engine::search;
@@ -53,11 +53,16 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
 }
 
 fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Setup> {
-    let items = look::items(ctx, &sources.images)?;
-    let ready = items.iter().all(|item| item.found || !item.needed);
-    let report = Setup { ready, items };
+    let report = Setup::of(look::items(ctx, &sources.images)?);
     ctx.result(&report, || look::table(&report.items))?;
     Ok(report)
+}
+
+impl Setup {
+    /// Ready is who has all that is needed, whatever else is good to have.
+    fn of(items: Vec<SetupItem>) -> Self {
+        Self { ready: items.iter().all(|item| item.found || !item.needed), items }
+    }
 }
 
 fn verdict(report: &Setup, strict: bool) -> anyhow::Result<()> {
@@ -153,4 +158,28 @@ fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
     std::os::unix::fs::symlink(&target, &plugin)?;
     ctx.say(format!("buildx is now a plugin of docker: {plugin}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_who_has_all_that_is_needed() {
+        let item = |needed, found| SetupItem { name: "x".into(), needed, found, ..SetupItem::default() };
+        let (there, missing, extra) = (item(true, true), item(true, false), item(false, false));
+        for (items, ready) in [
+            (vec![], true),
+            (vec![there.clone(), extra.clone(), item(false, true)], true),
+            (vec![there, missing.clone()], false),
+            (vec![missing, extra], false),
+        ] {
+            let report = Setup::of(items);
+            assert_eq!(report.ready, ready, "{report:?}");
+            assert!(verdict(&report, false).is_ok());
+            let strictly = verdict(&report, true).map_err(|error| (fault::code(&error), error.to_string()));
+            let not_ready = (fault::Code::Failed, "not ready: x".to_owned());
+            assert_eq!(strictly, if ready { Ok(()) } else { Err(not_ready) }, "{report:?}");
+        }
+    }
 }

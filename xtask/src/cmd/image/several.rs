@@ -81,19 +81,19 @@ pub fn verdict(ctx: &Ctx, failed: &[(&str, &anyhow::Error)], of: usize) -> anyho
         ctx.say(format!("── {name}\n{}", fault::render(error)));
     }
     let codes: Vec<Code> = failed.iter().map(|(_, error)| fault::code(error)).collect();
-    let what = format!("{} of {of} builds failed", failed.len());
-    match worst(&codes) {
-        None => Ok(()),
-        Some(Code::Interrupted) => Err(fault::interrupted().into()),
-        Some(Code::Usage) => Err(fault::usage(what).into()),
-        Some(Code::Failed) => Err(fault::failed(what).into()),
-    }
+    Ok(end(&codes, of)?)
 }
 
 /// How several end of which these failed. That something was tried in vain says
 /// more than that something else was wrong from the start.
-fn worst(codes: &[Code]) -> Option<Code> {
-    [Code::Interrupted, Code::Failed, Code::Usage].into_iter().find(|code| codes.contains(code))
+fn end(codes: &[Code], of: usize) -> Result<(), Fault> {
+    let what = format!("{} of {of} builds failed", codes.len());
+    match [Code::Interrupted, Code::Failed, Code::Usage].into_iter().find(|code| codes.contains(code)) {
+        None => Ok(()),
+        Some(Code::Interrupted) => Err(fault::interrupted()),
+        Some(Code::Usage) => Err(fault::usage(what)),
+        Some(Code::Failed) => Err(fault::failed(what)),
+    }
 }
 
 /// What comes of each, in their order; no more than so many at once.
@@ -156,8 +156,16 @@ mod tests {
             (&[Failed, Usage], Some(Failed)),
             (&[Usage, Interrupted, Failed], Some(Interrupted)),
         ] {
-            assert_eq!(worst(codes), expected, "{codes:?}");
+            let found = end(codes, 9).err();
+            assert_eq!(found.as_ref().map(|fault| fault.code), expected, "{codes:?}");
+            let counted = expected != Some(Interrupted);
+            let said = found.map(|fault| fault.to_string()).filter(|_| counted);
+            let what = format!("{} of 9 builds failed", codes.len());
+            assert_eq!(said, expected.filter(|_| counted).map(|_| what), "{codes:?}");
         }
+        let results = [Ok(1), Err(anyhow::anyhow!("no")), Ok(2)];
+        let names = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(failed(&results, &names).iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
