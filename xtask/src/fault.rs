@@ -119,12 +119,12 @@ pub fn render(error: &anyhow::Error) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The error.
-    pub error: Told,
+    pub error: Failure,
 }
 
 /// An error, as a program reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Told {
+pub struct Failure {
     /// What is wrong.
     pub message: String,
     /// Its causes, the nearest first.
@@ -139,7 +139,7 @@ impl Report {
     /// That of an error.
     pub fn of(error: &anyhow::Error) -> Self {
         Self {
-            error: Told {
+            error: Failure {
                 message: error.to_string(),
                 because: error.chain().skip(1).map(ToString::to_string).collect(),
                 help: help(error).map(str::to_owned),
@@ -172,7 +172,7 @@ mod tests {
             Err::<(), _>(usage("no such service `x`").help("one of: web")).context("in services.toml").unwrap_err();
         assert_eq!(code(&error), Code::Usage);
         assert_eq!(render(&error), "error: in services.toml\n  because: no such service `x`\nhelp: one of: web");
-        let told = Told {
+        let told = Failure {
             message: "in services.toml".into(),
             because: vec!["no such service `x`".into()],
             help: Some("one of: web".into()),

@@ -17,6 +17,7 @@ use xtask::ctx::{Ctx, Env, Format};
 use xtask::exec::{moment, worktree};
 use xtask::model::config::Project;
 use xtask::model::fingerprint::{File, Inputs, fingerprint};
+use xtask::model::told::Doubt;
 
 /// A repository of its own, gone afterwards.
 struct Repo {
@@ -107,7 +108,7 @@ impl Repo {
         }
     }
 
-    fn files(&self) -> Result<Vec<File>, String> {
+    fn files(&self) -> Result<Vec<File>, Doubt> {
         let tree = worktree::look(&self.ctx(), &|path: &str| match path.strip_suffix('/') {
             Some(dir) => !self.ignore.excludes_below(dir),
             None => !self.ignore.excludes(path),
@@ -157,7 +158,7 @@ impl Repo {
     }
 
     fn why(&self) -> String {
-        self.files().expect_err("this is a doubt")
+        self.files().expect_err("this is a doubt").to_string()
     }
 }
 

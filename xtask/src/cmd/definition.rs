@@ -20,6 +20,7 @@ use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::redefined::{self, candidates};
 use crate::model::sight::Sight;
+use crate::model::told::Doubt;
 use crate::plan::build::Request;
 use crate::standin::Loans;
 
@@ -110,15 +111,15 @@ impl Setting {
 
 impl<'a> Definition<'a> {
     /// What a build may see, at this moment.
-    pub fn moment(&self, ctx: &Ctx) -> Result<Moment, String> {
+    pub fn moment(&self, ctx: &Ctx) -> Result<Moment, Doubt> {
         moment::moment(ctx, &|path: &str| self.holds(path))
     }
 
     /// Whether both files say what they said when they were read.
-    pub fn stands(&self, ctx: &Ctx) -> Result<(), String> {
+    pub fn stands(&self, ctx: &Ctx) -> Result<(), Doubt> {
         let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
         if again.both != self.both {
-            return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile));
+            return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile).into());
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
 
 fn status(ctx: &Ctx) -> anyhow::Result<()> {
     let private = engine::status(ctx)?;
-    let used = search::find(ctx)?.ok().map(|engine| engine.origin);
+    let used = search::find(ctx)?.engine().map(|engine| engine.origin.clone());
     let engines = Engines { used, private };
     ctx.result(&engines, || {
         let Engines { used, private: status } = &engines;

@@ -18,6 +18,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::fingerprint::File;
 use crate::model::remembered::Stat;
 use crate::model::sight::{self, Sight, View};
+use crate::model::told::Doubt;
 
 /// Where the two files of a service stand, and where it copies from.
 type Place<'a> = (&'a Utf8Path, &'a Utf8Path);
@@ -26,9 +27,9 @@ type Place<'a> = (&'a Utf8Path, &'a Utf8Path);
 pub struct Look<'a> {
     ctx: &'a Ctx,
     definitions: BTreeMap<Place<'a>, Definition<'a>>,
-    known: OnceLock<Result<Known, String>>,
+    known: OnceLock<Result<Known, Doubt>>,
     /// Where something is wrong with what all see, each is looked at alone.
-    alone: BTreeMap<Place<'a>, OnceLock<Result<Known, String>>>,
+    alone: BTreeMap<Place<'a>, OnceLock<Result<Known, Doubt>>>,
 }
 
 /// What was seen.
@@ -88,12 +89,12 @@ impl<'a> Look<'a> {
     }
 
     /// The tree as all of them see it together, or why nobody knows.
-    pub fn tree(&self) -> Result<&Tree, String> {
+    pub fn tree(&self) -> Result<&Tree, Doubt> {
         self.known().map(|known| &known.tree)
     }
 
     /// The same without asking git, and without reading any file.
-    pub fn moment(&self) -> Result<Moment, String> {
+    pub fn moment(&self) -> Result<Moment, Doubt> {
         moment::moment(self.ctx, &Together::of(&self.definitions.values().collect::<Vec<_>>()))
     }
 
@@ -108,21 +109,23 @@ impl<'a> Look<'a> {
             let is_seen = |(path, _): &(String, Stat)| path.is_empty() || definition.holds(path);
             let before = before.iter().map(named).filter(is_seen).collect();
             let now = definition.moment(self.ctx)?.iter().map(named).collect();
-            Ok::<_, String>(moment::touched(&before, &now))
+            Ok::<_, Doubt>(moment::touched(&before, &now))
         };
         told().unwrap_or_else(|why| Some(format!("nobody knows what changed ({why})")))
     }
 
-    fn known(&self) -> Result<&Known, String> {
+    fn known(&self) -> Result<&Known, Doubt> {
         let all: Vec<_> = self.definitions.values().collect();
         self.known.get_or_init(|| Known::look(self.ctx, &all)).as_ref().map_err(Clone::clone)
     }
 
     /// What a service sees of it.
-    pub fn seen_by(&self, definition: &Definition<'_>) -> Result<Seen<'_>, String> {
+    pub fn seen_by(&self, definition: &Definition<'_>) -> Result<Seen<'_>, Doubt> {
         let of_look = self.definitions.get(&place(definition.service));
         if !of_look.is_some_and(|it| Arc::ptr_eq(it.both(), definition.both())) {
-            return Err(format!("{} or its ignore file changed while it was read", definition.service.dockerfile));
+            return Err(
+                format!("{} or its ignore file changed while it was read", definition.service.dockerfile).into()
+            );
         }
         let known = self.known().or_else(|why| {
             let is_it = |(of, _): &(&Place<'_>, _)| **of == place(definition.service);
@@ -138,7 +141,7 @@ fn place(service: &Service) -> Place<'_> {
 }
 
 impl Known {
-    fn look(ctx: &Ctx, definitions: &[&Definition<'_>]) -> Result<Self, String> {
+    fn look(ctx: &Ctx, definitions: &[&Definition<'_>]) -> Result<Self, Doubt> {
         let tree = worktree::look(ctx, &Together::of(definitions))?;
         // What they say must not have changed since it was read.
         definitions.iter().try_for_each(|definition| definition.stands(ctx))?;

@@ -21,7 +21,7 @@ use camino::Utf8PathBuf;
 
 use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
-use crate::engine::search;
+use crate::engine::search::{self, Answer};
 use crate::exec::engine::{Engine, exports};
 use crate::exec::{interrupt, scene};
 use crate::fault;
@@ -45,8 +45,8 @@ fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<(
 /// have told is said to be missing.
 fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
     Ok(match search::find(ctx)? {
-        Ok(engine) => Some(engine),
-        Err(why) => {
+        Answer::Engine(engine) => Some(*engine),
+        Answer::Nothing(why) => {
             ctx.say(format!("note: {why}; so the plan is for an engine that has nothing, and registries that answer"));
             None
         }

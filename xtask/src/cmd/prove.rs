@@ -204,8 +204,8 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     }
     let healthy = checks::must_serve(&run.needs, with_needs);
     let answer = match ask::wait(stage, container, what, healthy)? {
-        Ok(answer) => answer,
-        Err(why) => {
+        ask::Readiness::Ready(answer) => answer,
+        ask::Readiness::Not(why) => {
             check(Checked::Ready, false, why);
             return Ok(());
         }

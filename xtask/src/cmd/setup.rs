@@ -15,7 +15,7 @@ use crate::cli::SetupArgs;
 use crate::cmd::objects::{Setup, SetupItem};
 use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
-use crate::engine::search;
+use crate::engine::search::{self, Answer};
 use crate::engine::{self, packages};
 use crate::exec::engine::Engine;
 use crate::exec::{input, interrupt};
@@ -124,8 +124,8 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
 /// The engine that answers; else the private one, installed and started.
 fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     let missing = match search::find(ctx)? {
-        Ok(engine) => return Ok(engine),
-        Err(fault) => fault,
+        Answer::Engine(engine) => return Ok(*engine),
+        Answer::Nothing(fault) => fault,
     };
     // Somebody names an engine, or may not open the one that is there: another
     // engine is not what they want.
@@ -135,8 +135,8 @@ fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     }
     started.set(engine::up(ctx)?);
     match search::find(ctx)? {
-        Ok(engine) => Ok(engine),
-        Err(fault) => {
+        Answer::Engine(engine) => Ok(*engine),
+        Answer::Nothing(fault) => {
             if started.replace(false) {
                 engine::down(ctx, false)?;
             }

@@ -66,10 +66,32 @@ impl Found {
     }
 }
 
-/// The engine, or the fault that says what to do; the outer error is for what
-/// has nothing to do with engines.
-pub fn find(ctx: &Ctx) -> anyhow::Result<Result<Engine, Fault>> {
-    Ok(search(ctx)?.or_fault())
+/// Whether there is an engine.
+#[derive(Debug)]
+pub enum Answer {
+    /// The one that is used.
+    Engine(Box<Engine>),
+    /// None, and what to do about it.
+    Nothing(Fault),
+}
+
+impl Answer {
+    /// The engine, if there is one.
+    pub fn engine(&self) -> Option<&Engine> {
+        match self {
+            Self::Engine(engine) => Some(engine),
+            Self::Nothing(_) => None,
+        }
+    }
+}
+
+/// The engine, or the fault that says what to do. An error has nothing to do
+/// with engines.
+pub fn find(ctx: &Ctx) -> anyhow::Result<Answer> {
+    Ok(match search(ctx)?.or_fault() {
+        Ok(engine) => Answer::Engine(Box::new(engine)),
+        Err(fault) => Answer::Nothing(fault),
+    })
 }
 
 fn search(ctx: &Ctx) -> anyhow::Result<Found> {

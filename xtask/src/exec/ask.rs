@@ -2,6 +2,7 @@
 //! does it end when told to. Every wait is bounded, and ends early when the
 //! container does.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -20,34 +21,38 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// What an answer about health is held to.
 const ANSWER: Bounds = Bounds { time: Duration::from_secs(5), bytes: 1024 * 1024 };
 
+/// What waiting for a service came to.
+#[derive(Debug)]
+pub enum Readiness {
+    /// It answered as it must.
+    Ready(http::Response),
+    /// It did not, for a person.
+    Not(String),
+}
+
 /// Polls until the service answers as it must; ends the moment it is dead.
-pub fn wait(
-    stage: &Stage<'_>,
-    container: &Container<'_>,
-    what: &str,
-    healthy: bool,
-) -> anyhow::Result<Result<http::Response, String>> {
+pub fn wait(stage: &Stage<'_>, container: &Container<'_>, what: &str, healthy: bool) -> anyhow::Result<Readiness> {
     let run = container.run;
     let patience = Duration::from_secs(run.ready_seconds);
     let health = Route::written(&run.health).map_err(fault::usage)?;
     let started = Instant::now();
-    let mut last: Result<http::Response, String> = Err("nothing was asked yet".into());
+    let mut last: io::Result<http::Response> = Err(io::Error::other("nothing was asked yet"));
     loop {
         interrupt::check()?;
-        let Some(state) = stage.state(what)? else { return Ok(Err("the container is gone".into())) };
+        let Some(state) = stage.state(what)? else { return Ok(Readiness::Not("the container is gone".into())) };
         if !state.running {
-            return Ok(Err(format!("the container ended with exit code {}{}", state.exit_code, oom(&state))));
+            let why = format!("the container ended with exit code {}{}", state.exit_code, oom(&state));
+            return Ok(Readiness::Not(why));
         }
         if let Some(port) = stage.port(what, run.port)? {
-            last = ask(port, &health).map_err(|error| error.to_string());
-            match &last {
-                Ok(answer) if !healthy || answer.status == 200 => return Ok(last),
-                _ => {}
+            match ask(port, &health) {
+                Ok(answer) if !healthy || answer.status == 200 => return Ok(Readiness::Ready(answer)),
+                other => last = other,
             }
         }
         if started.elapsed() > patience {
             let seconds = patience.as_secs();
-            return Ok(Err(match last {
+            return Ok(Readiness::Not(match last {
                 Ok(answer) => format!(
                     "expected 200 from {} within {seconds} s, got {} {}",
                     run.health,
@@ -65,7 +70,7 @@ fn oom(state: &State) -> &'static str {
     if state.oom_killed { " (out of memory)" } else { "" }
 }
 
-fn ask(port: u16, path: &Route) -> std::io::Result<http::Response> {
+fn ask(port: u16, path: &Route) -> io::Result<http::Response> {
     let open = move || {
         let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER.time)?;
         stream.set_read_timeout(Some(ANSWER.time))?;
@@ -78,7 +83,10 @@ fn ask(port: u16, path: &Route) -> std::io::Result<http::Response> {
 /// Waits for the first answer, whatever its status, for `bench`.
 pub fn first_answer(stage: &Stage<'_>, container: &Container<'_>) -> anyhow::Result<()> {
     let what = container.role.unwrap_or(&container.service.name);
-    wait(stage, container, what, false)?.map(drop).map_err(|why| fault::failed(why).into())
+    match wait(stage, container, what, false)? {
+        Readiness::Ready(_) => Ok(()),
+        Readiness::Not(why) => Err(fault::failed(why).into()),
+    }
 }
 
 /// Ends a container and says how long that took, for `bench`.

@@ -13,12 +13,13 @@ use crate::exec::git::{git, why};
 use crate::exec::moment::{Found, stat};
 use crate::exec::{checkout, clock, files, run};
 use crate::model::remembered::{self, Remembered};
+use crate::model::told::Doubt;
 
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
 
 /// What each regular file of these holds.
-pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, String> {
+pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
     let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
@@ -40,7 +41,7 @@ pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, String> 
         let Found { path, stat: before, .. } = &all[at];
         let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
         if stat(&after) != *before {
-            return Err(format!("{path} changed while it was read"));
+            return Err(format!("{path} changed while it was read").into());
         }
         ids[at] = hashed.get(path).map(|id| remembered::marked(id, seen));
     }
@@ -85,7 +86,7 @@ fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
 }
 
 /// Gives each file git's own id for what is in it, as it is.
-pub fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, String> {
+pub fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, Doubt> {
     // Paths of the list are from git's own top, so they are whole; one a line,
     // and what can't stand in a line is an argument.
     let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;

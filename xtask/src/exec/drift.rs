@@ -15,6 +15,7 @@ use crate::exec::git::{git, why};
 use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree};
 use crate::exec::{contents, files, revision, run};
 use crate::model::fingerprint::File;
+use crate::model::told::Doubt;
 
 /// Leaves only files that git converts on their way into the tree, whatever it
 /// is configured to do with line ends.
@@ -34,7 +35,7 @@ pub struct Drift {
 
 impl Drift {
     /// Looks for all that has drifted.
-    pub fn of(ctx: &Ctx, tree: &Tree) -> Result<Self, String> {
+    pub fn of(ctx: &Ctx, tree: &Tree) -> Result<Self, Doubt> {
         let modules = tree.listing.modules();
         let is_of_module = |path: &str| modules.iter().find(|module| is_below(path, module));
         let mut drift = between(ctx, &tree.lying, &tree.listing, |path| is_of_module(path).is_none(), true)?;
@@ -53,7 +54,7 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 /// Whether a submodule is not the commit that the index has, or holds anything else.
-fn is_module_changed(ctx: &Ctx, tree: &Tree, module: &str) -> Result<bool, String> {
+fn is_module_changed(ctx: &Ctx, tree: &Tree, module: &str) -> Result<bool, Doubt> {
     let head = worktree::head(ctx, module);
     if tree.listing.index.get(module).is_none_or(|(_, id)| *id != head) {
         return Ok(true);
@@ -79,7 +80,7 @@ fn between(
     listing: &Listing,
     counts: impl Fn(&str) -> bool,
     all: bool,
-) -> Result<Drift, String> {
+) -> Result<Drift, Doubt> {
     let mut drift = Drift::default();
     let (plain, executable, folder) = modes(umask());
     let converted = Converted::look(ctx, listing)?;
@@ -142,7 +143,7 @@ fn umask() -> u32 {
 }
 
 /// The links among these that lead elsewhere than git has it.
-fn retargeted(ctx: &Ctx, links: &[(&String, &String, &String)]) -> Result<Vec<String>, String> {
+fn retargeted(ctx: &Ctx, links: &[(&String, &String, &String)]) -> Result<Vec<String>, Doubt> {
     if links.is_empty() {
         return Ok(Vec::new());
     }
@@ -164,9 +165,9 @@ struct Converted {
 }
 
 impl Converted {
-    fn look(ctx: &Ctx, listing: &Listing) -> Result<Self, String> {
+    fn look(ctx: &Ctx, listing: &Listing) -> Result<Self, Doubt> {
         let git = git(ctx);
-        let list = |pathspec: &str| -> Result<BTreeSet<String>, String> {
+        let list = |pathspec: &str| -> Result<BTreeSet<String>, Doubt> {
             let bytes = run::bytes(ctx, &git.look(&["ls-files", "-z", "--", ".", pathspec])).map_err(why)?;
             let text = String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())?;
             Ok(text.split_terminator('\0').map(str::to_owned).collect())
@@ -190,7 +191,7 @@ impl Converted {
     }
 
     /// The ids of what a checkout makes of the others, in a folder of our own.
-    fn as_checked_out(&self, ctx: &Ctx, listing: &Listing) -> Result<BTreeMap<String, String>, String> {
+    fn as_checked_out(&self, ctx: &Ctx, listing: &Listing) -> Result<BTreeMap<String, String>, Doubt> {
         let is_file = |path: &&String| listing.index.get(*path).is_some_and(|(mode, _)| mode.starts_with("100"));
         let paths: Vec<&String> = self.files.difference(&self.filtered).filter(is_file).collect();
         if paths.is_empty() {

@@ -13,6 +13,7 @@ use crate::exec::{interrupt, run};
 use crate::fault;
 use crate::model::affected::Paths;
 use crate::model::event::{Range, is_commit};
+use crate::model::told::Told;
 use crate::plan::git::Git;
 use crate::plan::step::Step;
 
@@ -53,6 +54,12 @@ struct Pair {
     three_dots: bool,
 }
 
+/// What git answers about a pair.
+enum Answer {
+    Changes(Changes),
+    Lack(Lack),
+}
+
 /// Why git can't compare a pair, for people.
 enum Lack {
     /// A commit is not here; and its name.
@@ -77,13 +84,13 @@ pub fn changes(
     default_branch: &str,
     names: Names,
     fetch: bool,
-) -> anyhow::Result<Result<Changes, String>> {
+) -> anyhow::Result<Told<Changes>> {
     let fetch = fetch || ctx.env.get("CI").is_some();
     let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names), fetch);
     let Some(base) = &range.base else { return from_default(range) };
     match compare(ctx, &pair(base.clone(), range, names), fetch)? {
         // A forced push: the old commit may be gone for good.
-        Err(cause) if range.replaceable => {
+        Told::Doubt(cause) if range.replaceable => {
             let told = from_default(&Range { three_dots: true, ..range.clone() })?;
             let note = format!("{cause}; compared from the merge base with `{default_branch}` instead");
             Ok(told.map(|changes| Changes { note: Some(note), ..changes }))
@@ -182,43 +189,43 @@ impl Pair {
 }
 
 /// Compares; what is missing for that is fetched first.
-fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Result<Changes, String>> {
+fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Told<Changes>> {
     let shallow = is_shallow(ctx);
     let (cause, can_fetch) = match ask(ctx, pair)? {
         // In a cut history the merge base that is found need not be the last one.
-        Ok(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
-        Ok(changes) => return Ok(Ok(changes)),
-        Err(Lack::Other(cause)) => (cause, false),
-        Err(Lack::History(cause)) => (cause, shallow),
-        Err(Lack::Commit(cause, name)) => (cause, shallow || on_remote(&name).is_some()),
+        Answer::Changes(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
+        Answer::Changes(changes) => return Ok(Told::Known(changes)),
+        Answer::Lack(Lack::Other(cause)) => (cause, false),
+        Answer::Lack(Lack::History(cause)) => (cause, shallow),
+        Answer::Lack(Lack::Commit(cause, name)) => (cause, shallow || on_remote(&name).is_some()),
     };
     if !can_fetch {
-        return Ok(Err(cause));
+        return Ok(Told::doubt(cause));
     }
     if !fetch {
-        return Ok(Err(format!("{cause} (`--fetch` gets what is missing from the remote)")));
+        return Ok(Told::doubt(format!("{cause} (`--fetch` gets what is missing from the remote)")));
     }
-    if let Err(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
-        return Ok(Err(format!("{cause}, and git could not fetch what is missing: {why}")));
+    if let Told::Doubt(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
+        return Ok(Told::doubt(format!("{cause}, and git could not fetch what is missing: {why}")));
     }
-    let told = ask(ctx, pair)?;
-    Ok(told.map_err(|lack| match lack {
-        Lack::Other(cause) | Lack::History(cause) | Lack::Commit(cause, _) => cause,
-    }))
+    Ok(match ask(ctx, pair)? {
+        Answer::Changes(changes) => Told::Known(changes),
+        Answer::Lack(Lack::Other(cause) | Lack::History(cause) | Lack::Commit(cause, _)) => Told::doubt(cause),
+    })
 }
 
 /// Runs a fetch, and once more if it fails: networks do.
-fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Result<(), String>> {
+fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Told<()>> {
     ctx.show(step);
     let mut why = String::new();
     for _ in 0..2 {
         match run::bytes(ctx, step) {
-            Ok(_) => return Ok(Ok(())),
+            Ok(_) => return Ok(Told::Known(())),
             Err(error) => why = first_words(&error),
         }
         interrupt::check()?;
     }
-    Ok(Err(why))
+    Ok(Told::doubt(why))
 }
 
 /// What fetches a name: a commit by itself, a branch of the remote's by its
@@ -234,7 +241,7 @@ fn on_remote(name: &str) -> Option<String> {
 
 /// Runs the commands side by side: a process costs about what the comparison
 /// of a thousand files does.
-fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
+fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Answer> {
     let steps = pair.steps(&git(ctx));
     let answers: anyhow::Result<Vec<Vec<u8>>> = thread::scope(|scope| {
         let (first, others) = steps.split_first().context("nothing to ask")?;
@@ -248,7 +255,7 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
         Ok(answers) => answers,
         Err(error) => match one_of_several(ctx, pair) {
             Some(base) => return ask(ctx, &Pair { base, ..pair.clone() }),
-            None => return Ok(Err(lack(ctx, pair, &error))),
+            None => return Ok(Answer::Lack(lack(ctx, pair, &error))),
         },
     };
     let (mut base, mut head) = (pair.base.clone(), pair.head.clone());
@@ -262,7 +269,7 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Result<Changes, Lack>> {
     }
     let paths = answers.into_iter().fold(Paths::default(), Paths::and);
     let three_dots = pair.three_dots;
-    Ok(Ok(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
+    Ok(Answer::Changes(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
 }
 
 /// After branches were merged into each other there may be several merge bases.

@@ -13,6 +13,7 @@ use crate::ctx::Ctx;
 use crate::exec::clock;
 use crate::model::remembered::Stat;
 use crate::model::sight::{Sight, is_of_git};
+use crate::model::told::Doubt;
 
 /// Every file and folder that a build can see, and the folders that were looked
 /// into for them, with what the kernel says of it. Two moments are equal:
@@ -33,7 +34,7 @@ pub struct Found<'a> {
 }
 
 /// All that a build can see, as it lies there, without reading it.
-pub fn moment(ctx: &Ctx, sight: &dyn Sight) -> Result<Moment, String> {
+pub fn moment(ctx: &Ctx, sight: &dyn Sight) -> Result<Moment, Doubt> {
     let root = ctx.root.symlink_metadata().map_err(|error| format!("./: {error}"))?;
     let mut found = vec![(String::new(), stat(&root))];
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -95,7 +96,7 @@ impl Walk<'_> {
     /// Adds all that is seen below a folder, and the folders themselves: those
     /// that are seen, those on the way to what is, and as `FOLDER//` those that
     /// had nothing. `all`: nobody has to ask about each. Whether anything is seen.
-    fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut Moment) -> Result<bool, String> {
+    fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut Moment) -> Result<bool, Doubt> {
         let (entries, mut any) = self.entries(dir, all)?;
         let all_below = |entry: &Entry| all || self.sight.holds_all(&entry.path);
         let walked: Vec<&Entry> = entries.iter().filter(|entry| entry.walked).collect();
@@ -108,7 +109,7 @@ impl Walk<'_> {
                     let any = self.folder(&entry.path, all_below(entry), 1, &mut found)?;
                     Ok((any, found))
                 })
-                .collect::<Result<Vec<_>, String>>()
+                .collect::<Result<Vec<_>, Doubt>>()
             };
             let of_thread = thread::scope(|scope| {
                 let threads: Vec<_> = (0..threads).map(|first| scope.spawn(move || several(first))).collect();
@@ -145,7 +146,7 @@ impl Walk<'_> {
 
     /// In the order of their paths; and whether anything was seen that is gone
     /// again.
-    fn entries(&self, dir: &str, all: bool) -> Result<(Vec<Entry>, bool), String> {
+    fn entries(&self, dir: &str, all: bool) -> Result<(Vec<Entry>, bool), Doubt> {
         let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
         let not_text = || format!("./{dir}: a file's name is not UTF-8");
         let (mut entries, mut any) = (Vec::new(), false);
@@ -195,7 +196,7 @@ pub fn stat(metadata: &Metadata) -> Stat {
 }
 
 /// Waits until whatever is touched from now on has another time than now.
-pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), String> {
+pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), Doubt> {
     let now = clock::now();
     let mut longest = Duration::ZERO;
     for (path, stat) in all {

@@ -7,28 +7,29 @@ use std::time::Duration;
 use crate::ctx::Ctx;
 use crate::exec::{git, input, run};
 use crate::fault;
+use crate::model::told::Doubt;
 
 /// What is larger than this is no table, workflow or manifest.
 const LIMIT: u64 = 1 << 20;
 
 /// The text of a file as it lies here; none where it is not there. What lies
 /// behind a link is not told by the changes of its path.
-pub fn here(ctx: &Ctx, path: &str) -> Result<Option<String>, String> {
+pub fn here(ctx: &Ctx, path: &str) -> Result<Option<String>, Doubt> {
     let file = ctx.root.join(path);
     let found = match file.canonicalize_utf8() {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.is_symlink() => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.to_string().into()),
     };
     if found != ctx.root.canonicalize_utf8().map_err(|error| error.to_string())?.join(path) {
         return Err("it lies behind a symbolic link".into());
     }
-    input::text(&file, LIMIT).map(Some).map_err(|error| error.to_string())
+    input::text(&file, LIMIT).map(Some).map_err(|error| error.to_string().into())
 }
 
 /// The text of a file in a commit; none where it has no such file. `fetch`: in a
 /// clone without contents, git may get it.
-pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<String>, String> {
+pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<String>, Doubt> {
     let git = git::git(ctx);
     let listed = run::bytes(ctx, &git.look(&["ls-tree", "-z", commit, "--", path])).map_err(why)?;
     let listed = String::from_utf8_lossy(&listed);
@@ -50,7 +51,7 @@ pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<Str
 }
 
 /// Whether git's index holds what a commit has, file by file.
-pub fn is_staged(ctx: &Ctx, commit: &str) -> Result<bool, String> {
+pub fn is_staged(ctx: &Ctx, commit: &str) -> Result<bool, Doubt> {
     let names = ["diff", "--cached", "--name-only", "--no-ext-diff", "-O/dev/null", "-z", commit, "--"];
     Ok(run::bytes(ctx, &git::git(ctx).look(&names)).map_err(why)?.is_empty())
 }
@@ -61,14 +62,14 @@ pub struct Snapshot(BTreeMap<String, (String, String)>);
 
 impl Snapshot {
     /// Lists it.
-    pub fn of(ctx: &Ctx, commit: &str) -> Result<Self, String> {
+    pub fn of(ctx: &Ctx, commit: &str) -> Result<Self, Doubt> {
         let listed = run::bytes(ctx, &git::git(ctx).look(&["ls-tree", "-r", "-z", commit])).map_err(why)?;
         let mut files = BTreeMap::new();
         for entry in String::from_utf8_lossy(&listed).split_terminator('\0') {
             // `100644 blob ID\tPATH`
             let odd = || format!("`git ls-tree` says {entry:?}");
             let (words, path) = entry.split_once('\t').ok_or_else(odd)?;
-            let [mode, _, id] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd()) };
+            let [mode, _, id] = words.split(' ').collect::<Vec<_>>()[..] else { return Err(odd().into()) };
             files.insert(path.to_owned(), (mode.to_owned(), id.to_owned()));
         }
         Ok(Self(files))
@@ -92,7 +93,7 @@ impl Snapshot {
 
     /// What these hold, of those that are there. `fetch`: in a clone without
     /// contents, git may get them.
-    pub fn contents(&self, ctx: &Ctx, paths: &[&str], fetch: bool) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    pub fn contents(&self, ctx: &Ctx, paths: &[&str], fetch: bool) -> Result<BTreeMap<String, Vec<u8>>, Doubt> {
         let there: Vec<(&str, &str)> =
             paths.iter().filter_map(|path| Some((*path, self.0.get(*path)?.1.as_str()))).collect();
         if there.is_empty() {
@@ -121,14 +122,14 @@ pub fn blob<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-fn why(error: anyhow::Error) -> String {
-    fault::said(&error).lines().next().map_or_else(|| error.to_string(), str::to_owned)
+fn why(error: anyhow::Error) -> Doubt {
+    fault::said(&error).lines().next().map_or_else(|| error.to_string(), str::to_owned).into()
 }
 
 /// The commit that two sides have in common, as `git diff A...B` takes it.
-pub fn merge_base(ctx: &Ctx, one: &str, other: &str) -> Result<String, String> {
+pub fn merge_base(ctx: &Ctx, one: &str, other: &str) -> Result<String, Doubt> {
     let step = git::git(ctx).look(&["merge-base", one, other]);
-    run::read(ctx, &step).map_err(|_| format!("`{one}` and `{other}` have no common ancestor here"))
+    run::read(ctx, &step).map_err(|_| format!("`{one}` and `{other}` have no common ancestor here").into())
 }
 
 #[cfg(test)]

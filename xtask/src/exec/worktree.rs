@@ -16,6 +16,7 @@ use crate::exec::{contents, run};
 use crate::model::fingerprint::File;
 use crate::model::remembered;
 use crate::model::sight::Sight;
+use crate::model::told::Doubt;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 pub const LINK: &str = "120000";
@@ -112,7 +113,7 @@ impl Listing {
 }
 
 /// Looks at the tree. `Err` is why nobody knows.
-pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, String> {
+pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, Doubt> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
         let seen = moment::moment(ctx, sight);
@@ -148,7 +149,7 @@ pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, String> {
                     tree.twins.push(Twin { at: tree.lying.len(), file: (stat.dev, stat.ino), id: id.to_owned() });
                 }
             }
-            _ => return Err(format!("{path} is neither a file nor a link")),
+            _ => return Err(format!("{path} is neither a file nor a link").into()),
         }
         tree.lying.push(file);
         tree.walked.push(*walked);
@@ -204,7 +205,7 @@ fn is_below_folders(ctx: &Ctx, path: &str, known: &mut BTreeMap<String, bool>) -
 }
 
 /// The paths that git tracks, from the root.
-pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, String> {
+pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, Doubt> {
     let bytes = run::bytes(ctx, &git(ctx).look(&["ls-files", "-z"])).map_err(why)?;
     Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
 }
@@ -215,7 +216,7 @@ pub fn links(files: &[File]) -> Vec<(String, String)> {
     links.filter_map(|link| Some((link.path.clone(), link.id.strip_prefix("-> ")?.to_owned()))).collect()
 }
 
-pub(super) fn listing(ctx: &Ctx) -> Result<Listing, String> {
+pub(super) fn listing(ctx: &Ctx) -> Result<Listing, Doubt> {
     let step = git(ctx).look(&["ls-files", "-t", "--stage", "--others", "--exclude-standard", "-z"]);
     let bytes = run::bytes(ctx, &step).map_err(why)?;
     let text = String::from_utf8(bytes).map_err(|_| "a file's name is not UTF-8".to_owned())?;
@@ -223,7 +224,7 @@ pub(super) fn listing(ctx: &Ctx) -> Result<Listing, String> {
 }
 
 /// `? PATH`, or `TAG MODE ID STAGE⇥PATH`; paths from the root.
-fn listed(text: &str) -> Result<Listing, String> {
+fn listed(text: &str) -> Result<Listing, Doubt> {
     // What is in order already makes a map at once.
     let (mut index, mut new) = (Vec::new(), Vec::new());
     for entry in text.split_terminator('\0') {
@@ -238,7 +239,7 @@ fn listed(text: &str) -> Result<Listing, String> {
                 let (mode, rest) = rest.split_once(' ').ok_or_else(odd)?;
                 let (id, stage) = rest.split_once(' ').ok_or_else(odd)?;
                 if stage.contains(' ') {
-                    return Err(odd());
+                    return Err(odd().into());
                 }
                 index.push((path.to_owned(), (mode.to_owned(), id.to_owned())));
             }

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::model::told::Doubt;
+
 /// What is compared to learn what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
@@ -50,7 +52,7 @@ impl Cause {
 
 /// What the event `name` asks to compare. The payload is the text of the event
 /// file, or why there is none; an event that needs none never looks at it.
-pub fn compare(name: &str, payload: Result<String, String>, default_branch: &str) -> Compare {
+pub fn compare(name: &str, payload: Result<String, Doubt>, default_branch: &str) -> Compare {
     let json = || Payload::read(name, payload);
     let compare = match name {
         "push" => json().and_then(|payload| push(&payload, default_branch)),
@@ -67,11 +69,11 @@ pub fn compare(name: &str, payload: Result<String, String>, default_branch: &str
     compare.unwrap_or_else(|cause| Compare::Everything(Cause::doubt(cause)))
 }
 
-fn range(base: &str, head: &str, three_dots: bool) -> Result<Compare, String> {
+fn range(base: &str, head: &str, three_dots: bool) -> Result<Compare, Doubt> {
     Ok(Compare::Range(Range { base: Some(base.into()), head: Some(head.into()), three_dots, replaceable: false }))
 }
 
-fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, String> {
+fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, Doubt> {
     let name = payload.text("/ref")?;
     let (before, after) = (payload.commit("/before")?, payload.commit("/after")?);
     let rule = |text: String| Ok(Compare::Everything(Cause::rule(text)));
@@ -126,7 +128,7 @@ struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn read(event: &'a str, text: Result<String, String>) -> Result<Self, String> {
+    fn read(event: &'a str, text: Result<String, Doubt>) -> Result<Self, Doubt> {
         let text = text?;
         if text.trim().is_empty() {
             return Err("the event file is empty".into());
@@ -135,21 +137,21 @@ impl<'a> Payload<'a> {
         Ok(Self { event, json })
     }
 
-    fn text(&self, pointer: &str) -> Result<&str, String> {
+    fn text(&self, pointer: &str) -> Result<&str, Doubt> {
         self.json.pointer(pointer).and_then(Value::as_str).ok_or_else(|| {
             let key = pointer.trim_start_matches('/').replace('/', ".");
-            format!("the event file is not that of a `{}`: it has no `{key}`", self.event)
+            format!("the event file is not that of a `{}`: it has no `{key}`", self.event).into()
         })
     }
 
     /// A commit's full name: it goes on a command line of git's.
-    fn commit(&self, pointer: &str) -> Result<&str, String> {
+    fn commit(&self, pointer: &str) -> Result<&str, Doubt> {
         let text = self.text(pointer)?;
         if is_commit(text) {
             return Ok(text);
         }
         let key = pointer.trim_start_matches('/').replace('/', ".");
-        Err(format!("the event file's `{key}` is not a commit: {text:?}"))
+        Err(format!("the event file's `{key}` is not a commit: {text:?}").into())
     }
 }
 

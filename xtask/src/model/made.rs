@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::model::config::{FILE, Service};
 use crate::model::event::Cause;
+use crate::model::told::Doubt;
 use crate::model::yaml::{self, Node, Value};
 
 /// Where workflows are.
@@ -16,7 +17,7 @@ pub const WORKFLOWS: &str = ".github/workflows";
 
 /// The text of a file on one side of a comparison; none where it is not there;
 /// or why it can't be read.
-pub type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
+pub type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, Doubt>;
 
 /// Both sides of a comparison.
 #[derive(Clone, Copy)]
@@ -37,7 +38,7 @@ pub struct Made<'a> {
 }
 
 /// Local workflows and actions that a file calls, or why nobody knows.
-type Calls = Result<Vec<String>, String>;
+type Calls = Result<Vec<String>, Doubt>;
 
 /// Tables of services.toml that are not as they were.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -169,7 +170,7 @@ impl Tables {
 struct Workflow {
     files: BTreeSet<String>,
     folders: BTreeSet<String>,
-    unread: Option<(String, String)>,
+    unread: Option<(String, Doubt)>,
 }
 
 impl Workflow {
@@ -199,7 +200,7 @@ impl Workflow {
     fn call(&mut self, made: &Made<'_>, from: &str, call: &str) -> Option<String> {
         let place = docker_context::clean(call.trim_start_matches('$').trim_start_matches('/'));
         if place == "." || place.starts_with("..") || call.contains("${{") {
-            self.unread = Some((from.to_owned(), format!("it calls `{call}`")));
+            self.unread = Some((from.to_owned(), format!("it calls `{call}`").into()));
             return None;
         }
         if place.ends_with(".yml") || place.ends_with(".yaml") {
@@ -209,7 +210,7 @@ impl Workflow {
         self.folders.insert(format!("{place}/"));
         let files = ["action.yml", "action.yaml", "Dockerfile"].map(|name| format!("{place}/{name}"));
         let Some(file) = files.into_iter().find(|file| !matches!((made.sides.new)(file), Ok(None))) else {
-            self.unread = Some((from.to_owned(), format!("it calls `{call}`, and no action is there")));
+            self.unread = Some((from.to_owned(), format!("it calls `{call}`, and no action is there").into()));
             return None;
         };
         Some(file).filter(|file| !file.ends_with("Dockerfile"))
@@ -286,7 +287,7 @@ workflow = "site"
     /// `service: cause` for every service that the paths count for.
     fn told(old: Option<Tree<'_>>, new: Tree<'_>, paths: &[&str]) -> Vec<String> {
         let read = |tree: Tree<'_>, path: &str| match tree.iter().find(|(name, _)| *name == path) {
-            Some((_, "?")) => Err("no".to_owned()),
+            Some((_, "?")) => Err("no".into()),
             found => Ok(found.map(|(_, text)| (*text).to_owned())),
         };
         let (old, new) = (old.map(|tree| move |path: &str| read(tree, path)), |path: &str| read(new, path));

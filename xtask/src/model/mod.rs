@@ -29,6 +29,7 @@ pub mod remembered;
 pub mod sight;
 pub mod tally;
 pub mod text;
+pub mod told;
 pub mod users;
 pub mod verdict;
 pub mod workflow;

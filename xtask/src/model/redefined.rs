@@ -13,6 +13,7 @@ use docker_context::dockerignore::{self, Dockerignore};
 use crate::model::config::Service;
 use crate::model::coverage::in_context;
 use crate::model::made::{Read, Sides};
+use crate::model::told::Doubt;
 
 /// What a change of such a file is to a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +52,13 @@ pub fn candidates(service: &Service) -> [Utf8PathBuf; 2] {
 pub fn touch(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Option<Touch> {
     definition(service).iter().any(|file| file == path).then(|| match compare(service, path, sides, newer) {
         Ok(None) => Touch::Nothing,
-        Ok(Some(what)) | Err(what) => Touch::Something(what),
+        Ok(Some(what)) => Touch::Something(what),
+        Err(why) => Touch::Something(why.to_string()),
     })
 }
 
 /// What is different; an error is why nobody can tell.
-fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Result<Option<String>, String> {
+fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Result<Option<String>, Doubt> {
     let old = sides.old.ok_or("a list of files does not say what it was")?;
     let sides = [(old, "older"), (sides.new, "newer")];
     let given = Given { platforms: newer.platforms.clone(), ..Given::NOTHING };
@@ -106,17 +108,18 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
 }
 
 /// The rules of the context on one side.
-fn rules(read: Read<'_>, which: &str, service: &Service) -> Result<Dockerignore, String> {
+fn rules(read: Read<'_>, which: &str, service: &Service) -> Result<Dockerignore, Doubt> {
     for file in candidates(service) {
         if let Some(text) = read_at(read, which, file.as_str())? {
-            return Dockerignore::parse(&text).map_err(|(line, why)| format!("the {which} {file}:{line}: {why}"));
+            return Dockerignore::parse(&text)
+                .map_err(|(line, why)| format!("the {which} {file}:{line}: {why}").into());
         }
     }
     Ok(Dockerignore::default())
 }
 
-fn read_at(read: Read<'_>, which: &str, file: &str) -> Result<Option<String>, String> {
-    read(file).map_err(|why| format!("the {which} {file} can't be read: {why}"))
+fn read_at(read: Read<'_>, which: &str, file: &str) -> Result<Option<String>, Doubt> {
+    read(file).map_err(|why| format!("the {which} {file} can't be read: {why}").into())
 }
 
 #[cfg(test)]
@@ -136,7 +139,7 @@ mod tests {
                     [services.web]\nimage = \"web\"\ntarget = \"web\"\npaths = [\"**\"]\n";
         let project = Project::parse("services.toml".into(), text).unwrap();
         let read = |tree: Tree<'_>, path: &str| match tree.iter().find(|(name, _)| *name == path) {
-            Some((_, "?")) => Err("no".to_owned()),
+            Some((_, "?")) => Err("no".into()),
             found => Ok(found.map(|(_, text)| (*text).to_owned())),
         };
         let (old, new) = (old.map(|tree| move |path: &str| read(tree, path)), |path: &str| read(new, path));

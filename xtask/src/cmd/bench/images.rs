@@ -16,6 +16,7 @@ use crate::exec::scene::Stage;
 use crate::exec::{ask, files, git, run};
 use crate::fault;
 use crate::model::config::Service;
+use crate::model::told::Told;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
 use crate::standin;
@@ -97,7 +98,7 @@ impl Bench<'_> {
         request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
-        if let Ok(known) = current::known(&ctx, &Look::new(&ctx, &[service]), &definition, &request) {
+        if let Told::Known(known) = current::known(&ctx, &Look::new(&ctx, &[service]), &definition, &request) {
             request.labels.push((current::label(self.project), known.fingerprint.to_string()));
         }
         definition.lend(&ctx, request)

@@ -26,6 +26,7 @@ use crate::model::coverage::Reader;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
 use crate::model::redefined::candidates;
+use crate::model::told::{Doubt, Told};
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
@@ -49,7 +50,11 @@ enum Side<'l> {
 }
 
 /// Whether a build would find here what a fresh checkout of a commit gives it.
-pub fn lies_here(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Result<bool, String> {
+pub fn lies_here(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Told<bool> {
+    is_a_checkout_of(ctx, look, commit).into()
+}
+
+fn is_a_checkout_of(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Result<bool, Doubt> {
     if !revision::is_staged(ctx, commit)? {
         return Ok(false);
     }
@@ -88,7 +93,7 @@ impl<'a, 'l> Beside<'a, 'l> {
         }
     }
 
-    fn of_commit(ctx: &Ctx, services: &[&'a Service], head: &str, fetch: bool) -> Result<Self, String> {
+    fn of_commit(ctx: &Ctx, services: &[&'a Service], head: &str, fetch: bool) -> Result<Self, Doubt> {
         let snapshot = Snapshot::of(ctx, head)?;
         let files = services.iter().flat_map(|service| {
             let [first, second] = candidates(service);
@@ -106,7 +111,7 @@ impl<'a, 'l> Beside<'a, 'l> {
         Ok(Self { definitions: definitions.collect(), links, side: Side::Commit(snapshot), seen: Vec::new() })
     }
 
-    fn of_tree(ctx: &Ctx, look: &'l Look<'a>, services: &[&'a Service], whole: bool) -> Result<Self, String> {
+    fn of_tree(ctx: &Ctx, look: &'l Look<'a>, services: &[&'a Service], whole: bool) -> Result<Self, Doubt> {
         let definitions: Vec<_> = services.iter().map(|service| look.definition(service)).collect();
         if whole {
             let tree = look.tree()?;

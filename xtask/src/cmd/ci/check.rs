@@ -98,7 +98,7 @@ impl<'a> Held<'a> {
         let (files, links) = match self.look.seen_by(&definition) {
             Ok(seen) => (seen.files(&[String::new()]), seen.links()),
             Err(why) => {
-                if self.said.insert(why.clone()) {
+                if self.said.insert(why.to_string()) {
                     ctx.say(format!("warning: {why}: only what git tracks is looked at"));
                 }
                 Default::default()

@@ -22,6 +22,7 @@ use crate::model::annotation;
 use crate::model::config::{FILE, Project, Service};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
+use crate::model::told::{Doubt, Told};
 use crate::plan::step::Plan;
 
 /// Runs the verb.
@@ -73,8 +74,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
 fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project> {
     let (Some(_), Some(head), None) = (&args.head, &outcome.head, &outcome.scope.everything) else { return None };
     let fetch = args.fetch || ctx.env.get("CI").is_some();
-    let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or_else(|| "it is not there".to_owned()));
-    match text.and_then(|text| Project::parse(FILE.into(), &text).map_err(|fault| fault.to_string())) {
+    let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or("it is not there".into()));
+    match text.and_then(|text| Project::parse(FILE.into(), &text).map_err(Doubt::from)) {
         Ok(project) => Some(project),
         Err(why) => {
             let cause = Cause::doubt(format!("{FILE} of {head} can't be read: {why}"));
@@ -87,7 +88,7 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project>
 /// Whether the files that lie here are what was asked about. Without `--head`
 /// they are: a build would take them as they lie.
 fn lies_here(ctx: &Ctx, tree: &Look<'_>, args: &PlanArgs, outcome: &Outcome) -> bool {
-    let is_like = |head: &String| beside::lies_here(ctx, tree, head).unwrap_or(false);
+    let is_like = |head: &String| beside::lies_here(ctx, tree, head) == Told::Known(true);
     args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
 }
 
@@ -147,10 +148,10 @@ fn names(ctx: &Ctx) -> Names {
     if ctx.format == Format::Json { Names::Commits } else { Names::Given }
 }
 
-fn payload(ctx: &Ctx) -> Result<String, String> {
+fn payload(ctx: &Ctx) -> Result<String, Doubt> {
     let file = ctx.env.get("GITHUB_EVENT_PATH").ok_or("GITHUB_EVENT_PATH, which names the event file, is not set")?;
     // GitHub cuts its events off at 25 MB.
-    input::text(file.into(), 32 << 20).map_err(|error| format!("the event file {file} can't be read: {error}"))
+    input::text(file.into(), 32 << 20).map_err(|error| format!("the event file {file} can't be read: {error}").into())
 }
 
 fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
@@ -178,8 +179,8 @@ fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::
         Compare::Everything(cause) => return Ok(all(cause)),
     };
     Ok(match told {
-        Err(cause) => all(Cause::doubt(cause)),
-        Ok(git::Changes { base, head, three_dots, range, paths, note }) => {
+        Told::Doubt(why) => all(Cause::doubt(why)),
+        Told::Known(git::Changes { base, head, three_dots, range, paths, note }) => {
             if let Some(note) = note {
                 ctx.say(format!("note: {note}"));
             }

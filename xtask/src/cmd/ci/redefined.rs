@@ -12,8 +12,9 @@ use crate::model::config::Service;
 use crate::model::made::{Read, Sides};
 use crate::model::platform::Platform;
 use crate::model::redefined::{Newer, Touch, touch};
+use crate::model::told::Doubt;
 
-type Text = Result<Option<String>, String>;
+type Text = Result<Option<String>, Doubt>;
 
 /// Asks with both sides of the comparison.
 pub fn with<T>(beside: &Beside<'_, '_>, sides: Sides<'_>, ask: impl FnOnce(Redefined<'_>) -> T) -> T {

@@ -62,7 +62,7 @@ pub fn there(ctx: &Ctx, file: &str) -> There {
         Ok(None) => There::Nothing,
         Ok(Some(text)) if text.starts_with(HEADER) => There::Ours(text),
         Ok(Some(_)) => There::Theirs("`cargo xtask ci sync` did not write it".into()),
-        Err(why) => There::Theirs(why),
+        Err(why) => There::Theirs(why.into()),
     }
 }
 

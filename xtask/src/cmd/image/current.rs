@@ -18,6 +18,7 @@ use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::environment;
 use crate::model::fingerprint::{self, Fingerprint, Inputs};
+use crate::model::told::{Doubt, Told};
 use crate::plan::build::Request;
 use crate::plan::step::Step;
 use docker_context::dockerfile;
@@ -34,15 +35,18 @@ pub struct Known {
 }
 
 /// What a request would build now, or why nobody knows.
-pub fn known(ctx: &Ctx, look: &Look<'_>, definition: &Definition<'_>, request: &Request) -> Result<Known, String> {
-    let (seen, inputs, fingerprint) = made_of(ctx, look, definition, request)?;
+pub fn known(ctx: &Ctx, look: &Look<'_>, definition: &Definition<'_>, request: &Request) -> Told<Known> {
+    let (seen, inputs, fingerprint) = match made_of(ctx, look, definition, request) {
+        Ok(made) => made,
+        Err(why) => return Told::Doubt(why),
+    };
     let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
     let of_buildkit = || {
         let path = seen.tree().unseen.iter().find(|path| definition.holds(path))?;
         Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
     };
     let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &seen));
-    Ok(Known { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
+    Told::Known(Known { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
 }
 
 /// The fingerprint, with what it was made of.
@@ -51,11 +55,11 @@ fn made_of<'k>(
     look: &'k Look<'_>,
     definition: &Definition<'_>,
     request: &Request,
-) -> Result<(Seen<'k>, dockerfile::inputs::Inputs, Fingerprint), String> {
+) -> Result<(Seen<'k>, dockerfile::inputs::Inputs, Fingerprint), Doubt> {
     let (service, target) = (definition.service, request.target.as_deref());
     let seen = look.seen_by(definition)?;
     let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
-    let inputs = definition.inputs(target, &setting, &seen.links()).map_err(|broken| broken.to_string())?;
+    let inputs = definition.inputs(target, &setting, &seen.links())?;
     let mut build_args = setting.build_args.clone();
     build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
     // No filter names a folder: where it lists files, those of the folder count

@@ -22,6 +22,7 @@ use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
+use crate::model::told::Told;
 use crate::plan::build::{Output, Request, image, plan};
 use crate::plan::step::{Act, Plan, Step};
 use crate::standin;
@@ -103,14 +104,18 @@ impl<'a> Job<'a> {
         let mut job = Self { service, engine, project, request, name, definition, look, known: None };
         if job.request.target == service.target && has_bases(&job.request) {
             let mut known = job.known_now();
-            if known.as_ref().is_ok_and(|known| job.pull_bases(known)) {
+            if matches!(&known, Told::Known(known) if job.pull_bases(known)) {
                 job.request.bases = standin::resolve(engine, mode, &images)?;
                 known = job.known_now();
             }
-            if let Some(why) = known.as_ref().map_or_else(Some, |known| known.doubt.as_ref()) {
+            let doubt = match &known {
+                Told::Known(known) => known.doubt.clone(),
+                Told::Doubt(why) => Some(why.to_string()),
+            };
+            if let Some(why) = doubt {
                 ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
             }
-            job.known = known.ok();
+            job.known = known.known();
         }
         Ok(job)
     }
@@ -197,7 +202,7 @@ impl<'a> Job<'a> {
         known.unknown_bases.iter().map(pull).collect()
     }
 
-    fn known_now(&self) -> Result<Known, String> {
+    fn known_now(&self) -> Told<Known> {
         current::known(&self.engine.ctx, self.look, &self.definition, &self.request)
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::ci::*;
 use super::docker::*;
 use super::*;
-use crate::fault::{Report, Told};
+use crate::fault::{Failure, Report};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::verdict::Line;
 
@@ -268,7 +268,7 @@ fn examples() -> Vec<Example> {
         example(
             "Errors",
             &Report {
-                error: Told {
+                error: Failure {
                     message: "no Docker Engine answers at unix:///var/run/docker.sock: …".into(),
                     because: Vec::new(),
                     help: Some("`cargo xtask setup --yes` installs and starts one; or start your own".into()),

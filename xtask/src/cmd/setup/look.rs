@@ -7,7 +7,7 @@ use crate::cmd::Sources;
 use crate::cmd::objects::SetupItem;
 use crate::ctx::Ctx;
 use crate::engine::packages;
-use crate::engine::search;
+use crate::engine::search::{self, Answer};
 use crate::exec::engine::Engine;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
@@ -50,12 +50,12 @@ impl SetupItem {
 /// All items, in the order in which they build on each other.
 pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
     let found = search::find(ctx)?;
-    let engine = found.as_ref().ok();
+    let engine = found.engine();
     let ctx = engine.map_or(ctx, |engine| &engine.ctx);
     let mut items = vec![git(ctx)];
     match &found {
-        Ok(engine) => items.extend([client(ctx), server(engine)?]),
-        Err(fault) => {
+        Answer::Engine(engine) => items.extend([client(ctx), server(engine)?]),
+        Answer::Nothing(fault) => {
             // What `--yes` can't do here is said as what can be.
             let fix = match packages::release() {
                 Ok(_) => SETUP.to_owned(),
@@ -204,7 +204,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     let found = search::find(ctx)?;
     let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
     let bases = match &found {
-        Ok(engine) if local => {
+        Answer::Engine(engine) if local => {
             let missing = standin::missing(engine, &standin::stand_ins(&sources.images)?)?;
             for it in &missing {
                 ctx.say(format!("note: the stand-in for {} is not made", it.reference));
@@ -212,13 +212,15 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
             missing.is_empty() && sources.loans.iter().all(Loans::are_there)
         }
         // Without a record of today registries are asked.
-        Ok(_) => standin::fresh(ctx).is_some(),
-        Err(why) => {
+        Answer::Engine(_) => standin::fresh(ctx).is_some(),
+        Answer::Nothing(why) => {
             ctx.say(format!("note: {why}"));
             false
         }
     };
-    let there = There { engine: found.is_ok(), buildx: found.is_ok_and(|engine| buildx(&engine.ctx).is_some()), bases };
+    let engine = found.engine();
+    let buildx = engine.is_some_and(|engine| buildx(&engine.ctx).is_some());
+    let there = There { engine: engine.is_some(), buildx, bases };
     Ok(plan::setup::plan(there))
 }
 
