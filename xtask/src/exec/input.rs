@@ -94,7 +94,7 @@ mod tests {
     fn what_is_no_file_or_has_no_end_is_refused_at_once() {
         assert_eq!(told("/dev/zero", 9), "neither a file nor a link to one");
         assert_eq!(told("/dev", 9), "is a directory");
-        assert!(told("/nowhere", 9).starts_with("No such file"));
+        assert!(told("/proc/nowhere", 9).starts_with("No such file"));
         let pipe = Temporary::new("pipe").unwrap();
         assert!(std::process::Command::new("mkfifo").arg(pipe.path()).status().unwrap().success());
         assert_eq!(told(pipe.path().as_str(), 9), "neither a file nor a link to one");
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(piped(|| Ok(&b"12345"[..]), 5).unwrap(), b"12345");
         assert_eq!(piped(|| Ok(&b"12345"[..]), 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
         assert_eq!(piped(|| Ok(std::io::repeat(0)), 9).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        assert_eq!(piped(|| File::open("/nowhere"), 9).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(piped(|| File::open("/proc/nowhere"), 9).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]
