@@ -129,19 +129,34 @@ pub struct Failure {
     pub message: String,
     /// Its causes, the nearest first.
     pub because: Vec<String>,
+    /// Where it is, where that is a place in a file.
+    pub place: Option<Place>,
     /// What to type next.
     pub help: Option<String>,
     /// What the process ends with.
     pub exit_code: u8,
 }
 
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// From the root.
+    pub file: String,
+    /// From 1; none: it is about the whole file.
+    pub line: Option<usize>,
+    /// From 1, where it is known.
+    pub column: Option<usize>,
+}
+
 impl Report {
     /// That of an error.
     pub fn of(error: &anyhow::Error) -> Self {
+        let place = |told: &Diagnostic| Some(Place { file: told.file.clone()?, line: told.line, column: told.column });
         Self {
             error: Failure {
                 message: error.to_string(),
                 because: error.chain().skip(1).map(ToString::to_string).collect(),
+                place: diagnostics(error).find_map(place),
                 help: help(error).map(str::to_owned),
                 exit_code: code(error) as u8,
             },
@@ -151,10 +166,14 @@ impl Report {
 
 /// The way out that the error knows.
 fn help(error: &anyhow::Error) -> Option<&str> {
-    let mut told = error.chain().filter_map(|cause| {
+    diagnostics(error).next()?.help.as_deref()
+}
+
+/// What is wrong, in each of the causes that say so.
+fn diagnostics(error: &anyhow::Error) -> impl Iterator<Item = &Diagnostic> {
+    error.chain().filter_map(|cause| {
         cause.downcast_ref::<Fault>().map(|fault| &*fault.what).or_else(|| cause.downcast_ref::<Diagnostic>())
-    });
-    told.next()?.help.as_deref()
+    })
 }
 
 fn first(error: &anyhow::Error) -> Option<&Fault> {
@@ -175,9 +194,13 @@ mod tests {
         let told = Failure {
             message: "in services.toml".into(),
             because: vec!["no such service `x`".into()],
+            place: None,
             help: Some("one of: web".into()),
             exit_code: 2,
         };
         assert_eq!(Report::of(&error), Report { error: told });
+        let error = anyhow::Error::from(Diagnostic::new("unknown field").of("services.toml").line(3)).context("no");
+        let place = Place { file: "services.toml".into(), line: Some(3), column: None };
+        assert_eq!(Report::of(&error).error.place, Some(place));
     }
 }

@@ -11,6 +11,7 @@ use crate::model::age::Age;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::option;
 use crate::model::platform::Platform;
+use crate::model::progress::Progress;
 use crate::model::reference::{Name, Registry, Tag};
 use crate::model::text::harmless;
 
@@ -183,19 +184,6 @@ pub enum CacheKind {
     /// None.
     #[default]
     None,
-}
-
-/// `--progress`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// By the terminal.
-    Auto,
-    /// Lines.
-    Plain,
-    /// Nothing.
-    Quiet,
-    /// JSON objects.
-    Rawjson,
 }
 
 /// Options of `docker test`.

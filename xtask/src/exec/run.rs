@@ -162,7 +162,7 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
         };
         return finish(step, status, "");
     }
-    if step.args.windows(2).any(|pair| pair == ["--progress", "rawjson"]) {
+    if step.writes_json {
         return stream(ctx, step, |line| ctx.json_line(line));
     }
     stream(ctx, step, |line| ctx.line(line))

@@ -23,6 +23,7 @@ pub mod made;
 pub mod mountinfo;
 pub mod option;
 pub mod platform;
+pub mod progress;
 pub mod redefined;
 pub mod reference;
 pub mod remembered;

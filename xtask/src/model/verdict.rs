@@ -5,28 +5,58 @@
 //! one: whoever requires the last job alone requires nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::diagnostic::Diagnostic;
 
 /// A job that came before, as `toJSON(needs)` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Need {
-    /// `success`, `failure`, `cancelled` or `skipped`.
-    pub result: String,
+    /// How it ended.
+    pub result: JobResult,
     /// What it put out.
     #[serde(default)]
     pub outputs: BTreeMap<String, String>,
 }
 
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobResult {
+    /// It did what it was to do.
+    Success,
+    /// It did not.
+    Failure,
+    /// Somebody stopped it.
+    Cancelled,
+    /// It did not run.
+    Skipped,
+    /// What GitHub does not say as this is written.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl fmt::Display for JobResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+            Self::Other(word) => word,
+        })
+    }
+}
+
 /// What is to be said of one job.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// The job.
     pub job: String,
     /// How it ended.
-    pub result: String,
+    pub result: JobResult,
     /// Whether that is right.
     pub right: bool,
     /// Why.
@@ -44,24 +74,19 @@ pub fn needs(json: &str) -> Result<BTreeMap<String, Need>, Diagnostic> {
 
 /// Every job's line. `may_skip` are those that this event has no use for.
 pub fn verdict(needs: &BTreeMap<String, Need>, may_skip: &[&str]) -> Vec<Line> {
-    let affected = needs
-        .get(PLAN)
-        .filter(|plan| plan.result == "success")
-        .and_then(|plan| plan.outputs.get("affected"))
-        .map(String::as_str);
-    let judge = |job: &str, need: &Need| match (need.result.as_str(), affected) {
-        ("success", None) if job == PLAN => (false, "it did not say whether anything is affected"),
-        ("success", Some(_)) if job == PLAN && affected != Some("true") && affected != Some("false") => {
-            (false, "it did not say whether anything is affected")
-        }
-        ("success", _) => (true, "it succeeded"),
-        ("skipped", _) if job == PLAN => (false, "without a plan nothing may be skipped"),
-        ("skipped", Some("false")) => (true, "the plan: not affected"),
-        ("skipped", _) if may_skip.contains(&job) => (true, "not for this event"),
-        ("skipped", _) => (false, "skipped, and not by the plan"),
-        ("failure", _) => (false, "it failed"),
-        ("cancelled", _) => (false, "it was cancelled"),
-        _ => (false, "nobody knows this result"),
+    let plan = needs.get(PLAN).filter(|plan| plan.result == JobResult::Success);
+    // What is neither says nothing.
+    let affected: Option<bool> = plan.and_then(|plan| plan.outputs.get("affected")?.parse().ok());
+    let judge = |job: &str, need: &Need| match (&need.result, affected) {
+        (JobResult::Success, None) if job == PLAN => (false, "it did not say whether anything is affected"),
+        (JobResult::Success, _) => (true, "it succeeded"),
+        (JobResult::Skipped, _) if job == PLAN => (false, "without a plan nothing may be skipped"),
+        (JobResult::Skipped, Some(false)) => (true, "the plan: not affected"),
+        (JobResult::Skipped, _) if may_skip.contains(&job) => (true, "not for this event"),
+        (JobResult::Skipped, _) => (false, "skipped, and not by the plan"),
+        (JobResult::Failure, _) => (false, "it failed"),
+        (JobResult::Cancelled, _) => (false, "it was cancelled"),
+        (JobResult::Other(_), _) => (false, "nobody knows this result"),
     };
     let line = |(job, need): (&String, &Need)| {
         let (right, why) = judge(job, need);
@@ -79,7 +104,8 @@ mod tests {
         let need = |word: &str| {
             let (job, result) = word.split_once('=').unwrap();
             let outputs = affected.filter(|_| job == PLAN).map(|it| ("affected".to_owned(), it.to_owned()));
-            (job.to_owned(), Need { result: result.into(), outputs: outputs.into_iter().collect() })
+            let result = serde_json::from_value(result.into()).unwrap();
+            (job.to_owned(), Need { result, outputs: outputs.into_iter().collect() })
         };
         let needs = jobs.split(' ').map(need).collect();
         verdict(&needs, may_skip).into_iter().filter(|line| !line.right).map(|line| line.job).collect()

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::base::Base;
 use crate::model::platform::Platform;
+use crate::model::progress::Progress;
 use crate::model::reference::Reference;
 use crate::plan::step::{Plan, Step};
 
@@ -78,7 +79,7 @@ pub struct Request {
     /// The builder; none: the current one.
     pub builder: Option<String>,
     /// How progress is shown.
-    pub progress: Option<String>,
+    pub progress: Option<Progress>,
     /// Where buildx writes the digest for us to read.
     pub metadata_file: Option<Utf8PathBuf>,
     /// Where this run makes the archive and the cache; none: nobody runs it.
@@ -281,7 +282,8 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         .each("--build-arg", build_args)
         .each("--secret", secrets)
         .each("--build-context", bases.iter().filter_map(bound))
-        .each("--progress", progress)
+        .each("--progress", progress.map(|progress| progress.to_string()))
+        .json(*progress == Some(Progress::Rawjson))
         .each("--metadata-file", metadata_file.iter().filter(|_| cache_to.is_none()).map(|file| file.as_str()))
         .args(host_network.then_some("--network=host"))
         .arg(context.as_str())

@@ -53,6 +53,8 @@ pub struct Step {
     pub stdin: Option<String>,
     /// What [`SECRET`] stands for in what it reads; no line shows it.
     pub secret: Option<Secret>,
+    /// Whether it writes JSON, which must stay JSON.
+    pub writes_json: bool,
     /// What to type when it fails.
     pub hint: Option<String>,
     /// How long it may take where we wait for its answer and nobody sees it run.
@@ -63,6 +65,12 @@ impl Step {
     /// A command without arguments yet.
     pub fn new(tool: impl Into<String>) -> Self {
         Self { tool: tool.into(), ..Self::default() }
+    }
+
+    /// Says whether it writes JSON.
+    #[must_use]
+    pub fn json(self, writes_json: bool) -> Self {
+        Self { writes_json, ..self }
     }
 
     /// What `--setup` does first.

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use camino::Utf8PathBuf;
 
-use crate::cli::docker::{BuildArgs, CacheKind, Progress};
+use crate::cli::docker::{BuildArgs, CacheKind};
 use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
@@ -15,6 +15,7 @@ use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::environment;
 use crate::model::platform::Platform;
+use crate::model::progress::Progress;
 use crate::model::reference::{Reference, Tag, reference};
 use crate::plan;
 use crate::plan::build::{Beside, Cache, Output, Request};
@@ -52,11 +53,7 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         .collect();
     let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS");
     let annotations = annotations.lines().flat_map(|line| annotation(line, platforms.len() > 1)).collect();
-    let progress = match args.progress {
-        Some(progress) => clap::ValueEnum::to_possible_value(&progress).map(|value| value.get_name().to_owned()),
-        None if ctx.verbose => Some("plain".into()),
-        None => None,
-    };
+    let progress = args.progress.or(ctx.verbose.then_some(Progress::Plain));
     if args.progress == Some(Progress::Rawjson) && ctx.terminal && ctx.format == Format::Text {
         ctx.say("note: rawjson is for programs; `--progress plain` is the log for people");
     }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::ci::*;
 use super::docker::*;
 use super::*;
-use crate::fault::{Failure, Report};
+use crate::fault::{Failure, Place, Report};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::verdict::Line;
+use crate::model::verdict::{JobResult, Line};
 
 /// An object: its heading in the guide, its type, an example.
 struct Example(&'static str, String, Value);
@@ -227,7 +227,7 @@ fn examples() -> Vec<Example> {
                 passed: true,
                 jobs: vec![Line {
                     job: "build".into(),
-                    result: "skipped".into(),
+                    result: JobResult::Skipped,
                     right: true,
                     why: "the plan: not affected",
                 }],
@@ -269,10 +269,11 @@ fn examples() -> Vec<Example> {
             "Errors",
             &Report {
                 error: Failure {
-                    message: "no Docker Engine answers at unix:///var/run/docker.sock: …".into(),
+                    message: "services.toml:3: unknown field `nope`".into(),
                     because: Vec::new(),
-                    help: Some("`cargo xtask setup --yes` installs and starts one; or start your own".into()),
-                    exit_code: 1,
+                    place: Some(Place { file: "services.toml".into(), line: Some(3), column: Some(1) }),
+                    help: Some("docs/services-toml.md has all keys".into()),
+                    exit_code: 2,
                 },
             },
         ),

@@ -1,0 +1,27 @@
+//! How a build shows its progress.
+
+use std::fmt;
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Progress {
+    /// By the terminal.
+    Auto,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    Quiet,
+    /// JSON objects.
+    Rawjson,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+            Self::Quiet => "quiet",
+            Self::Rawjson => "rawjson",
+        })
+    }
+}
