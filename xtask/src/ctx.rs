@@ -150,10 +150,13 @@ impl Ctx {
     /// The user's folder for what can be made again; none: the environment
     /// names none.
     pub fn cache_dir(&self) -> Option<Utf8PathBuf> {
-        match (self.env.get("XDG_CACHE_HOME"), self.env.get("HOME")) {
-            (Some(dir), _) => Some(dir.into()),
-            (None, home) => Some(Utf8PathBuf::from(home?).join(".cache")),
-        }
+        self.folder_of_user("XDG_CACHE_HOME").or_else(|| Some(self.folder_of_user("HOME")?.join(".cache")))
+    }
+
+    /// What is no whole path would be another folder in each folder, and locks
+    /// in it would hold nobody; the XDG specification passes over it as well.
+    fn folder_of_user(&self, variable: &str) -> Option<Utf8PathBuf> {
+        self.env.get(variable).map(Utf8PathBuf::from).filter(|dir| dir.is_absolute())
     }
 
     /// The folder of the private engine and of what stand-ins are made from:
@@ -164,11 +167,8 @@ impl Ctx {
         if let Some(dir) = self.env.get("XTASK_ENGINE_DIR") {
             return dir.into();
         }
-        let data = match (self.env.get("XDG_DATA_HOME"), self.env.get("HOME")) {
-            (Some(data), _) => Utf8PathBuf::from(data),
-            (None, Some(home)) => Utf8PathBuf::from(home).join(".local/share"),
-            (None, None) => "/var/lib".into(),
-        };
+        let home = || Some(self.folder_of_user("HOME")?.join(".local/share"));
+        let data = self.folder_of_user("XDG_DATA_HOME").or_else(home).unwrap_or_else(|| "/var/lib".into());
         data.join("xtask-engine")
     }
 }
@@ -210,7 +210,35 @@ pub fn deliver(text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8Path;
+
     use super::*;
+
+    fn of(env: &[(&str, &str)]) -> Ctx {
+        Ctx {
+            root: "/".into(),
+            env: env.iter().copied().collect(),
+            format: Format::Text,
+            dry_run: false,
+            verbose: false,
+            terminal: false,
+            exports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_folder_of_the_user_is_a_whole_path_or_passed_over() {
+        for (cache, data, home, expected) in [
+            ("/c", "/d", "/h", (Some("/c"), "/d/xtask-engine")),
+            ("c", "./d", "/h", (Some("/h/.cache"), "/h/.local/share/xtask-engine")),
+            ("-c", "d", "h", (None, "/var/lib/xtask-engine")),
+            ("", "", "", (None, "/var/lib/xtask-engine")),
+        ] {
+            let ctx = of(&[("XDG_CACHE_HOME", cache), ("XDG_DATA_HOME", data), ("HOME", home)]);
+            let found = (ctx.cache_dir(), ctx.engine_dir());
+            assert_eq!((found.0.as_deref().map(Utf8Path::as_str), found.1.as_str()), expected, "{cache} {data} {home}");
+        }
+    }
 
     #[test]
     fn the_clients_folder_is_the_engines_then_the_chosen_then_the_users_own() {
@@ -222,16 +250,8 @@ mod tests {
             (&[("HOME", "/h")], None, "/h/.docker"),
             (&[], None, "/root/.docker"),
         ] {
-            let exports = exported.map(|dir| ("DOCKER_CONFIG".to_owned(), dir.to_owned())).into_iter().collect();
-            let ctx = Ctx {
-                root: "/".into(),
-                env: env.iter().copied().collect(),
-                format: Format::Text,
-                dry_run: false,
-                verbose: false,
-                terminal: false,
-                exports,
-            };
+            let mut ctx = of(env);
+            ctx.exports.extend(exported.map(|dir| ("DOCKER_CONFIG".to_owned(), dir.to_owned())));
             assert_eq!(ctx.docker_config(), expected, "{env:?} {exported:?}");
         }
     }

@@ -37,6 +37,7 @@ pub fn read() -> anyhow::Result<Option<Start>> {
         .collect::<Result<_, _>>()?;
     let args = without_cargos(args);
     let env = Env::of_process();
+    said_where(&env)?;
     let given = cli::root(&args).or_else(|| env.get("XTASK_ROOT").map(Utf8PathBuf::from));
     let root = match given {
         Some(root) => {
@@ -72,6 +73,17 @@ pub fn read() -> anyhow::Result<Option<Start>> {
         env,
     };
     Ok(Some(Start { ctx, project, verb }))
+}
+
+/// Variables that say where we work. Passed over, their commands would change
+/// what is somewhere else.
+const WHERE: [&str; 5] = ["DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "XTASK_ENGINE_DIR", "XTASK_ROOT"];
+
+fn said_where(env: &Env) -> anyhow::Result<()> {
+    match WHERE.into_iter().find(|name| env.set(name) == Some(None)) {
+        None => Ok(()),
+        Some(name) => Err(fault::usage(format!("{name} is not UTF-8")).help(format!("unset {name}")).into()),
+    }
 }
 
 /// cargo names a subcommand of its own twice: `cargo-built built ci plan`.

@@ -98,6 +98,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     }
     // Before the lock: somebody who can't have one gets no folder either.
     packages::release()?;
+    packages::can_lie_in(&folder)?;
     let _lock = folder.lock(ctx, "engine")?;
     // While we waited for the lock somebody may have started it.
     let folder = Folder::of(ctx)?;

@@ -19,6 +19,7 @@ use crate::ctx::Ctx;
 use crate::exec::files::trust;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
+use crate::model::text;
 use crate::plan::step::Step;
 
 /// The release whose engine is new enough and whose programs Debian 12 runs.
@@ -162,6 +163,16 @@ pub fn lines(ctx: &Ctx, folder: &Folder, name: &str) -> anyhow::Result<Vec<Strin
     };
     let keyring = keyring()?;
     Ok(debian.iter().map(|source| source.of_release(&release.codename, name).line(&keyring)).collect())
+}
+
+/// Refuses a folder whose name apt reads as several words, or not at all.
+pub fn can_lie_in(folder: &Folder) -> Result<(), Fault> {
+    let is_odd = |c: char| c.is_whitespace() || text::is_obeyed(c);
+    if !folder.dir.as_str().contains(is_odd) {
+        return Ok(());
+    }
+    Err(fault::usage(format!("apt takes no folder with a blank in its name: {:?}", folder.dir.as_str()))
+        .help("name another one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine"))
 }
 
 /// Downloads and unpacks everything, unless it is there. The caller holds the
@@ -310,6 +321,16 @@ mod tests {
 
     fn help(text: &str, root: bool) -> String {
         fault::render(&of_os_release(text, root).unwrap_err().into())
+    }
+
+    #[test]
+    fn an_engine_lies_where_apt_can_read() {
+        let at = |dir: &str| can_lie_in(&Folder { dir: dir.into() });
+        assert!(at("/home/jürgen/.local/share/xtask-engine").is_ok());
+        for dir in ["/my name/e", "/a\tb", "/a\u{1b}b", "/a\u{202e}b", "/a\u{a0}b"] {
+            let error = at(dir).unwrap_err();
+            assert!(error.code == fault::Code::Usage && error.to_string().contains(&format!("{dir:?}")), "{error}");
+        }
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub fn host(text: &str) -> Ruling {
         && text.chars().all(is_word)
         && !text.ends_with('-')
         && text.len() <= 63;
+    if text == "localhost" {
+        return Err("`localhost` is the container itself, for each that asks; choose another name".into());
+    }
     if is_right {
         return Ok(());
     }
@@ -227,7 +230,7 @@ mod tests {
     fn rules_end_where_they_say() {
         let (most, more) = (&*"a".repeat(63), &*"a".repeat(64));
         for (rule, right, wrong) in [
-            (host as fn(&str) -> Ruling, &[most, "a-1"][..], &[more, "1a", "a_", "-a"][..]),
+            (host as fn(&str) -> Ruling, &[most, "a-1", "localhost1"][..], &[more, "1a", "a_", "-a", "localhost"][..]),
             (word, &[most, "1.a_B-"], &[more, ".a", "_a", "a/b"]),
             (component, &[most, "a.b_c--d"], &[more, "a/b", "a..b"]),
             (stage, &["1234", "a.B_c-"], &["12345", "1a", "_a", "-a"]),
