@@ -29,7 +29,10 @@ fn main() -> ExitCode {
 fn run(wants_json: &mut bool) -> anyhow::Result<()> {
     exec::interrupt::install()?;
     let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
-    *wants_json = ctx.format == Format::Json;
+    // What stands behind a name that nobody knows is not read as options.
+    if !matches!(verb, Verb::Docker(Docker::Unknown(_))) {
+        *wants_json = ctx.format == Format::Json;
+    }
     match verb {
         Verb::Docker(verb) => docker(&ctx, &project?, verb),
         Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::sources(&ctx, &project?)?),

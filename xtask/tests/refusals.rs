@@ -75,7 +75,25 @@ fn without_services_toml_it_says_where_it_looked() {
 fn a_wrong_services_toml_is_told_before_an_unknown_service() {
     let folder = Folder::new("wrong");
     std::fs::write(folder.0.join("services.toml"), "[project]\nname = \"x\"\nnope = 1\n").unwrap();
-    refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &["services.toml:3: unknown field `nope`"]);
+    let expected = "services.toml:3: unknown field `nope`";
+    refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &[expected]);
+    // Behind a name that nobody knows options are words; a program gets its object.
+    for args in [["docker", "backend", "--format", "json"], ["docker", "--format=json", "backend", "--push"]] {
+        let output = in_dir(&folder.0, &args).output().unwrap();
+        common::exit(&output, 2);
+        assert!(common::json(&output)["error"]["message"].as_str().unwrap().starts_with(expected), "{args:?}");
+    }
+}
+
+/// It would be another engine, or another checkout, that a command is about.
+#[test]
+fn a_place_that_is_not_utf_8_is_refused_and_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    for name in ["DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "XTASK_ENGINE_DIR", "XTASK_ROOT"] {
+        let mut command = in_dir(&common::root(), &["engine", "down", "--purge"]);
+        command.env("HOME", "/nowhere").env(name, std::ffi::OsStr::from_bytes(b"/nowhere/\xff"));
+        refused(&mut command, 2, &[&format!("{name} is not UTF-8")]);
+    }
 }
 
 #[test]
@@ -376,6 +394,9 @@ fn what_never_ends_is_refused_where_it_is_named() {
         (".docker/config.json", &["docker", "down"], 2, &[".docker/config.json: ", no_file]),
         ("event.json", &["ci", "plan", "--strict"], 1, &["event.json can't be read: ", no_file]),
         (".github/workflows/x.yml", &["ci", "check"], 1, &[".github/workflows/x.yml:1: it can't be read: "]),
+        (".gitignore", &["ci", "check"], 1, &["/.gitignore is a pipe or a device"]),
+        (".git/index", &["ci", "plan", "--strict"], 1, &["/.git/index is a pipe or a device"]),
+        (".git/config", &["ci", "check"], 1, &["/.git/config is a pipe or a device", "help: "]),
     ] {
         for endless in ["fifo", "zero"] {
             std::fs::write(root.join("services.toml"), &services).unwrap();

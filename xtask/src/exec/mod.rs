@@ -18,6 +18,7 @@ pub mod input;
 pub mod interrupt;
 pub mod layers;
 pub mod moment;
+pub mod obstacle;
 pub mod oci;
 pub mod proc;
 pub mod program;

@@ -20,7 +20,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::process::{ExitStatus, Output};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -29,10 +29,11 @@ use anyhow::Context as _;
 
 use crate::ctx::Ctx;
 use crate::exec::child::{self, Bounds};
-use crate::exec::interrupt;
 use crate::exec::signal::Ending;
 use crate::exec::spawn::{self, Call};
+use crate::exec::{interrupt, obstacle};
 use crate::fault;
+use crate::plan::git::{is_look, is_of_checkout};
 use crate::plan::step::Step;
 
 /// How many of a command's last lines are kept to tell why it failed.
@@ -71,7 +72,15 @@ pub fn make(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
 
 fn quick(ctx: &Ctx, step: &Step, kind: Kind) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
+    if is_of_checkout(step)
+        && let Some(why) = obstacle::found(&ctx.root)
+    {
+        return Err(fault::failed(why).help("remove it, or work in a fresh clone").into());
+    }
     let output = collect(ctx, step, kind);
+    if is_look(step) && output.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
+        obstacle::hangs();
+    }
     interrupt::check().or_else(|fault| if output.is_ok() { Ok(()) } else { Err(fault) })?;
     let output = output.with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {

@@ -11,6 +11,9 @@ use crate::plan::step::Step;
 /// What runs programs while git only looks, switched off.
 const OFF: [&str; 2] = ["core.fsmonitor=false", "core.hooksPath=/dev/null"];
 
+/// Set for a look and for nothing else.
+const LOOKS: &str = "GIT_NO_LAZY_FETCH";
+
 /// Variables of git's that a person or a machine sets up for all repositories.
 /// All others are of one repository, of one command, or change what git says.
 const KEPT: [&str; 11] = [
@@ -69,7 +72,7 @@ impl Git {
     /// partial clone lacks it does not get.
     pub fn look(&self, args: &[&str]) -> Step {
         let step = self.step().args(args.iter().copied());
-        step.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "")
+        step.env("GIT_OPTIONAL_LOCKS", "0").env(LOOKS, "1").env("GIT_ALLOW_PROTOCOL", "")
     }
 
     /// The same for contents, which a partial clone gets from its remote: only
@@ -97,6 +100,16 @@ impl Git {
     }
 }
 
+/// Whether a command asks git about this checkout.
+pub fn is_of_checkout(step: &Step) -> bool {
+    step.tool == "git" && step.args.iter().any(|arg| arg.starts_with("--work-tree="))
+}
+
+/// Whether it reaches no network: then it has its answer soon, or never.
+pub fn is_look(step: &Step) -> bool {
+    is_of_checkout(step) && step.env.iter().any(|(name, _)| name == LOOKS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +124,11 @@ mod tests {
             env -u GIT_DIR -u GIT_INDEX_FILE GIT_TERMINAL_PROMPT=0 git --no-pager -c core.fsmonitor=false -c core.hooksPath=/dev/null --work-tree=../.. fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance origin main"#]]
         .assert_eq(&lines.join("\n"));
         assert_eq!(Git::new(Some(0), []).top(), Some("."));
+        let kinds = [git.look(&["status"]), git.contents(&["show"]), Git::new(None, []).look(&["status"])];
+        assert_eq!(
+            kinds.map(|step| (is_of_checkout(&step), is_look(&step))),
+            [(true, true), (true, false), (false, false)]
+        );
         let bare = Git::new(None, []).look(&["rev-parse", "HEAD"]).to_string();
         assert!(bare.starts_with("GIT_OPTIONAL_LOCKS=0") && !bare.contains("--work-tree"), "{bare}");
     }

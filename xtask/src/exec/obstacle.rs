@@ -1,0 +1,146 @@
+//! What git would wait for, or read without an end.
+//!
+//! Git opens the files of a repository as they come. A pipe among them, in a
+//! tree that somebody sent, holds it until our time is over, question by
+//! question; a device never ends. So we look first, at what it opens by name.
+
+use std::fs::FileType;
+use std::os::unix::fs::FileTypeExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::exec::input;
+
+/// Files of a repository that git opens by their names, of those that are there.
+const REPOSITORY: [&str; 12] = [
+    "HEAD",
+    "commondir",
+    "config",
+    "config.worktree",
+    "index",
+    "info/attributes",
+    "info/exclude",
+    "info/grafts",
+    "info/sparse-checkout",
+    "objects/info/alternates",
+    "packed-refs",
+    "shallow",
+];
+/// Files of a tree that tell git about others.
+const FILES: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
+/// A `.git` that is a file says where the repository lies, in one line.
+const POINTER: u64 = 8192;
+
+/// A question has taken all of its time: the next one would as well.
+static HANGS: AtomicBool = AtomicBool::new(false);
+
+/// Remembers that git did not answer in time.
+pub fn hangs() {
+    HANGS.store(true, Ordering::Relaxed);
+}
+
+/// Why git is not asked anything, for people.
+pub fn found(root: &Utf8Path) -> Option<String> {
+    if HANGS.load(Ordering::Relaxed) {
+        return Some("git did not answer in time, and is not asked again".into());
+    }
+    let top = root.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok())?;
+    let of_tree = root.ancestors().take_while(|dir| dir.starts_with(top));
+    let of_tree = of_tree.flat_map(|dir| FILES.map(|name| dir.join(name)));
+    let of_git = repositories(top).into_iter().flat_map(|dir| REPOSITORY.map(|name| dir.join(name)));
+    let path = of_tree.chain(of_git).find(|path| waits(path))?;
+    Some(format!("{path} is a pipe or a device, and a file is expected there: git would wait for it"))
+}
+
+/// Where git's own files lie; of a linked worktree both its own folder and the
+/// one that it shares.
+fn repositories(top: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let git = top.join(".git");
+    let Some(own) = pointer(&git).and_then(|text| Some(top.join(text.strip_prefix("gitdir: ")?))) else {
+        return vec![git];
+    };
+    let shared = pointer(&own.join("commondir")).map(|shared| own.join(shared));
+    [Some(own), shared].into_iter().flatten().collect()
+}
+
+fn pointer(file: &Utf8Path) -> Option<String> {
+    Some(input::text(file, POINTER).ok()?.trim_end().to_owned())
+}
+
+/// Whether it is a pipe or a device, behind links too. A socket is refused to
+/// git at once, and git has one of its own there.
+fn waits(path: &Utf8Path) -> bool {
+    let is_odd = |kind: FileType| kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
+    path.metadata().is_ok_and(|found| is_odd(found.file_type()))
+        && path.canonicalize_utf8().is_ok_and(|real| real != "/dev/null")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+    use crate::exec::files::Temporary;
+
+    fn pipe(path: &Utf8Path) {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    #[test]
+    fn a_pipe_or_a_device_where_git_opens_files_is_named() {
+        let place = Temporary::new("tree").unwrap();
+        let top = place.path();
+        let root = top.join("deep/root");
+        for dir in ["deep/root", ".git/info", ".git/objects/info", "deep/other", "deep/odd"] {
+            fs::create_dir_all(top.join(dir)).unwrap();
+        }
+        fs::write(top.join(".git/HEAD"), "ref: refs/heads/main").unwrap();
+        symlink("/dev/null", top.join(".gitattributes")).unwrap();
+        symlink("/nowhere", top.join(".git/gone")).unwrap();
+        assert_eq!(found(&root), None);
+        for name in [
+            ".git/index",
+            ".git/config",
+            ".git/packed-refs",
+            ".git/info/exclude",
+            ".git/objects/info/alternates",
+            ".gitignore",
+            "deep/.gitignore",
+            "deep/root/.gitattributes",
+            "deep/root/.gitmodules",
+        ] {
+            let file = top.join(name);
+            pipe(&file);
+            let said = found(&root).unwrap();
+            assert!(said.starts_with(file.as_str()), "{said}");
+            fs::remove_file(&file).unwrap();
+            symlink("/dev/zero", &file).unwrap();
+            assert!(found(&root).is_some(), "{name}");
+            fs::remove_file(&file).unwrap();
+        }
+        // Beside the way to the root, nothing is read for us.
+        pipe(&top.join("deep/other/.gitignore"));
+        assert_eq!(found(&root), None);
+    }
+
+    #[test]
+    fn a_linked_worktree_has_two_folders() {
+        let place = Temporary::new("tree").unwrap();
+        let base = place.path();
+        for dir in ["main/.git/worktrees/it", "it"] {
+            fs::create_dir_all(base.join(dir)).unwrap();
+        }
+        let (tree, own) = (base.join("it"), base.join("main/.git/worktrees/it"));
+        fs::write(tree.join(".git"), format!("gitdir: {own}\n")).unwrap();
+        fs::write(own.join("commondir"), "../..\n").unwrap();
+        assert_eq!(found(&tree), None);
+        for file in [own.join("index"), base.join("main/.git/config")] {
+            pipe(&file);
+            assert!(found(&tree).is_some(), "{file}");
+            fs::remove_file(&file).unwrap();
+        }
+    }
+}
