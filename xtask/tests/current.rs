@@ -129,6 +129,40 @@ impl Drop for Demo {
     }
 }
 
+/// buildx asks git about a context by itself.
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_build_runs_nothing_that_the_checkouts_git_names() {
+    let demo = Demo::new("git", DOCKERFILE, PATHS);
+    let ran = demo.dir.with_extension("ran");
+    let trap = demo.dir.with_extension("trap");
+    fs::write(&trap, format!("#!/bin/sh\ntouch '{}'\n", ran.display())).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
+    // Where there is no commit, buildx asks for nothing else.
+    demo.git(&["-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "--message", "x"]);
+    // A shell reads both, and there is a blank in them.
+    let trap_line = format!("'{}'", trap.display());
+    let url = format!("ext::{}", trap.display().to_string().replace(' ', "% "));
+    for (key, value) in [
+        ("core.fsmonitor", trap_line.as_str()),
+        ("remote.origin.url", &url),
+        ("remote.origin.promisor", "true"),
+        ("protocol.ext.allow", "always"),
+        ("extensions.partialClone", "origin"),
+        ("core.repositoryFormatVersion", "1"),
+    ] {
+        demo.git(&["config", key, value]);
+    }
+    // What is missing, git gets the way that the checkout says.
+    let tree = Command::new("git").args(["rev-parse", "HEAD^{tree}"]).current_dir(&demo.dir).output().unwrap().stdout;
+    let (first, rest) = str::from_utf8(&tree).unwrap().trim().split_at(2);
+    fs::remove_file(demo.dir.join(".git/objects").join(first).join(rest)).unwrap();
+    exit(&demo.run(&["app"]), 0);
+    let has_run = ran.exists();
+    let _ = (fs::remove_file(&trap), fs::remove_file(&ran));
+    assert!(!has_run);
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
 fn a_dry_run_says_what_the_run_does_and_does_nothing() {
@@ -176,7 +210,7 @@ fn lines_that_were_shown_work_when_the_run_is_over() {
         let output = demo.run(args);
         exit(&output, 0);
         let lines = common::shown(&output);
-        assert!(lines.iter().any(|line| line.starts_with("docker buildx build")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains(" docker buildx build")), "{lines:?}");
         let _ = fs::remove_file(demo.dir.join("app.tar"));
         let again = common::paste(&lines.join("\n"), &demo.dir);
         assert!(again.status.success(), "{lines:#?}\n{}", stderr(&again));

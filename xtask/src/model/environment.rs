@@ -19,6 +19,8 @@ const KEPT: [&str; 8] = [
     "BUILDX_INSTANCE",
 ];
 
+/// Whether buildx asks git about the context.
+pub const GIT_INFO: &str = "BUILDX_GIT_INFO";
 /// The platform that buildx builds for where nobody names one.
 pub const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// The file that may put one source in another's place, or refuse it.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::base::Base;
+use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::progress::Progress;
 use crate::model::reference::Reference;
@@ -241,6 +242,9 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
+        // Else buildx asks git about the context, and git gets what is missing
+        // by the program that the `.git/config` of the checkout names.
+        .env(environment::GIT_INFO, "false")
         .args(["buildx", "build"])
         // An attestation holds the times of the run: no two builds would have one digest.
         .arg("--provenance=false")

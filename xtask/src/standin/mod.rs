@@ -391,7 +391,7 @@ mod tests {
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
         let line = build(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).unwrap().to_string();
-        expect_test::expect!["docker buildx build --provenance=false --file /c/Dockerfile --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --load --build-arg 'VERSION=0.13.*' --secret id=a,src=/a --network=host /c"]
+        expect_test::expect!["BUILDX_GIT_INFO=false docker buildx build --provenance=false --file /c/Dockerfile --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --load --build-arg 'VERSION=0.13.*' --secret id=a,src=/a --network=host /c"]
             .assert_eq(&line.replace(&inputs::recipe(), "ff"));
     }
 }
