@@ -269,6 +269,33 @@ mod tests {
     }
 
     #[test]
+    fn below_a_folder_all_is_settled_where_no_rule_speaks_of_it() {
+        for (text, settled) in [
+            ("", [Some(false), Some(false), Some(false)]),
+            ("a/b", [None, Some(true), Some(false)]),
+            ("a\n!a/b/c", [None, None, Some(false)]),
+            ("*\n!a/*", [None, Some(false), Some(true)]),
+        ] {
+            let ignore = Dockerignore::parse(text).unwrap();
+            assert_eq!(["a", "a/b", "x"].map(|dir| ignore.settled_below(dir)), settled, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn two_files_are_the_same_by_their_rules() {
+        let parse = |text: &str| Dockerignore::parse(text).unwrap();
+        assert_eq!(parse("# x\na\n!b"), parse("a/\n!b\n"));
+        assert_ne!(parse("a"), parse("!a"));
+    }
+
+    #[test]
+    fn a_line_is_no_longer_than_docker_reads_one() {
+        let parse = |length: usize| Dockerignore::parse("a\n".to_owned() + &"b".repeat(length)).map_err(|(at, _)| at);
+        assert!(parse(LONGEST).is_ok());
+        assert_eq!((parse(LONGEST + 1).err(), parse(LONGEST + 9).err()), (Some(2), Some(2)));
+    }
+
+    #[test]
     fn what_is_below_an_excluded_folder_is_excluded() {
         const PARTS: [&str; 9] = ["a", "b", "*", "**", "?", "/", "/", "!", "\n"];
         let mut found = 0;

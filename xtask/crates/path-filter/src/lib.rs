@@ -307,11 +307,11 @@ mod tests {
         let rows = [
             ("", 1, "write a path such as"),
             ("!", 2, "write a path such as"),
-            ("/a", 1, "leave it out"),
+            ("/a", 1, "paths begin without `/`"),
             ("/", 1, "leave it out"),
-            ("./a", 1, "leave it out"),
+            ("./a", 1, "paths begin without `./`"),
             (".", 1, "write `**`"),
-            ("a/./b", 3, "leave it out"),
+            ("a/./b", 3, "no path has a name `.`"),
             ("../a", 1, "from the repository's root"),
             ("a/..", 3, "from the repository's root"),
             ("a//b", 3, "write one `/`"),
@@ -361,6 +361,29 @@ mod tests {
             assert_eq!(error.column, column, "{text}: {error}");
             assert!(error.message.contains(way_out), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_by_its_column() {
+        assert_eq!(Pattern::parse("a/").unwrap_err().to_string().split(':').next(), Some("column 2"));
+    }
+
+    #[test]
+    fn a_pattern_and_a_list_have_bounds() {
+        let parse = |length: usize| Pattern::parse(&"a".repeat(length)).map_err(|error| error.column);
+        assert!(parse(LENGTH).is_ok());
+        assert_eq!((parse(LENGTH + 1).err(), parse(9 * LENGTH).err()), (Some(LENGTH + 1), Some(LENGTH + 1)));
+        assert!(PathFilter::may_hold(PATTERNS).is_ok());
+        assert!(PathFilter::may_hold(PATTERNS + 1).is_err() && PathFilter::may_hold(9 * PATTERNS).is_err());
+    }
+
+    #[test]
+    fn a_list_tells_its_patterns_and_what_its_paths_begin_with() {
+        let texts = ["src/**", "!src/x", "*.md", "a/b", "docs/a?"];
+        let filter = PathFilter::new(texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()).unwrap();
+        assert_eq!(filter.patterns().iter().map(Pattern::text).collect::<Vec<_>>(), texts);
+        assert_eq!(filter.heads(), ["src/", "", "a/b", "docs/"]);
+        assert_eq!(filter.hits("src/x").collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]

@@ -143,8 +143,12 @@ mod tests {
 
     #[test]
     fn a_circle_of_hundreds_is_shown_by_its_ends() {
-        let mut text = String::from("FROM a AS s0\nCOPY --from=s999 a /\n");
-        (1..1000).for_each(|at| text.push_str(&format!("FROM s{} AS s{at}\n", at - 1)));
+        let of = |stages: usize| {
+            let from = |at: usize| format!("FROM s{} AS s{at}\n", at - 1);
+            format!("FROM a AS s0\nCOPY --from=s{} a /\n", stages - 1) + &(1..stages).map(from).collect::<String>()
+        };
+        assert!(!refused(&of(11), None).unwrap().contains('…') && refused(&of(12), None).unwrap().contains('…'));
+        let mut text = of(1000);
         let error = refused(&text, None).unwrap();
         assert!(error.starts_with("2:1: ") && error.contains("`s0` → `s999`") && error.len() < 250, "{error}");
         text.push_str("FROM a\n");

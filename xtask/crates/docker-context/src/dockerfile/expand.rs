@@ -337,6 +337,7 @@ mod tests {
     fn words_are_expanded_as_buildkit_does() {
         for (word, result) in [
             ("$A/${A}b", Some("a/ab")),
+            ("${A-a}${A?a}${A:?a}", Some("aaa")),
             ("\\$A", Some("$A")),
             ("'$A'\"$A\"", Some("$Aa")),
             ("\"\\$A\\b\\\"\"", Some("$A\\b\"")),
@@ -370,13 +371,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_deeper_than_anybody_writes_is_not_followed() {
+        for (open, close) in [("${NO-", "}"), ("${A/a/", "}"), ("${A/", "/}")] {
+            let nested = |depth| expand(&format!("{}b{}", open.repeat(depth), close.repeat(depth)));
+            assert!(nested(DEPTH).is_ok() && nested(DEPTH + 1).is_err() && nested(9 * DEPTH).is_err(), "{open}");
+        }
+    }
+
+    #[test]
     fn what_the_engine_crashes_over_is_told_apart() {
         for word in ["${A#}", "${A%}", "a${NO%$E}b", "\"${A:#}\"", "${UNKNOWN#}"] {
             assert!(matches!(expand(word), Err(WordError::Fatal(_))), "{word}");
         }
         assert_eq!(expand("'${A#}'${A##}\\${A%}").as_deref(), Ok("${A#}a${A%}"));
         let kept = Lexer { keeps_unset: true, ..Lexer::new('\\', &|_| Value::Unset) };
-        assert_eq!(kept.word("${A#}").as_deref(), Ok("${A#}"));
+        assert_eq!(kept.word("${A#}$A${A}${A-b}${A:+c}").as_deref(), Ok("${A#}$A${A}${A-b}${A:+c}"));
     }
 
     #[test]

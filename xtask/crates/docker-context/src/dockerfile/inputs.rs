@@ -330,3 +330,30 @@ fn escaped(path: &str) -> String {
 fn is_below(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Given, inputs};
+
+    #[test]
+    fn what_is_read_begins_with_one_of_the_heads() {
+        let found = inputs(b"FROM a\nCOPY lib apps/*/x /d/\nADD *.txt /\n", None, &Given::NOTHING).unwrap();
+        assert_eq!(found.heads().collect::<Vec<_>>(), ["lib", "apps/", ""]);
+    }
+
+    #[test]
+    fn a_link_on_the_way_to_what_keeps_its_parents_is_read() {
+        for (link, read) in [("p", "p"), ("p/a/b/x.c", "y"), ("p/a", "p/a")] {
+            let mut found = inputs(b"FROM a\nCOPY --parents ./p/a/./b/*.c /d/\n", None, &Given::NOTHING).unwrap();
+            found.follow(&[(link, "/y"), ("z", "/other")]);
+            assert_eq!([read, "z", "other"].map(|path| found.reads(path).is_some()), [true, false, false], "{link}");
+        }
+    }
+
+    /// The engine crashes over an empty pattern; in RUN the quotes are a part of it.
+    #[test]
+    fn quotes_are_something_to_cut_in_run_and_nothing_elsewhere() {
+        let ends = |line: &str| inputs(format!("FROM a\nARG A=x\n{line}\n").as_bytes(), None, &Given::NOTHING).is_ok();
+        assert!(ends("RUN echo ${A#''}") && !ends("RUN echo ${A#}") && !ends("ENV B=${A#''}"));
+    }
+}

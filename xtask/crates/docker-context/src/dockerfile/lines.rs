@@ -126,7 +126,6 @@ pub fn statement(whole: &[u8], (line, column): (usize, usize)) -> Statement {
     let blank = |byte: &u8| b"\t\x0B\x0C\r ".contains(byte);
     let end = trimmed.iter().position(blank).unwrap_or(trimmed.len());
     let (keyword, behind) = trimmed.split_at(end);
-    let behind = &behind[behind.iter().position(|byte| !blank(byte)).unwrap_or(behind.len())..];
     let (flags, rest) = flags(behind);
     Statement {
         line,
@@ -355,5 +354,26 @@ mod tests {
         let long = |length: usize| format!("FROM a\n#{}\n", "x".repeat(length - 1));
         assert!(parse(long(LONGEST).as_bytes(), false).is_ok());
         assert_eq!(parse(long(LONGEST + 1).as_bytes(), false).err().unwrap().line, 2);
+    }
+
+    #[test]
+    fn flags_end_with_the_first_other_word_or_with_two_dashes() {
+        for (line, words, rest) in [
+            (" --a=b  --c d --e", &["--a=b", "--c"][..], "d --e"),
+            ("--a -- --b", &["--a"], " --b"),
+            ("--a='b c' \"--d\" e", &["--a=b c"], "\"--d\" e"),
+            ("--a\\ b c", &["--a b"], "c"),
+            ("", &[], ""),
+        ] {
+            let expected = (words.iter().map(ToString::to_string).collect::<Vec<_>>(), rest.as_bytes());
+            assert_eq!(flags(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_here_document_ends_by_its_name_without_what_quotes_it() {
+        for word in ["<<EOF", "3<<-EOF", "<<'EOF'", "<<\"E\"OF", "<<E\\OF"] {
+            assert_eq!(documents::named(word).unwrap().map(|it| it.name).as_deref(), Some("EOF"), "{word}");
+        }
     }
 }

@@ -385,6 +385,12 @@ mod tests {
     }
 
     #[test]
+    fn a_glob_is_its_text() {
+        assert_eq!(Glob::go("a*").unwrap(), Glob::go("a*").unwrap());
+        assert_ne!(Glob::go("a*").unwrap(), Glob::go("a?").unwrap());
+    }
+
+    #[test]
     fn no_text_panics_and_a_literal_hits_itself_only() {
         crate::cases::cases(1000, |u| {
             let (text, path): (String, String) = u.arbitrary()?;
