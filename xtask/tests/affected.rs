@@ -871,7 +871,7 @@ fn a_job_gets_its_outputs_its_summary_and_the_reason_in_its_log() {
         true
         END
         matrix<<END
-        {"include":[{"service":"api","image":"demo-api","dockerfile":"Dockerfile","context":".","platforms":"linux/amd64,linux/arm64","target":"api"}]}
+        {"include":[{"service":"api","image":"demo-api","target":"api","dockerfile":"Dockerfile","context":".","platforms":"linux/amd64,linux/arm64"}]}
         END
     "#]]
     .assert_eq(&std::fs::read_to_string(&output).unwrap());

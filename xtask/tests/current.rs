@@ -519,6 +519,15 @@ fn what_buildkit_may_not_see_change_is_never_up_to_date() {
     }
     fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
     assert_eq!([run().0, run().0], ["built", "up-to-date"]);
+    let folder = demo.dir.join("src");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    for _ in 0..2 {
+        let (outcome, said) = run();
+        assert_eq!(outcome, "built");
+        assert!(said.contains("src/ changed and kept its size and time"), "{said}");
+    }
+    fs::File::open(&folder).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
     fs::remove_dir_all(cache).unwrap();
 }
 

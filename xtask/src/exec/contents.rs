@@ -18,21 +18,24 @@ use crate::model::told::Doubt;
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
 
-/// What each regular file of these holds.
+/// What each regular file of these holds, and the mode of each folder.
 pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
     let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
     let (mut known, mut ids, mut unknown) = (Remembered::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
+    let mut is_new = false;
     for (at, Found { path, stat, .. }) in all.iter().enumerate() {
-        let is_file = stat.mode & 0o170_000 == 0o100_000;
-        let id = if is_file { known.id(path, stat, &mut Vec::new()) } else { None };
+        let (is_file, is_folder) = (stat.mode & 0o170_000 == 0o100_000, path.ends_with('/'));
+        let id = if is_file || is_folder { known.id(path, stat, &mut Vec::new()).map(str::to_owned) } else { None };
+        is_new |= (is_file || is_folder) && id.is_none();
         if is_file && id.is_none() {
             unknown.push((at, known.as_buildkit_sees_it(stat)));
         }
-        ids.push(id.map(str::to_owned));
+        let mode = || remembered::marked(&format!("{:o}", stat.mode), known.as_buildkit_sees_it(stat));
+        ids.push(id.or_else(|| is_folder.then(mode)));
     }
-    if unknown.is_empty() {
+    if !is_new {
         return Ok(ids);
     }
     let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].path).collect();

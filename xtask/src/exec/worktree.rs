@@ -139,7 +139,10 @@ pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, Doubt> {
             }
             // A file's path that is a folder now: what is in it is listed.
             0o040_000 if !path.ends_with('/') => continue,
-            0o040_000 => {}
+            0o040_000 => {
+                let is_unseen = id.is_some_and(|id| remembered::unmarked(&id).1);
+                tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
+            }
             0o100_000 => {
                 let id = id.ok_or_else(|| format!("{path} was not read"))?;
                 let (id, is_unseen) = remembered::unmarked(&id);

@@ -7,12 +7,13 @@
 //!
 //! BuildKit takes a file of the same size and time of modification for the one
 //! that it has, and builds what that held. So a file that changed and kept both
-//! is marked, until one of them changes.
+//! is marked, until one of them changes. A folder is one whose mode it may not
+//! have seen change: no `chmod` touches its time.
 
 use std::time::Duration;
 
 /// Changes when a record of before can't be read as one of now.
-const MAGIC: &[u8] = b"xtask files 2\n";
+const MAGIC: &[u8] = b"xtask files 3\n";
 /// In front of what a file held: it may hold something else by now.
 const HASTY: char = '?';
 /// In front of what a file holds: BuildKit may not have seen it change.
