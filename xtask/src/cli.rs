@@ -140,6 +140,11 @@ pub struct BenchArgs {
     /// How many runs a median is taken of
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| option::number(text, 1, 1000_u16))]
     pub runs: u16,
+    /// Instead: plans and unchanged images of a repository with so many files (100,000 without a number) and 40
+    /// services, beside git
+    #[arg(long, value_name = "FILES", num_args = 0..=1, default_missing_value = "100000",
+        value_parser = |text: &str| option::number(text, 1000, 10_000_000_u32))]
+    pub scale: Option<u32>,
     /// `--bases`.
     #[command(flatten)]
     pub bases: BasesFrom,

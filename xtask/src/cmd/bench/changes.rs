@@ -32,7 +32,7 @@ impl Bench<'_> {
             "HEAD~1...HEAD",
         ]);
         self.engine.bytes(&raw)?;
-        let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
+        let pairs = self.in_turns(&ours, &[raw], |_| Ok(()))?;
         figures.push(timed(format!("ci plan: {FILES} changed files (raw: git diff)"), pairs));
         Ok(())
     }

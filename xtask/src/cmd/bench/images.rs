@@ -27,8 +27,8 @@ impl Bench<'_> {
             .map_or_else(String::new, |value| value.get_name().to_owned());
         let unchanged = self.ours(&self.root)?.args(["docker", &service.name, "--bases", &bases]);
         let ours = unchanged.clone().arg("--force");
-        let raw = buildx(&self.request(service, Output::Load)?);
-        self.time(&raw)?;
+        let raw = [buildx(&self.request(service, Output::Load)?)];
+        self.time(&raw[0])?;
         let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
         figures.push(timed(format!("{}: nothing changed (--force)", service.name), pairs));
         let pairs = self.in_turns(&unchanged, &raw, |_| Ok(()))?;

@@ -6,6 +6,7 @@
 
 mod changes;
 mod images;
+mod scale;
 
 use std::time::{Duration, Instant};
 
@@ -30,14 +31,11 @@ pub fn run(ctx: &Ctx, project: &Project, args: &BenchArgs) -> anyhow::Result<()>
     let engine = search::connect(ctx)?;
     let copy = files::Temporary::new("checkout")?;
     let mut bench = Bench { engine: &engine, project, args, root: copy.path().to_owned(), changes: 0 };
-    bench.copy()?;
     let mut figures = Vec::new();
-    for service in project.services.values() {
-        bench.builds(service, &mut figures)?;
-        bench.bytes(service, &mut figures)?;
-        bench.containers(service, &mut figures)?;
+    match args.scale {
+        Some(count) => bench.scale(count, &mut figures)?,
+        None => bench.of_project(&mut figures)?,
     }
-    bench.plans(&mut figures)?;
     let benched = Benched { runs: args.runs.into(), figures };
     engine.ctx.result(&benched, || benched.figures.iter().map(Figure::line).collect::<Vec<_>>().join("\n"))
 }
@@ -66,6 +64,16 @@ struct Bench<'a> {
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 impl Bench<'_> {
+    fn of_project(&mut self, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        self.copy()?;
+        for service in self.project.services.values() {
+            self.builds(service, figures)?;
+            self.bytes(service, figures)?;
+            self.containers(service, figures)?;
+        }
+        self.plans(figures)
+    }
+
     /// The checkout as it stands, without what git ignores.
     fn copy(&self) -> anyhow::Result<()> {
         let ctx = &self.engine.ctx;
@@ -109,18 +117,18 @@ impl Bench<'_> {
         Ok(started.elapsed().as_secs_f64())
     }
 
-    /// Ours and the raw tool in turns, each after the same preparation.
+    /// Ours and the raw tools in turns, each after the same preparation.
     fn in_turns(
         &mut self,
         ours: &Step,
-        raw: &Step,
+        raw: &[Step],
         mut prepare: impl FnMut(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<(f64, f64)> {
         let (mut of_ours, mut of_raw) = (Vec::new(), Vec::new());
         for _ in 0..self.args.runs {
-            for (step, times) in [(ours, &mut of_ours), (raw, &mut of_raw)] {
+            for (steps, times) in [(std::slice::from_ref(ours), &mut of_ours), (raw, &mut of_raw)] {
                 prepare(self)?;
-                times.push(self.time(step)?);
+                times.push(steps.iter().map(|step| self.time(step)).sum::<anyhow::Result<f64>>()?);
             }
         }
         Ok((median(of_ours), median(of_raw)))

@@ -1,0 +1,98 @@
+//! What a repository of many files and many services costs, beside what git
+//! takes to look at the same files.
+
+use std::fmt::Write as _;
+
+use camino::Utf8Path;
+
+use crate::cmd::bench::{Bench, Figure, timed};
+use crate::exec::{files, git};
+use crate::model::config::FILE;
+use crate::plan::step::Step;
+
+/// How many services share the files.
+const SERVICES: u32 = 40;
+/// How many of the files are changed and not committed.
+const CHANGED: u32 = 1000;
+
+impl Bench<'_> {
+    /// All figures of a repository that is made for them.
+    pub(super) fn scale(&mut self, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let folder = files::Temporary::new("scale")?;
+        let root = folder.path();
+        std::fs::create_dir_all(&self.root)?;
+        definitions(root)?;
+        for number in 0..count {
+            write(root, number, "before")?;
+        }
+        self.commit(root)?;
+        let built = self.unchanged_images(root, count, figures);
+        let cleaned = self.ours(root).and_then(|ours| self.time(&ours.args(["docker", "clean", "--images"])));
+        built.and(cleaned)?;
+        for number in (0..count).step_by((count / CHANGED).max(1) as usize) {
+            write(root, number, "after")?;
+        }
+        self.plans_of_many(root, count, figures)
+    }
+
+    fn unchanged_images(&mut self, root: &Utf8Path, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let docker = |what: &str| Ok::<_, anyhow::Error>(self.ours(root)?.args(["docker", what]));
+        let (all, one) = (docker("all")?, docker(&name(0))?);
+        self.time(&all)?;
+        let pairs = self.in_turns(&all, &[one], |_| Ok(()))?;
+        let what = format!("docker all, {SERVICES} unchanged images of {count} files (raw: docker of one)");
+        figures.push(timed(what, pairs));
+        Ok(())
+    }
+
+    fn plans_of_many(&mut self, root: &Utf8Path, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+        let git =
+            |args: &[&str]| git::elsewhere(&self.engine.ctx).look(&["-C", root.as_str()]).args(args.iter().copied());
+        let (status, diff) = (git(&["status", "--porcelain", "-z"]), git(&["diff", "--name-only", "-z"]));
+        let two = [name(0), name(1)];
+        let rows: [(String, &[String], &[&str], Vec<Step>); 3] = [
+            ("in text (raw: git status)".into(), &[], &["text"], vec![status.clone()]),
+            (
+                "as JSON, 2 services (raw: git status, git diff)".into(),
+                &two,
+                &["json"],
+                vec![status.clone(), diff.clone()],
+            ),
+            (format!("as JSON, {SERVICES} services (raw: git status, git diff)"), &[], &["json"], vec![status, diff]),
+        ];
+        for (what, services, format, raw) in rows {
+            let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD", "--format"]);
+            let ours = ours.args(format.iter().copied()).args(services);
+            // Once, so that it is known what the files hold.
+            self.time(&ours)?;
+            let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
+            figures.push(timed(format!("ci plan, {count} files, {CHANGED} changed, {what}"), pairs));
+        }
+        Ok(())
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("service-{number:02}")
+}
+
+/// A stage and a folder for each service.
+fn definitions(root: &Utf8Path) -> anyhow::Result<()> {
+    let mut toml = "[project]\nname = \"xtask-scale\"\nregistry = \"localhost\"\nowner = \"nobody\"\n".to_owned();
+    let mut dockerfile = String::new();
+    for name in (0..SERVICES).map(name) {
+        write!(toml, "\n[services.{name}]\nimage = \"xtask-scale-{name}\"\ntarget = \"{name}\"\n")?;
+        writeln!(toml, "paths = [\"services/{name}/**\", \"Dockerfile\", \".dockerignore\"]")?;
+        write!(dockerfile, "FROM scratch AS {name}\nCOPY services/{name}/ /\n")?;
+    }
+    std::fs::create_dir_all(root)?;
+    std::fs::write(root.join(FILE), toml)?;
+    std::fs::write(root.join("Dockerfile"), dockerfile)?;
+    Ok(std::fs::write(root.join(".dockerignore"), "*.log\n")?)
+}
+
+fn write(root: &Utf8Path, number: u32, text: &str) -> anyhow::Result<()> {
+    let folder = root.join(format!("services/{}/src/part-{:04}", name(number % SERVICES), number / 1000));
+    std::fs::create_dir_all(&folder)?;
+    Ok(std::fs::write(folder.join(format!("file-{number}.txt")), format!("{number} {text}\n"))?)
+}
