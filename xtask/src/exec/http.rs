@@ -115,7 +115,12 @@ pub fn get<S: Read + Write>(
     let started = Instant::now();
     let mut bytes = Vec::new();
     loop {
+        let mut is_late = started.elapsed() > bounds.time;
         match chunks.recv_timeout(TICK) {
+            // The stream's own limit may end a moment before ours.
+            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                is_late = true;
+            }
             Ok(chunk) => bytes.extend(chunk?),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
@@ -124,7 +129,7 @@ pub fn get<S: Read + Write>(
             let what = format!("the answer has more than {} bytes", bounds.bytes);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
-        if started.elapsed() > bounds.time {
+        if is_late {
             let seconds = bounds.time.as_secs_f32();
             let what = match bytes.len() {
                 0 => format!("no answer within {seconds} s"),
@@ -348,6 +353,10 @@ mod tests {
         };
         let flood = |mut stream: UnixStream| while stream.write_all(&[b'x'; 10_000]).is_ok() {};
         assert_eq!(served(silent, short, false).unwrap_err().to_string(), "no answer within 0.1 s");
+        let (early, _held) = UnixStream::pair().unwrap();
+        early.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let error = get(|| Ok(early), "docker", &Route::new(&["x"]), short, || false).unwrap_err();
+        assert_eq!(error.to_string(), "no answer within 0.1 s");
         assert_eq!(served(drip, short, false).unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(served(flood, BOUNDS, false).unwrap_err().to_string(), "the answer has more than 1000 bytes");
         assert_eq!(served(silent, BOUNDS, true).unwrap_err().kind(), io::ErrorKind::Interrupted);
