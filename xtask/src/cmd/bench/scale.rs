@@ -8,7 +8,6 @@ use camino::Utf8Path;
 use crate::cmd::bench::{Bench, Figure, timed};
 use crate::exec::{files, git};
 use crate::model::config::FILE;
-use crate::plan::step::Step;
 
 /// How many services share the files.
 const SERVICES: u32 = 40;
@@ -50,22 +49,18 @@ impl Bench<'_> {
             |args: &[&str]| git::elsewhere(&self.engine.ctx).look(&["-C", root.as_str()]).args(args.iter().copied());
         let (status, diff) = (git(&["status", "--porcelain", "-z"]), git(&["diff", "--name-only", "-z"]));
         let two = [name(0), name(1)];
-        let rows: [(String, &[String], &[&str], Vec<Step>); 3] = [
-            ("in text (raw: git status)".into(), &[], &["text"], vec![status.clone()]),
-            (
-                "as JSON, 2 services (raw: git status, git diff)".into(),
-                &two,
-                &["json"],
-                vec![status.clone(), diff.clone()],
-            ),
-            (format!("as JSON, {SERVICES} services (raw: git status, git diff)"), &[], &["json"], vec![status, diff]),
-        ];
-        for (what, services, format, raw) in rows {
-            let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD", "--format"]);
-            let ours = ours.args(format.iter().copied()).args(services);
+        let both = [status, diff];
+        let few = "as JSON, 2 services (raw: git status, git diff)".to_owned();
+        let all = format!("as JSON, {SERVICES} services (raw: git status, git diff)");
+        for (what, services, format, raw) in [
+            ("in text (raw: git status)".into(), &[][..], "text", &both[..1]),
+            (few, &two[..], "json", &both[..]),
+            (all, &[][..], "json", &both[..]),
+        ] {
+            let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD", "--format", format]).args(services);
             // Once, so that it is known what the files hold.
             self.time(&ours)?;
-            let pairs = self.in_turns(&ours, &raw, |_| Ok(()))?;
+            let pairs = self.in_turns(&ours, raw, |_| Ok(()))?;
             figures.push(timed(format!("ci plan, {count} files, {CHANGED} changed, {what}"), pairs));
         }
         Ok(())
