@@ -128,6 +128,7 @@ impl Repo {
             target: None,
             recipe: &Recipe::default(),
             is_read: &|_| true,
+            is_emptied: &|_| false,
             build_args: &build_args,
             platforms: &[],
             bases: &[],

@@ -56,6 +56,12 @@ impl<'a> Coverage<'a> {
         in_context(self.service.context.as_str(), path).is_some_and(|path| self.input(path).is_some())
     }
 
+    /// Whether a stage gets the file at `path`, from the root, without what is
+    /// in it.
+    pub fn is_emptied(&self, path: &str) -> bool {
+        in_context(self.service.context.as_str(), path).is_some_and(|path| self.ignore.empties(path))
+    }
+
     /// What paths begin with that are read: one of these.
     pub fn heads(&self) -> Vec<String> {
         let Service { dockerfile, context, .. } = self.service;

@@ -57,6 +57,8 @@ pub struct Inputs<'a> {
     pub recipe: &'a Recipe,
     /// Whether a stage has a file or folder in its context, and reads it.
     pub is_read: &'a dyn Fn(&str) -> bool,
+    /// Whether the context has a file without what is in it.
+    pub is_emptied: &'a dyn Fn(&str) -> bool,
     /// Arguments with their values.
     pub build_args: &'a BTreeMap<String, String>,
     /// What it is built for.
@@ -72,7 +74,7 @@ pub struct Inputs<'a> {
 /// The fingerprint of an image.
 pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     // Exhaustive, here and below: a new field must be thought of here.
-    let Inputs { service, target, recipe, is_read, build_args, platforms, bases, files, folders } = inputs;
+    let Inputs { service, target, recipe, is_read, is_emptied, build_args, platforms, bases, files, folders } = inputs;
     let Service {
         name,
         title,
@@ -113,7 +115,12 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     counted.sort();
     counted.dedup();
     for File { path, mode, id } in counted {
-        hash.list("file", [path.as_str(), mode, id, if is_read(path) { "read" } else { "" }]);
+        let read = match is_read(path) {
+            true if is_emptied(path) => "emptied",
+            true => "read",
+            false => "",
+        };
+        hash.list("file", [path.as_str(), mode, id, read]);
     }
     hash.end()
 }
@@ -174,6 +181,7 @@ mod tests {
             target,
             recipe: &Recipe::default(),
             is_read: &|path| path != ".dockerignore",
+            is_emptied: &|_| false,
             build_args: &build_args,
             platforms: &platforms,
             bases: &bases,
@@ -248,6 +256,7 @@ mod tests {
                 target: None,
                 recipe: &recipe,
                 is_read,
+                is_emptied: &|_| false,
                 build_args: &none,
                 platforms: &platforms,
                 bases: &bases,
@@ -285,6 +294,7 @@ mod tests {
             target: None,
             recipe: &recipes[0],
             is_read: &|_| true,
+            is_emptied: &|_| false,
             build_args: &none,
             platforms: &amd,
             bases: &bases[0],
@@ -301,6 +311,7 @@ mod tests {
             Inputs { recipe: &recipes[1], ..plain.clone() },
             Inputs { folders: &folder, ..plain.clone() },
             Inputs { folders: &folder, is_read: &|_| false, ..plain.clone() },
+            Inputs { folders: &folder, is_emptied: &|_| true, ..plain.clone() },
             Inputs { build_args: &empty, ..plain.clone() },
             Inputs { build_args: &one, ..plain.clone() },
             Inputs { platforms: &arm, ..plain.clone() },

@@ -100,6 +100,9 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
             match is_read(path).then(|| (was.excludes(path), is.excludes(path))) {
                 Some((true, false)) => return Ok(Some(format!("lets in {path}"))),
                 Some((false, true)) => return Ok(Some(format!("keeps out {path}"))),
+                Some((false, false)) if was.empties(path) != is.empties(path) => {
+                    return Ok(Some(format!("keeps out what is in {path}, or lets it in")));
+                }
                 _ => {}
             }
         }
@@ -172,6 +175,8 @@ mod tests {
     #[test]
     fn a_rule_counts_for_whom_its_files_are_read() {
         let ignore = |from: &str, to: &str| change(".dockerignore", from, to);
+        let emptied = "keeps out what is in api/uv.lock, or lets it in";
+        assert_eq!(ignore("**\n!**/*.lock\n", "**\n!**/*.lock\n*\n"), [emptied, ""]);
         assert_eq!(ignore("", "**/t\n"), ["keeps out api/src/t", ""]);
         assert_eq!(ignore("**/t\n", ""), ["lets in api/src/t", ""]);
         assert_eq!(ignore("web\n", "*\n!api\n!web\n"), ["", "lets in web"]);

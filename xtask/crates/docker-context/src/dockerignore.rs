@@ -99,6 +99,26 @@ impl Dockerignore {
         !self.rules.is_empty() && self.verdict(path, |cover| cover.excluded)
     }
 
+    /// Whether the context has the file at `path` and nothing that is in it.
+    ///
+    /// BuildKit looks at the rules twice. Its walk does not ask a rule about a
+    /// folder whose verdict stands already, so that the rule does not cover what
+    /// is below. When it opens the file to send it, each rule covers what is
+    /// below all that it matches. A file that the walk found and that can't be
+    /// opened is sent empty, without a word.
+    pub fn empties(&self, path: &str) -> bool {
+        let mut exceptions = self.rules.iter().skip_while(|rule| !rule.negated);
+        if exceptions.all(|rule| rule.negated) || self.excludes(path) {
+            return false;
+        }
+        let mut last = None;
+        self.automaton.run(path, |_, hits| {
+            last = last.max(hits.iter().max().copied());
+            true
+        });
+        last.is_some_and(|rule| !self.rules[rule as usize].negated)
+    }
+
     /// Whether the context lacks whatever is below the folder at `path`. May
     /// say no where it does, never yes where it does not.
     pub fn excludes_below(&self, path: &str) -> bool {
@@ -255,6 +275,25 @@ mod tests {
         // Of `b` itself nobody had said anything yet, so `!b` was not asked.
         assert_eq!(excluded("b/c\n!b", &["b/c/d", "b/a"]), ["b/c/d"]);
         assert_eq!(excluded("b\n!b", &["b/c/d", "b/a"]), Vec::<&str>::new());
+    }
+
+    /// As a real BuildKit sends them.
+    #[test]
+    fn a_file_that_is_found_and_not_opened_is_empty() {
+        let paths = ["r.txt", "a/a.txt", "a/b/b.txt", "a/c.md"];
+        for (text, expected) in [
+            ("**\n!**/*.txt\n*\n!r.txt\n", &["a/a.txt", "a/b/b.txt"][..]),
+            ("**\n!**/*.txt\n!r.txt\n", &[]),
+            ("!**/*.txt\n*\n!r.txt\n", &[]),
+            ("*\n!a\na/b\n", &[]),
+            ("a/b\n!a\n", &[]),
+            ("**\n!a/a.txt\na\n", &["a/a.txt"]),
+            ("", &[]),
+        ] {
+            let ignore = Dockerignore::parse(text).unwrap();
+            let empty: Vec<&str> = paths.into_iter().filter(|path| ignore.empties(path)).collect();
+            assert_eq!(empty, expected, "{text:?}");
+        }
     }
 
     #[test]

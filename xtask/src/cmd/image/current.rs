@@ -72,6 +72,7 @@ fn made_of<'k>(
         target,
         recipe: &recipe,
         is_read: &|path| coverage.is_read(path),
+        is_emptied: &|path| coverage.is_emptied(path),
         build_args: &build_args,
         platforms: &setting.platforms,
         bases: &request.bases,
