@@ -201,9 +201,9 @@ fn fuzz(seconds: u64, seed: u64) -> Step {
 
 fn rust(ctx: &Ctx) -> Counted {
     for step in plan::lint::rust().commands() {
-        // rustup's minimal profile has neither; what is missing is said.
+        // rustup's minimal profile has neither clippy nor rustfmt; what is missing is said.
         let verb = step.args.first().cloned().unwrap_or_default();
-        if run::probe(ctx, &Step::new("cargo").args([verb.as_str(), "--version"])).is_none() {
+        if run::probe(ctx, &Step::new("cargo").args([verb.as_str(), "-h"])).is_none() {
             ctx.say(format!("note: `cargo {verb}` is not installed: left out (`rustup component add clippy rustfmt`)"));
             continue;
         }
