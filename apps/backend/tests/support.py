@@ -32,12 +32,21 @@ STOP_LIMIT = 2.0
 PATIENCE = 60.0
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, another one each time.
+
+    Until somebody listens on it, the kernel may offer a port again.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def through(url: str, port: int) -> str:
