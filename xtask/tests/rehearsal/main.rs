@@ -223,12 +223,12 @@ fn a_push_of_the_front_end_and_of_the_repositorys_own_tests() {
     assert_eq!(world.run(&event, "backend-docker-build").0, NONE);
 
     let (results, jobs) = world.run(&event, "ci");
-    assert_eq!(results, "check=success test=success verdict=success");
+    assert_eq!(results, "check=success msrv=success test=success verdict=success");
     for line in ["--test rehearsal", "passed, 0 failed"] {
         assert!(job(&jobs, "test").log.contains(line), "no {line:?} in {}", job(&jobs, "test").log);
     }
     world.edit(".github/workflows/backend-docker-build.yml", |text| text.replace("v*", "x*"));
     let event = world.push("main", "Write where one should not");
-    assert_eq!(world.run(&event, "ci").0, "check=failure test=skipped verdict=failure");
+    assert_eq!(world.run(&event, "ci").0, "check=failure msrv=skipped test=skipped verdict=failure");
     assert_eq!(world.left(), [""; 0]);
 }
