@@ -115,7 +115,8 @@ fn every_file_says_why_it_is_there_and_none_is_a_hall() {
         if !text.starts_with("//! ") {
             wrong.push(format!("{}: does not open with `//!`", file.display()));
         }
-        let lines = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
+        // A line that only names a module of tests ends nothing.
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
         if lines > 420 {
             wrong.push(format!("{}: {lines} lines; has it still one reason to change?", file.display()));
         }

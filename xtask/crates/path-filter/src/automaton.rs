@@ -3,7 +3,7 @@
 //! nondeterministic automaton whose set of states is a word (shift-and): state
 //! N means that N tokens are read, and a character moves all states at once.
 
-use super::{Times, Token};
+use crate::syntax::{Times, Token};
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
