@@ -215,15 +215,7 @@ mod tests {
     use super::*;
 
     fn of(env: &[(&str, &str)]) -> Ctx {
-        Ctx {
-            root: "/".into(),
-            env: env.iter().copied().collect(),
-            format: Format::Text,
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
-        }
+        Ctx { root: "/".into(), env: env.iter().copied().collect(), ..Ctx::default() }
     }
 
     #[test]

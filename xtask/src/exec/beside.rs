@@ -79,15 +79,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn ctx() -> Ctx {
-        Ctx {
-            root: "/".into(),
-            env: Default::default(),
-            format: Default::default(),
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
-        }
+        Ctx { root: "/".into(), ..Ctx::default() }
     }
 
     fn names(dir: &Utf8Path) -> Vec<String> {

@@ -289,15 +289,7 @@ mod tests {
     #[test]
     fn a_lock_says_who_holds_it_and_one_that_went_away_is_made_again() {
         let (place, path) = place();
-        let ctx = Ctx {
-            root: ".".into(),
-            env: Default::default(),
-            format: Default::default(),
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
-        };
+        let ctx = Ctx { root: ".".into(), ..Ctx::default() };
         let path = path.join("below/a.lock");
         let held = lock(&ctx, &path, "a test").unwrap();
         assert_eq!(read(&path).unwrap().trim(), std::process::id().to_string());

@@ -169,11 +169,7 @@ mod tests {
         let ctx = Ctx {
             root: "/".into(),
             env: [("XDG_CACHE_HOME", place.path().as_str())].into_iter().collect(),
-            format: Default::default(),
-            dry_run: false,
-            verbose: false,
-            terminal: false,
-            exports: Vec::new(),
+            ..Ctx::default()
         };
         let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
             [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
