@@ -100,9 +100,11 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
             match is_read(path).then(|| (was.excludes(path), is.excludes(path))) {
                 Some((true, false)) => return Ok(Some(format!("lets in {path}"))),
                 Some((false, true)) => return Ok(Some(format!("keeps out {path}"))),
-                Some((false, false)) if was.empties(path) != is.empties(path) => {
-                    return Ok(Some(format!("keeps out what is in {path}, or lets it in")));
-                }
+                Some((false, false)) => match (was.empties(path), is.empties(path)) {
+                    (true, false) => return Ok(Some(format!("lets in what {path} holds"))),
+                    (false, true) => return Ok(Some(format!("makes {path} an empty file"))),
+                    _ => {}
+                },
                 _ => {}
             }
         }
@@ -175,8 +177,9 @@ mod tests {
     #[test]
     fn a_rule_counts_for_whom_its_files_are_read() {
         let ignore = |from: &str, to: &str| change(".dockerignore", from, to);
-        let emptied = "keeps out what is in api/uv.lock, or lets it in";
-        assert_eq!(ignore("**\n!**/*.lock\n", "**\n!**/*.lock\n*\n"), [emptied, ""]);
+        let (whole, emptied) = ("**\n!**/*.lock\n", "**\n!**/*.lock\n*\n");
+        assert_eq!(ignore(whole, emptied), ["makes api/uv.lock an empty file", ""]);
+        assert_eq!(ignore(emptied, whole), ["lets in what api/uv.lock holds", ""]);
         assert_eq!(ignore("", "**/t\n"), ["keeps out api/src/t", ""]);
         assert_eq!(ignore("**/t\n", ""), ["lets in api/src/t", ""]);
         assert_eq!(ignore("web\n", "*\n!api\n!web\n"), ["", "lets in web"]);

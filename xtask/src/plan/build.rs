@@ -119,9 +119,7 @@ impl Request {
             host_network: false,
         }
     }
-}
 
-impl Request {
     /// The request with the label that says what went in, unless that is in
     /// doubt. An image that also says what run it is of is no other run's.
     #[must_use]
