@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::docker;
-
 /// A copy of the demo project that cleans up after itself.
 pub struct Demo {
     /// Where it lies.
@@ -65,11 +63,7 @@ impl Demo {
 
     /// What the engine holds of this project.
     pub fn left(&self) -> Vec<String> {
-        [["ps", "--all"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]]
-            .iter()
-            .flat_map(|list| docker(list).lines().map(str::to_owned).collect::<Vec<_>>())
-            .filter(|line| line.contains(&self.name))
-            .collect()
+        super::left(&self.name)
     }
 }
 

@@ -83,9 +83,26 @@ pub fn left_out(what: &str, for_want_of: &str) {
 
 /// What `docker ARGS` prints, on the engine that we use.
 pub fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).envs(engine().ctx.exports).output().unwrap();
+    let run = || Command::new("docker").args(args).envs(engine().ctx.exports).output().unwrap();
+    let mut output = run();
+    // As in `Engine::labelled`: a list fails when another test removes an image
+    // while the engine makes the list.
+    for _ in 0..20 {
+        if output.status.success() || !args.starts_with(&["image", "ls"]) || !stderr(&output).contains("not found") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        output = run();
+    }
     assert!(output.status.success(), "docker {args:?}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the engine holds of a project, by its name.
+pub fn left(project: &str) -> Vec<String> {
+    let lists = [["ps", "--all"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]];
+    let lines = lists.iter().flat_map(|list| docker(list).lines().map(str::to_owned).collect::<Vec<_>>());
+    lines.filter(|line| line.contains(project)).collect()
 }
 
 /// Runs lines in `sh`, each of which must succeed. `cargo xtask` is the program

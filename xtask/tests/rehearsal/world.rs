@@ -308,11 +308,7 @@ impl World {
 
     /// What the engine holds of this project.
     pub fn left(&self) -> Vec<String> {
-        [["ps", "--all"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]]
-            .iter()
-            .flat_map(|list| docker(list).lines().map(str::to_owned).collect::<Vec<_>>())
-            .filter(|line| line.contains(&self.project))
-            .collect()
+        common::left(&self.project)
     }
 }
 
