@@ -18,7 +18,7 @@ use crate::model::told::Doubt;
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
 
-/// What each regular file of these holds, and the mode of each folder.
+/// The id of what each regular file holds, and the mode of each folder.
 pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
     let began = clock::now();
     let file = record(ctx);

@@ -7,8 +7,8 @@
 //!
 //! BuildKit takes a file of the same size and time of modification for the one
 //! that it has, and builds what that held. So a file that changed and kept both
-//! is marked, until one of them changes. A folder is one whose mode it may not
-//! have seen change: no `chmod` touches its time.
+//! is marked, until one of them changes. So is a folder whose mode changed: a
+//! `chmod` leaves the time of modification as it was.
 
 use std::time::Duration;
 

@@ -146,7 +146,8 @@ impl Request {
         platform.parse() == Ok(wanted) && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 
-    /// Puts the names on an image that has these: on it, whoever has them by now.
+    /// Tags the image with the names that it lacks, even where another image has
+    /// them now.
     pub fn tag(&self, id: &str, names: &[String]) -> Vec<Step> {
         let lacks = self.tags.iter().map(Reference::as_str).filter(|tag| names.iter().all(|name| name != tag));
         lacks.map(|tag| Step::new("docker").args(["tag", id, tag])).collect()
@@ -240,8 +241,8 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
-        // Else buildx asks git about the context, and git gets what is missing
-        // by the program that the `.git/config` of the checkout names.
+        // Otherwise buildx asks git about the context, and git may start a
+        // program that the checkout's `.git/config` names.
         .env(environment::GIT_INFO, "false")
         .args(["buildx", "build"])
         // An attestation holds the times of the run: no two builds would have one digest.

@@ -101,11 +101,10 @@ impl Dockerignore {
 
     /// Whether the context has the file at `path` and nothing that is in it.
     ///
-    /// BuildKit looks at the rules twice. Its walk does not ask a rule about a
-    /// folder whose verdict stands already, so that the rule does not cover what
-    /// is below. When it opens the file to send it, each rule covers what is
-    /// below all that it matches. A file that the walk found and that can't be
-    /// opened is sent empty, without a word.
+    /// BuildKit applies the rules twice. While it walks, a rule that would not
+    /// change a folder's verdict is skipped, and does not cover what is below.
+    /// When it opens a file to send it, no rule is skipped. A file that the walk
+    /// lets in and the second look keeps out is sent empty, without a word.
     pub fn empties(&self, path: &str) -> bool {
         let mut exceptions = self.rules.iter().skip_while(|rule| !rule.negated);
         if exceptions.all(|rule| rule.negated) || self.excludes(path) {
