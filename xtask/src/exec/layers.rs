@@ -29,8 +29,10 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// That of a service for these platforms.
+    /// That of a service for these platforms; none: for this machine's.
     pub fn new(project: &str, service: &str, platforms: &[Platform]) -> Self {
+        let here = [Platform::of_this_machine()];
+        let platforms = if platforms.is_empty() { &here[..] } else { platforms };
         let platforms = platforms.iter().map(Platform::slug).collect::<Vec<_>>().join("_");
         Self {
             what: "a layer cache of cargo xtask".to_owned(),
@@ -177,6 +179,8 @@ mod tests {
         let amd64 = "linux/amd64".parse().unwrap();
         assert_eq!(Marker::new("p", "web", std::slice::from_ref(&amd64)).folder(), "web@linux-amd64");
         assert_eq!(Marker::new("p", "web-admin", &[amd64]).folder(), "web-admin@linux-amd64");
+        let here = Marker::new("p", "web", &[Platform::of_this_machine()]);
+        assert_eq!(Marker::new("p", "web", &[]).folder(), here.folder());
         assert_eq!(marker().folder(), "web@linux-amd64_linux-arm64");
     }
 }

@@ -128,9 +128,7 @@ impl<'a> Job<'a> {
             return self.built(Outcome::UpToDate, vec![id], started);
         }
         let ctx = &self.engine.ctx;
-        let here = [Platform::of_this_machine()];
-        let platforms = if request.platforms.is_empty() { &here[..] } else { &request.platforms };
-        let marker = Marker::new(&self.project.name, &self.service.name, platforms);
+        let marker = Marker::new(&self.project.name, &self.service.name, &request.platforms);
         let places = Places::claim(ctx, &request, marker)?;
         let lent = self.definition.lend(ctx, request.clone())?;
         let mut made = self.build(&lent, &places, &build)?;

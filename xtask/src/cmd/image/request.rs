@@ -147,8 +147,6 @@ fn cache(
     args: &BuildArgs,
     platforms: &[Platform],
 ) -> anyhow::Result<Cache> {
-    let here = [Platform::of_this_machine()];
-    let platforms = if platforms.is_empty() { &here[..] } else { platforms };
     // One cache per service and platform: shared ones overwrite each other.
     let marker = Marker::new(&project.name, &service.name, platforms);
     let slug = &marker.platforms;
