@@ -92,15 +92,21 @@ impl Bench<'_> {
     /// The same build without us.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
-        let definition = Definition::read(&ctx, service)?;
+        let look = Look::new(&ctx, &[service]);
+        let definition = look.definition(service)?;
         let images = definition.images(service.target.as_deref(), &Setting::plain())?;
         let mut request = cmd::image::plain(&ctx, self.project, service)?;
         request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
-        if let Told::Known(known) = current::known(&ctx, &Look::new(&ctx, &[service]), &definition, &request) {
-            request.labels.push((current::label(self.project), known.fingerprint.to_string()));
-        }
+        let known = match current::known(&ctx, &look, &definition, &request) {
+            Told::Known(known) => known,
+            // Two images that differ by a label would take each other's names.
+            Told::Doubt(why) => {
+                return Err(fault::failed(format!("`{}` can't be compared: {why}", service.name)).into());
+            }
+        };
+        request.labels.push((current::label(self.project), known.fingerprint.to_string()));
         definition.lend(&ctx, request)
     }
 
