@@ -14,10 +14,10 @@ use std::process::Command;
 use docker_context::dockerfile::Recipe;
 use docker_context::dockerignore::Dockerignore;
 use xtask::ctx::{Ctx, Env, Format};
-use xtask::exec::{moment, worktree};
+use xtask::exec::{file_stats, worktree};
 use xtask::model::config::Project;
+use xtask::model::doubt::Doubt;
 use xtask::model::fingerprint::{File, Inputs, fingerprint};
-use xtask::model::told::Doubt;
 
 /// A repository of its own, gone afterwards.
 struct Repo {
@@ -664,11 +664,11 @@ fn what_was_touched_between_two_moments_is_told() {
     repo.write("d/a", "a");
     repo.write("b", "b");
     let sight = |path: &str| !repo.ignore.excludes(path);
-    let look = || worktree::look(&repo.ctx(), &sight).unwrap().moment;
+    let look = || worktree::look(&repo.ctx(), &sight).unwrap().stats;
     let told = |change: &dyn Fn()| {
         let before = look();
         change();
-        moment::touched(&before, &moment::moment(&repo.ctx(), &sight).unwrap())
+        file_stats::touched(&before, &file_stats::walk(&repo.ctx(), &sight).unwrap())
     };
     assert_eq!(told(&|| {}), None);
     // There and back, and with the time that it says it has put back, too.

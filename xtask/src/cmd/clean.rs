@@ -14,10 +14,10 @@ use crate::cmd::image::request::{cache_root, images_lock};
 use crate::cmd::objects::docker::{CleanItem, Cleaned, Kind};
 use crate::ctx::Ctx;
 use crate::engine::search;
-use crate::exec::beside::Claim;
+use crate::exec::atomic_output::AtomicOutput;
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, clock, files, interrupt, run, scene};
+use crate::exec::{checkout, clock, container_guard, files, interrupt, run};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
@@ -102,7 +102,7 @@ impl Report {
 /// Containers and networks; the ids of those that go.
 fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<Vec<String>> {
     let checkout = (!wanted.all_checkouts).then_some(wanted.checkout);
-    let held = scene::held(engine, wanted.project, checkout, true)?;
+    let held = container_guard::held(engine, wanted.project, checkout, true)?;
     let mut going: Vec<Thing> = Vec::new();
     let mut items = Vec::new();
     for one in &held {
@@ -117,8 +117,8 @@ fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::
     for (step, _) in system::removal(&going) {
         engine.ctx.show(step);
     }
-    let struck = if engine.ctx.dry_run { Ok(()) } else { scene::strike(engine, &going) };
-    match struck {
+    let removed = if engine.ctx.dry_run { Ok(()) } else { container_guard::remove(engine, &going) };
+    match removed {
         Ok(()) => report.removed.extend(items),
         Err(error) => report.failed.push(format!("{error:#}")),
     }
@@ -266,7 +266,7 @@ fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Resul
         let step = Step::new("rm").args(["-rf", "--one-file-system", "--", path.as_str()]).within(PATIENCE);
         ctx.show(&step);
         if !ctx.dry_run {
-            let _claim = Claim::new(ctx, &path)?;
+            let _claim = AtomicOutput::new(ctx, &path)?;
             let said = run::words(ctx, &step);
             if path.symlink_metadata().is_ok() {
                 report.failed.push(format!("cache {path}: {said}"));

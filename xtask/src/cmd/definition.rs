@@ -11,16 +11,16 @@ use docker_context::dockerfile::{self, Config, DockerfileError, Given, Recipe};
 use docker_context::dockerignore::Dockerignore;
 
 use crate::ctx::Ctx;
-use crate::exec::moment::{self, Moment};
+use crate::exec::file_stats::{self, FileStats};
 use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::doubt::Doubt;
 use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::redefined::{self, candidates};
-use crate::model::sight::Sight;
-use crate::model::told::Doubt;
+use crate::model::visibility::Visibility;
 use crate::plan::build::Request;
 use crate::standin::Loans;
 
@@ -111,8 +111,8 @@ impl Setting {
 
 impl<'a> Definition<'a> {
     /// What a build may see, at this moment.
-    pub fn moment(&self, ctx: &Ctx) -> Result<Moment, Doubt> {
-        moment::moment(ctx, &|path: &str| self.holds(path))
+    pub fn stats(&self, ctx: &Ctx) -> Result<FileStats, Doubt> {
+        file_stats::walk(ctx, &|path: &str| self.holds(path))
     }
 
     /// Whether both files say what they said when they were read.
@@ -273,7 +273,7 @@ pub struct Context<'a> {
     pub ignore: &'a Dockerignore,
 }
 
-impl Sight for Context<'_> {
+impl Visibility for Context<'_> {
     fn holds(&self, path: &str) -> bool {
         let Some(dir) = path.strip_suffix('/') else {
             return in_context(self.folder, path).is_some_and(|path| !self.ignore.excludes(path));

@@ -11,16 +11,16 @@ use crate::cmd::image;
 use crate::cmd::objects::Linted;
 use crate::ctx::{Ctx, Format};
 use crate::engine::search;
+use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::Engine;
 use crate::exec::runner::{self, Watched};
-use crate::exec::scene::Stage;
 use crate::exec::{checkout, interrupt, program, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Lines, Project, Service};
 use crate::model::reference::Tag;
 use crate::plan;
-use crate::plan::container::Scene;
+use crate::plan::container::ContainerGroup;
 use crate::plan::step::{Plan, Step};
 use crate::plan::workflow::FOLDER;
 
@@ -83,23 +83,23 @@ pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Res
     let _images = image::request::hold_images(&engine.ctx, project)?;
     let linter = linter(project, stage)?;
     let image = image::image(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
-    let stage = Stage::new(engine, project, false)?;
-    let lint = plan::lint::stage(&stage.scene, &linter, &image.id);
+    let guard = ContainerGuard::new(engine, project, false)?;
+    let lint = plan::lint::stage(&guard.group, &linter, &image.id);
     let linted = engine.run(&lint);
     if interrupt::raised() {
-        stage.broke_off(&lint);
+        guard.broke_off(&lint);
     }
     linted
 }
 
 /// `check`, and what `workflows` does for each stage, as plans.
 pub fn workflow_plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Vec<Plan>> {
-    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    let group = ContainerGroup::of_line(project, checkout::identity(&ctx.root));
     let mut plans = vec![Plan::of([Step::new("cargo").args(["xtask", "ci", "check"])])];
     for stage in stages(project) {
         let linter = linter(project, stage)?;
         let image = image::planned(ctx, engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
-        plans.extend([image.plan, Plan::of([plan::lint::stage(&scene, &linter, &image.image)])]);
+        plans.extend([image.plan, Plan::of([plan::lint::stage(&group, &linter, &image.image)])]);
     }
     Ok(plans)
 }

@@ -11,14 +11,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cmd::definition::{Context, Definition};
 use crate::ctx::Ctx;
-use crate::exec::moment::{self, Moment};
+use crate::exec::file_stats::{self, FileStats};
 use crate::exec::worktree::{self, LINK, Tree};
 use crate::model::config::Service;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
 use crate::model::remembered::Stat;
-use crate::model::sight::{self, Sight, View};
-use crate::model::told::Doubt;
+use crate::model::visibility::{self, View, Visibility};
 
 /// Where the two files of a service stand, and where it copies from.
 type Place<'a> = (&'a Utf8Path, &'a Utf8Path);
@@ -94,22 +94,22 @@ impl<'a> Look<'a> {
     }
 
     /// The same without asking git, and without reading any file.
-    pub fn moment(&self) -> Result<Moment, Doubt> {
-        moment::moment(self.ctx, &Together::of(&self.definitions.values().collect::<Vec<_>>()))
+    pub fn stats(&self) -> Result<FileStats, Doubt> {
+        file_stats::walk(self.ctx, &Together::of(&self.definitions.values().collect::<Vec<_>>()))
     }
 
     /// What of that a service sees was touched since, for people.
     pub fn touched(&self, definition: &Definition<'_>) -> Option<String> {
         let told = || {
-            let before = &self.seen_by(definition)?.tree().moment;
+            let before = &self.seen_by(definition)?.tree().stats;
             // Whether it was looked into in vain says nothing: what came or went has touched it.
             let name =
                 |path: &str| path.strip_suffix('/').filter(|path| path.ends_with('/')).unwrap_or(path).to_owned();
             let named = |(path, stat): &(String, Stat)| (name(path), *stat);
             let is_seen = |(path, _): &(String, Stat)| path.is_empty() || definition.holds(path);
             let before = before.iter().map(named).filter(is_seen).collect();
-            let now = definition.moment(self.ctx)?.iter().map(named).collect();
-            Ok::<_, Doubt>(moment::touched(&before, &now))
+            let now = definition.stats(self.ctx)?.iter().map(named).collect();
+            Ok::<_, Doubt>(file_stats::touched(&before, &now))
         };
         told().unwrap_or_else(|why| Some(format!("nobody knows what changed ({why})")))
     }
@@ -185,10 +185,11 @@ impl Known {
             let mut own = BTreeSet::new();
             for file in &definition.both().files {
                 let found = [file.as_str().to_owned(), format!("{file}/")];
-                let mut found = found.iter().filter_map(|path| sight::position(lying, path)).filter(|at| walked[*at]);
+                let mut found =
+                    found.iter().filter_map(|path| visibility::position(lying, path)).filter(|at| walked[*at]);
                 if let Some(at) = found.next() {
                     let above = file.as_str().match_indices('/').map(|(at, _)| &file.as_str()[..=at]);
-                    own.extend(above.filter_map(|folder| sight::position(lying, folder)).chain([at]));
+                    own.extend(above.filter_map(|folder| visibility::position(lying, folder)).chain([at]));
                 }
             }
             seen.own = own.into_iter().filter(|at| !seen.sees(*at)).collect();
@@ -216,7 +217,7 @@ impl<'k> Seen<'k> {
 
     /// Whether it sees a file, or a folder whose path ends in `/`.
     pub fn has(&self, path: &str) -> bool {
-        sight::position(&self.known.tree.lying, path).is_some_and(|at| self.sees(at))
+        visibility::position(&self.known.tree.lying, path).is_some_and(|at| self.sees(at))
     }
 
     /// The files whose paths begin with one of these, as filters know them, in
@@ -314,7 +315,7 @@ impl<'d> Together<'d> {
     }
 }
 
-impl Sight for Together<'_> {
+impl Visibility for Together<'_> {
     fn holds(&self, path: &str) -> bool {
         let is_on_the_way = |files: &BTreeSet<String>| {
             files

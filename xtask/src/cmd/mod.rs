@@ -23,7 +23,7 @@ use crate::cmd::definition::{Definition, Setting};
 use crate::ctx::Ctx;
 use crate::engine::search::{self, Answer};
 use crate::exec::engine::{Engine, exports};
-use crate::exec::{interrupt, scene};
+use crate::exec::{container_guard, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -53,9 +53,9 @@ fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
     })
 }
 
-/// What a scene begins with: what ended runs of this checkout left is removed.
+/// Removes what ended runs of this checkout left.
 fn sweep(engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
-    let left = engine.map(|engine| scene::left(engine, project)).transpose()?.unwrap_or_default();
+    let left = engine.map(|engine| container_guard::left(engine, project)).transpose()?.unwrap_or_default();
     Ok(removal(&left))
 }
 

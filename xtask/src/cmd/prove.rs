@@ -19,14 +19,14 @@ use crate::cmd::image::Image;
 use crate::cmd::image::request::hold_images;
 use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Proved};
 use crate::ctx::{Ctx, Object};
+use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::Engine;
-use crate::exec::scene::Stage;
 use crate::exec::{ask, checkout, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::{Tag, reference};
-use crate::plan::container::{Container, Scene};
+use crate::plan::container::{Container, ContainerGroup};
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 use crate::standin;
@@ -67,10 +67,10 @@ pub fn prove<T: Object>(
             jobs.push((*service, run, role, image, size.take()));
         }
     }
-    let stage = Stage::new(engine, project, args.keep)?;
+    let guard = ContainerGuard::new(engine, project, args.keep)?;
     if args.with_deps {
         let needs = standin::images_for(engine, project, &needs(services), args.bases.mode)?;
-        stage.perform(&Plan { steps: system::needs(&stage.scene, &needs, false), finally: Vec::new() })?;
+        guard.perform(&Plan { steps: system::needs(&guard.group, &needs, false), finally: Vec::new() })?;
     }
     let next = AtomicUsize::new(0);
     let proofs = Mutex::new(Vec::new());
@@ -78,7 +78,7 @@ pub fn prove<T: Object>(
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some((service, run, role, image, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let proof = one(&stage, service, run, *role, &image.id, size.clone(), args.with_deps);
+                    let proof = one(&guard, service, run, *role, &image.id, size.clone(), args.with_deps);
                     if let Ok(proof) = &proof {
                         engine.ctx.say(proof.line());
                     }
@@ -89,7 +89,7 @@ pub fn prove<T: Object>(
             });
         }
     });
-    drop(stage);
+    drop(guard);
     interrupt::check()?;
     let mut proofs: Vec<Proof> = proofs.into_inner().unwrap_or_default().into_iter().collect::<anyhow::Result<_>>()?;
     proofs.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
@@ -163,7 +163,7 @@ fn size(engine: &Engine, service: &Service, image: &Image) -> anyhow::Result<Opt
 
 #[allow(clippy::too_many_arguments)]
 fn one(
-    stage: &Stage<'_>,
+    guard: &ContainerGuard<'_>,
     service: &Service,
     run: &Run,
     role: Option<&str>,
@@ -175,14 +175,14 @@ fn one(
     proof.checks.extend(size);
     for container in system::rounds(service, run, role, image, with_deps) {
         let what = container.what();
-        let result = round(stage, &container, what, &mut proof);
+        let result = round(guard, &container, what, &mut proof);
         if proof.asks_the_log() {
-            proof.log = match stage.log(what) {
+            proof.log = match guard.log(what) {
                 log if log.is_empty() => "(the container wrote nothing)".into(),
                 log => log,
             };
         }
-        stage.remove(what);
+        guard.remove(what);
         result?;
     }
     proof.passed = proof.holds();
@@ -190,20 +190,20 @@ fn one(
 }
 
 /// One container from start to end.
-fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
+fn round(guard: &ContainerGuard<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
     let (run, with_needs) = (container.run, container.with_needs);
-    let beside = checks::beside(&run.needs, with_needs);
+    let servers = checks::servers(&run.needs, with_needs);
     let mut check = |what: Checked, passed: bool, detail: String| {
-        proof.checks.push(Check { name: CheckName { what, beside }, passed, detail });
+        proof.checks.push(Check { name: CheckName { what, servers }, passed, detail });
     };
     let started = Instant::now();
-    if let Err(error) = stage.run(&stage.scene.start(container)) {
+    if let Err(error) = guard.run(&guard.group.start(container)) {
         interrupt::check()?;
         check(Checked::Start, false, format!("{error:#}"));
         return Ok(());
     }
     let healthy = checks::must_serve(&run.needs, with_needs);
-    let answer = match ask::wait(stage, container, what, healthy)? {
+    let answer = match ask::wait(guard, container, what, healthy)? {
         ask::Readiness::Ready(answer) => answer,
         ask::Readiness::Not(why) => {
             check(Checked::Ready, false, why);
@@ -215,11 +215,11 @@ fn round(stage: &Stage<'_>, container: &Container<'_>, what: &str, proof: &mut P
     for (what, passed, detail) in checks::of_answer(&run.health, &run.needs, healthy, (answer.status, &answer.text())) {
         check(what, passed, detail);
     }
-    let inspected = stage.inspect(what)?.context("the container is gone")?;
-    let (passed, detail) = ask::not_root(stage, what)?;
+    let inspected = guard.inspect(what)?.context("the container is gone")?;
+    let (passed, detail) = ask::not_root(guard, what)?;
     check(Checked::NotRoot, passed, detail);
     check(Checked::ReadOnly, inspected.is_read_only(), "root file system, /tmp apart".into());
-    let (passed, detail) = ask::stop(stage, what)?;
+    let (passed, detail) = ask::stop(guard, what)?;
     check(Checked::Stops, passed, detail);
     proof.seconds_to_ready = Some(seconds);
     Ok(())
@@ -267,9 +267,9 @@ fn plans(
     }
     let names = needs(services);
     let needs = args.with_deps.then(|| cmd::need_images(engine, project, &names, args.bases.mode)).transpose()?;
-    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    let group = ContainerGroup::of_line(project, checkout::identity(&ctx.root));
     plans.push(cmd::sweep(engine, project)?);
-    plans.push(system::proof(&scene, needs.as_ref(), &containers));
+    plans.push(system::proof(&group, needs.as_ref(), &containers));
     Ok(plans)
 }
 

@@ -16,17 +16,17 @@ use crate::cmd::test::count::Counted;
 use crate::ctx::Ctx;
 use crate::engine;
 use crate::engine::search;
+use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::Engine;
-use crate::exec::scene::Stage;
 use crate::exec::{checkout, clock, interrupt, revision, run};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service, Test};
-use crate::model::made::is_the_tool;
+use crate::model::definition_changes::is_the_tool;
 use crate::model::reference::Tag;
 use crate::model::tally::Tally;
 use crate::plan;
-use crate::plan::container::Scene;
+use crate::plan::container::ContainerGroup;
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 use crate::standin;
@@ -221,12 +221,12 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
         let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
         let image = cmd::image::image(&engine, project, service, Some(&test.target), &Tag::local(), Bases::Auto)?;
         let needs = standin::images_for(&engine, project, &test.needs, Bases::Auto)?;
-        let stage = Stage::new(&engine, project, false)?;
-        stage.perform(&Plan { steps: system::needs(&stage.scene, &needs, false), finally: Vec::new() })?;
-        let tests = stage.scene.run_tests(service, test, &image.id);
-        let counted = count::service(&engine, &tests, stage.scene.report(test).as_ref());
+        let guard = ContainerGuard::new(&engine, project, false)?;
+        guard.perform(&Plan { steps: system::needs(&guard.group, &needs, false), finally: Vec::new() })?;
+        let tests = guard.group.run_tests(service, test, &image.id);
+        let counted = count::service(&engine, &tests, guard.group.report(test).as_ref());
         if interrupt::raised() {
-            stage.broke_off(&tests);
+            guard.broke_off(&tests);
         }
         Ok(counted)
     };
@@ -262,7 +262,7 @@ fn plans(
     if parts.iter().any(|(_, part)| matches!(part, Part::Service(..))) {
         plans.push(cmd::sweep(engine, project)?);
     }
-    let scene = Scene::of_line(project, checkout::identity(&ctx.root));
+    let group = ContainerGroup::of_line(project, checkout::identity(&ctx.root));
     for (_, part) in parts {
         match part {
             Part::Rust => plans.extend([plan::lint::rust(), Plan::of([unit()])]),
@@ -273,7 +273,7 @@ fn plans(
                 let target = Some(test.target.as_str());
                 let image = cmd::image::planned(ctx, engine, project, service, target, &Tag::local(), Bases::Auto)?;
                 let needs = cmd::need_images(engine, project, &test.needs, Bases::Auto)?;
-                plans.extend([image.plan, system::tests(&scene, service, test, &needs, &image.image)]);
+                plans.extend([image.plan, system::tests(&group, service, test, &needs, &image.image)]);
             }
         }
     }

@@ -11,13 +11,13 @@ use crate::cmd::image::request::{cache_root, hold_images};
 use crate::cmd::objects::docker::{Down, Up};
 use crate::ctx::Ctx;
 use crate::engine::search;
+use crate::exec::container_guard::{self, ContainerGuard};
 use crate::exec::engine::Engine;
-use crate::exec::scene::{self, Stage};
 use crate::exec::{checkout, files, interrupt};
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::Tag;
 use crate::plan::clean::Thing;
-use crate::plan::container::{Container, Scene};
+use crate::plan::container::{Container, ContainerGroup};
 use crate::plan::step::{Act, Plan, Secret, Step, quote};
 use crate::plan::system;
 use crate::standin;
@@ -36,20 +36,20 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     let _lock = lock(ctx, project)?;
     remove(&engine, project)?;
     let containers = containers(ctx, project, &images);
-    let mut stage = Stage::up(&engine, project, first(project, &containers))?;
-    stage.perform(&system::up(&stage.scene, &needs, &containers, args.publish_needs))?;
+    let mut guard = ContainerGuard::up(&engine, project, first(project, &containers))?;
+    guard.perform(&system::up(&guard.group, &needs, &containers, args.publish_needs))?;
     // All of it is there, by its own names.
-    stage.scene.first = None;
+    guard.group.first = None;
     let mut addresses = Vec::new();
     for container in &containers {
-        if let Some(port) = stage.port(container.what(), container.run.port)? {
+        if let Some(port) = guard.port(container.what(), container.run.port)? {
             addresses.push((container.what().to_owned(), format!("http://127.0.0.1:{port}")));
         }
     }
     let mut published = BTreeMap::new();
     if args.publish_needs {
         for (name, need) in &project.needs {
-            if let Some(port) = stage.port(name, need.port)? {
+            if let Some(port) = guard.port(name, need.port)? {
                 addresses.push((name.clone(), format!("127.0.0.1:{port}")));
                 published.insert(name.as_str(), port);
             }
@@ -57,18 +57,18 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     }
     let file = args.publish_needs.then(|| credentials(ctx, project));
     if let Some(file) = &file {
-        files::write(file, variables(project, &published, &stage.scene.password))?;
+        files::write(file, variables(project, &published, &guard.group.password))?;
     }
     let width = addresses.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let up = Up { addresses: addresses.iter().cloned().collect(), credentials: file.as_ref().map(ToString::to_string) };
-    // Who can't be told where it is has no use for it: until then it is struck.
+    // Until its addresses are printed, nobody can use it, so a failure removes it.
     let told = ctx.result(&up, || {
         let mut lines = addresses.iter().map(|(name, at)| format!("{name:width$}  {at}")).collect::<Vec<_>>();
         lines.extend(file.iter().map(|file| format!("their passwords: `. {}`", quote(file.as_str()))));
         format!("{}\nstop it: cargo xtask docker down", lines.join("\n"))
     });
     match (&told, &file) {
-        (Ok(()), _) => stage.leave(),
+        (Ok(()), _) => guard.leave(),
         (Err(_), Some(file)) => drop(std::fs::remove_file(file)),
         (Err(_), None) => {}
     }
@@ -92,9 +92,9 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
 /// the file with its passwords; says how much the engine had.
 fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
     let there = there(engine, project)?;
-    let struck = scene::strike(engine, &there);
+    let removed = container_guard::remove(engine, &there);
     interrupt::check()?;
-    struck?;
+    removed?;
     let _ = std::fs::remove_file(credentials(&engine.ctx, project));
     Ok(there.len())
 }
@@ -111,7 +111,7 @@ fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Res
 
 /// What this checkout's `up` has on the engine.
 fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
-    let held = scene::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
+    let held = container_guard::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
     Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
 
@@ -208,9 +208,9 @@ fn plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project, args: &UpArgs) -
     let needs = cmd::need_images(engine, project, &names(project), args.bases.mode)?;
     let containers = containers(ctx, project, &images);
     let checkout = checkout::identity(&ctx.root);
-    let scene = Scene::up(project, checkout, None, first(project, &containers), Secret::new(""));
+    let group = ContainerGroup::up(project, checkout, None, first(project, &containers), Secret::new(""));
     plans.push(removal(ctx, engine, project)?);
-    plans.push(system::up(&scene, &needs, &containers, args.publish_needs));
+    plans.push(system::up(&group, &needs, &containers, args.publish_needs));
     Ok(plans)
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::answers::State;
 use crate::exec::http::{self, Bounds, Route};
 use crate::exec::interrupt;
-use crate::exec::scene::Stage;
 use crate::fault;
 use crate::model::users;
 use crate::plan::container::Container;
@@ -31,7 +31,12 @@ pub enum Readiness {
 }
 
 /// Polls until the service answers as it must; ends the moment it is dead.
-pub fn wait(stage: &Stage<'_>, container: &Container<'_>, what: &str, healthy: bool) -> anyhow::Result<Readiness> {
+pub fn wait(
+    guard: &ContainerGuard<'_>,
+    container: &Container<'_>,
+    what: &str,
+    healthy: bool,
+) -> anyhow::Result<Readiness> {
     let run = container.run;
     let patience = Duration::from_secs(run.ready_seconds);
     let health = Route::written(&run.health).map_err(fault::usage)?;
@@ -39,12 +44,12 @@ pub fn wait(stage: &Stage<'_>, container: &Container<'_>, what: &str, healthy: b
     let mut last: io::Result<http::Response> = Err(io::Error::other("nothing was asked yet"));
     loop {
         interrupt::check()?;
-        let Some(state) = stage.state(what)? else { return Ok(Readiness::Not("the container is gone".into())) };
+        let Some(state) = guard.state(what)? else { return Ok(Readiness::Not("the container is gone".into())) };
         if !state.running {
             let why = format!("the container ended with exit code {}{}", state.exit_code, oom(&state));
             return Ok(Readiness::Not(why));
         }
-        if let Some(port) = stage.port(what, run.port)? {
+        if let Some(port) = guard.port(what, run.port)? {
             match ask(port, &health) {
                 Ok(answer) if !healthy || answer.status == 200 => return Ok(Readiness::Ready(answer)),
                 other => last = other,
@@ -81,18 +86,18 @@ fn ask(port: u16, path: &Route) -> io::Result<http::Response> {
 }
 
 /// Waits for the first answer, whatever its status, for `bench`.
-pub fn first_answer(stage: &Stage<'_>, container: &Container<'_>) -> anyhow::Result<()> {
+pub fn first_answer(guard: &ContainerGuard<'_>, container: &Container<'_>) -> anyhow::Result<()> {
     let what = container.role.unwrap_or(&container.service.name);
-    match wait(stage, container, what, false)? {
+    match wait(guard, container, what, false)? {
         Readiness::Ready(_) => Ok(()),
         Readiness::Not(why) => Err(fault::failed(why).into()),
     }
 }
 
 /// Ends a container and says how long that took, for `bench`.
-pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
+pub fn seconds_to_exit(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<f64> {
     let started = Instant::now();
-    match stop(stage, what)? {
+    match stop(guard, what)? {
         (true, _) => Ok(started.elapsed().as_secs_f64()),
         (false, why) => Err(fault::failed(why).into()),
     }
@@ -100,11 +105,11 @@ pub fn seconds_to_exit(stage: &Stage<'_>, what: &str) -> anyhow::Result<f64> {
 
 /// Whether no process of a container is root's, as the engine's kernel counts
 /// users: the image may have no shell to ask in.
-pub fn not_root(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
-    let id = stage.inspect(what)?.context("the container is gone")?.id;
+pub fn not_root(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, String)> {
+    let id = guard.inspect(what)?.context("the container is gone")?.id;
     let mut why = String::new();
     for columns in [users::COLUMNS, ""] {
-        match stage.top(what, columns) {
+        match guard.top(what, columns) {
             Ok(answer) => match answer.and_then(|top| users::of_top(&top.titles, &top.processes)) {
                 Some(processes) => return Ok(users::verdict(&processes)),
                 None => why = "its list of processes names no users".into(),
@@ -132,11 +137,11 @@ fn processes(id: &str) -> Vec<users::Process> {
 }
 
 /// SIGTERM, and how long it took.
-pub fn stop(stage: &Stage<'_>, what: &str) -> anyhow::Result<(bool, String)> {
+pub fn stop(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, String)> {
     let started = Instant::now();
-    stage.run(&stage.scene.terminate(what))?;
+    guard.run(&guard.group.terminate(what))?;
     loop {
-        let state = stage.state(what)?.context("the container is gone")?;
+        let state = guard.state(what)?.context("the container is gone")?;
         let seconds = started.elapsed().as_secs_f64();
         if !state.running {
             let code = state.exit_code;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
+use crate::exec::file_stats::{Found, stat};
 use crate::exec::files::trust;
 use crate::exec::git::{git, why};
-use crate::exec::moment::{Found, stat};
 use crate::exec::{checkout, clock, files, run};
+use crate::model::doubt::Doubt;
 use crate::model::remembered::{self, Remembered};
-use crate::model::told::Doubt;
 
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;

@@ -14,8 +14,8 @@ use crate::ctx::Ctx;
 use crate::exec::git::{git, why};
 use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree};
 use crate::exec::{contents, files, revision, run};
+use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
-use crate::model::told::Doubt;
 
 /// Leaves only files that git converts on their way into the tree, whatever it
 /// is configured to do with line ends.

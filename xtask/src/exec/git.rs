@@ -12,8 +12,8 @@ use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
 use crate::model::affected::Paths;
+use crate::model::doubt::Told;
 use crate::model::event::{Range, is_commit};
-use crate::model::told::Told;
 use crate::plan::git::Git;
 use crate::plan::step::Step;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ctx::Ctx;
 use crate::exec::{git, input, run};
 use crate::fault;
-use crate::model::told::Doubt;
+use crate::model::doubt::Doubt;
 
 /// What is larger than this is no table, workflow or manifest.
 const LIMIT: u64 = 1 << 20;

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use crate::ctx::Ctx;
+use crate::exec::file_stats::{self, FileStats, Found};
 use crate::exec::git::{git, why};
-use crate::exec::moment::{self, Found, Moment};
 use crate::exec::{contents, run};
+use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
 use crate::model::remembered;
-use crate::model::sight::Sight;
-use crate::model::told::Doubt;
+use crate::model::visibility::Visibility;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
 pub const LINK: &str = "120000";
@@ -34,7 +34,7 @@ pub struct Tree {
     /// Which of them git lists.
     pub listed: Vec<bool>,
     /// When each of them was last touched.
-    pub moment: Moment,
+    pub stats: FileStats,
     /// What git lists.
     pub listing: Listing,
     /// The submodules, with their commits.
@@ -113,16 +113,16 @@ impl Listing {
 }
 
 /// Looks at the tree. `Err` is why nobody knows.
-pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, Doubt> {
+pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<Tree, Doubt> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
-        let seen = moment::moment(ctx, sight);
+        let seen = file_stats::walk(ctx, sight);
         (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
     });
-    let (listing, moment) = (listing??, seen?);
-    let all = all(ctx, &moment, &listing);
+    let (listing, stats) = (listing??, seen?);
+    let all = all(ctx, &stats, &listing);
     let of_git = all.iter().filter(|found| !found.walked).map(|found| (found.path, &found.stat));
-    moment::settle(ctx, moment.iter().map(|(path, stat)| (path.as_str(), stat)).chain(of_git))?;
+    file_stats::settle(ctx, stats.iter().map(|(path, stat)| (path.as_str(), stat)).chain(of_git))?;
     let ids = contents::ids(ctx, &all)?;
     let mut tree = Tree { lying: Vec::with_capacity(all.len()), ..Tree::default() };
     let mut last = (0, String::new());
@@ -164,12 +164,12 @@ pub fn look(ctx: &Ctx, sight: &dyn Sight) -> Result<Tree, Doubt> {
     }
     let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
     let modules = listing.modules().into_iter().map(module).collect();
-    Ok(Tree { moment, listing, modules, ..tree })
+    Ok(Tree { stats, listing, modules, ..tree })
 }
 
 /// What a build can see and what git lists, in the order of their paths.
-fn all<'a>(ctx: &Ctx, moment: &'a Moment, listing: &'a Listing) -> Vec<Found<'a>> {
-    let seen = moment.iter().filter(|(path, _)| moment::holds_itself(path));
+fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<Found<'a>> {
+    let seen = stats.iter().filter(|(path, _)| file_stats::holds_itself(path));
     let mut all: Vec<Found<'_>> =
         seen.map(|(path, stat)| Found { path, stat: *stat, walked: true, listed: false }).collect();
     let (seen, mut at, mut folders) = (all.len(), 0, BTreeMap::new());
@@ -186,7 +186,7 @@ fn all<'a>(ctx: &Ctx, moment: &'a Moment, listing: &'a Listing) -> Vec<Found<'a>
         } else if is_below_folders(ctx, path, &mut folders)
             && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
         {
-            all.push(Found { path, stat: moment::stat(&metadata), walked: false, listed: true });
+            all.push(Found { path, stat: file_stats::stat(&metadata), walked: false, listed: true });
         }
     }
     if all.len() > seen {

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use crate::model::config::Service;
+use crate::model::definition_changes::{DefinitionChanges, Sides};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Cause;
-use crate::model::made::{Made, Sides};
 use crate::model::redefined::Touch;
 
 /// Changed paths, from the root, `/` between names.
@@ -130,7 +130,7 @@ pub enum Reason<'a> {
     },
     /// A changed file that is none of its `paths`, and that it is made of all
     /// the same: its workflow, its tables in services.toml.
-    Made {
+    Indirect {
         /// The file.
         path: &'a str,
         /// What it is to the service.
@@ -182,7 +182,9 @@ impl Verdict<'_> {
     /// What counts although nobody could tell.
     pub fn doubt(&self) -> Option<&Cause> {
         match &self.reason {
-            Reason::Made { cause, .. } | Reason::Everything { cause, .. } => Some(cause).filter(|cause| cause.doubt),
+            Reason::Indirect { cause, .. } | Reason::Everything { cause, .. } => {
+                Some(cause).filter(|cause| cause.doubt)
+            }
             Reason::Path { .. } | Reason::Nothing { .. } => None,
         }
     }
@@ -204,11 +206,12 @@ pub fn verdicts<'a>(
     explain: bool,
 ) -> Vec<Verdict<'a>> {
     let paths = &scope.paths;
-    let made = scope.everything.is_none().then(|| Made::look(sides, || paths.iter()));
-    let file = |made: &Made<'_>| paths.iter().find_map(|path| Some((made.of_all(path)?, Some(path))));
+    let changes = scope.everything.is_none().then(|| DefinitionChanges::look(sides, || paths.iter()));
+    let file =
+        |changes: &DefinitionChanges<'_>| paths.iter().find_map(|path| Some((changes.of_all(path)?, Some(path))));
     let everything = match &scope.everything {
         Some(cause) => Some((cause.clone(), None)),
-        None => made.as_ref().and_then(file),
+        None => changes.as_ref().and_then(file),
     };
     let verdict = |service: &&'a Service| Verdict {
         service,
@@ -216,8 +219,8 @@ pub fn verdicts<'a>(
             Some((cause, path)) => Reason::Everything { cause: cause.clone(), path: *path },
             None => match reason(service, paths, redefined) {
                 nothing @ Reason::Nothing { .. } => {
-                    let found = made.as_ref().and_then(|made| made.of(service, paths.iter()));
-                    found.map_or(nothing, |(path, cause)| Reason::Made { path, cause })
+                    let found = changes.as_ref().and_then(|changes| changes.of(service, paths.iter()));
+                    found.map_or(nothing, |(path, cause)| Reason::Indirect { path, cause })
                 }
                 reason => reason,
             },
@@ -322,7 +325,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         let line = |verdict: &Verdict<'_>| match &verdict.reason {
             Reason::Path { path, rule } => format!("{path} {}:{}", rule.pattern, rule.line),
             Reason::Everything { cause, path } => format!("all: {} {path:?}", cause.text),
-            Reason::Made { path, cause } => format!("{path}: {}", cause.text),
+            Reason::Indirect { path, cause } => format!("{path}: {}", cause.text),
             Reason::Nothing { files, excluded, same } => {
                 let same = same.map(|path| format!(" {path} is the same")).unwrap_or_default();
                 format!("{files} {:?}{same}", excluded.map(|(path, rule)| (path, rule.pattern)))

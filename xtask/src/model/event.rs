@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::told::Doubt;
+use crate::model::doubt::Doubt;
 
 /// What is compared to learn what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::model::config::Service;
 use crate::model::coverage::in_context;
-use crate::model::made::{Read, Sides};
-use crate::model::told::Doubt;
+use crate::model::definition_changes::{Read, Sides};
+use crate::model::doubt::Doubt;
 
 /// What a change of such a file is to a service.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use path_filter::Pattern;
 
+use crate::model::definition_changes::{Read, WORKFLOWS};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::made::{Read, WORKFLOWS};
 use crate::model::yaml::{self, Node};
 
 /// What is looked for beyond what is wrong everywhere.

@@ -84,7 +84,7 @@ pub struct Request {
     /// Where buildx writes the digest for us to read.
     pub metadata_file: Option<Utf8PathBuf>,
     /// Where this run makes the archive and the cache; none: nobody runs it.
-    pub beside: Beside,
+    pub partial: PartialOutputs,
     /// Variables that buildx must not see: they would change what is built.
     pub unset: Vec<String>,
     /// Whether steps have the machine's own network, for an engine without one.
@@ -114,7 +114,7 @@ impl Request {
             builder: None,
             progress: None,
             metadata_file: None,
-            beside: Beside::default(),
+            partial: PartialOutputs::default(),
             unset: Vec::new(),
             host_network: false,
         }
@@ -156,7 +156,7 @@ impl Request {
 
 /// Where something is made until it is whole.
 #[derive(Clone, Debug, Default)]
-pub struct Beside {
+pub struct PartialOutputs {
     /// The archive.
     pub archive: Option<Utf8PathBuf>,
     /// The local cache.
@@ -237,7 +237,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         metadata_file,
         unset,
         host_network,
-        beside: _,
+        partial: _,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
@@ -293,11 +293,11 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
 }
 
 fn new_archive(request: &Request, file: &Utf8Path) -> Utf8PathBuf {
-    request.beside.archive.clone().unwrap_or_else(|| format!("{file}.partial").into())
+    request.partial.archive.clone().unwrap_or_else(|| format!("{file}.partial").into())
 }
 
 fn new_cache(request: &Request, dir: &Utf8Path) -> Utf8PathBuf {
-    request.beside.cache.clone().unwrap_or_else(|| format!("{dir}.partial").into())
+    request.partial.cache.clone().unwrap_or_else(|| format!("{dir}.partial").into())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::plan::step::{SECRET, Secret, Step};
 /// The run that containers and networks belong to. Everything is found again by
 /// its labels, so nothing is lost when a command is interrupted half-way.
 #[derive(Clone, Debug)]
-pub struct Scene<'a> {
+pub struct ContainerGroup<'a> {
     /// The project, for names and labels.
     pub project: &'a Project,
     /// The checkout that it belongs to.
@@ -28,7 +28,7 @@ pub struct Scene<'a> {
 /// The run of lines that were pasted: of no boot and no namespace.
 const PASTED: &str = "pasted-0-0-0";
 
-/// What [`Scene::first`] is called with until the end.
+/// What [`ContainerGroup::first`] is called with until the end.
 pub const STARTING: &str = ".starting";
 
 /// One container of a service.
@@ -51,7 +51,7 @@ pub struct Container<'a> {
 }
 
 impl Container<'_> {
-    /// What it is called in its scene.
+    /// Its name within its group.
     pub fn what(&self) -> &str {
         self.role.unwrap_or(&self.service.name)
     }
@@ -64,7 +64,7 @@ impl Container<'_> {
 pub struct Mark {
     /// The checkout.
     pub checkout: String,
-    /// The scene's id.
+    /// The group's id.
     pub id: String,
     /// The run that made it, where that is known.
     pub by: Option<identity::Run>,
@@ -113,7 +113,7 @@ pub struct Report {
     pub copy: Step,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> ContainerGroup<'a> {
     /// What ends with the run that makes it.
     pub fn of_run(project: &'a Project, checkout: String, run: String, password: Secret) -> Self {
         Self { project, checkout, id: run, by: None, first: None, password }
@@ -318,7 +318,7 @@ mod tests {
         let project = Project::parse("services.toml".into(), &text).unwrap();
         let service = &project.services["app"];
         let (run, test) = (service.run.as_ref().unwrap(), service.test.as_ref().unwrap());
-        let scene = Scene::of_run(&project, "c".into(), "r".into(), Secret::new("chance"));
+        let group = ContainerGroup::of_run(&project, "c".into(), "r".into(), Secret::new("chance"));
         let container = |with_needs| Container {
             service,
             run,
@@ -329,15 +329,15 @@ mod tests {
             pass: vec!["MINE".into()],
         };
         for (step, read) in [
-            (scene.start_need("db", &project.needs["db"], "db", false), "ROOT=hunter2\nWORD=chance"),
-            (scene.start(&container(true)), "URL=db://u:hunter2@db\nSHARED=of run\nKEY=of up, hunter2"),
-            (scene.start(&container(false)), "SHARED=of run\nKEY=of up, hunter2"),
-            (scene.run_tests(service, test, "t"), "SHARED=of db\nURL=db://u:hunter2@db"),
+            (group.start_need("db", &project.needs["db"], "db", false), "ROOT=hunter2\nWORD=chance"),
+            (group.start(&container(true)), "URL=db://u:hunter2@db\nSHARED=of run\nKEY=of up, hunter2"),
+            (group.start(&container(false)), "SHARED=of run\nKEY=of up, hunter2"),
+            (group.run_tests(service, test, "t"), "SHARED=of db\nURL=db://u:hunter2@db"),
         ] {
             assert_eq!(step.input().as_deref(), Some(read));
             assert!(step.args.iter().all(|arg| !arg.contains("hunter2")), "{step}");
         }
-        assert!(scene.start(&container(true)).to_string().contains(" --env MINE "));
+        assert!(group.start(&container(true)).to_string().contains(" --env MINE "));
     }
 
     #[test]

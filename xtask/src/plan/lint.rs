@@ -1,7 +1,7 @@
 //! Formats and lints, as commands.
 
 use crate::model::config::Service;
-use crate::plan::container::Scene;
+use crate::plan::container::ContainerGroup;
 use crate::plan::step::{Plan, Step};
 
 /// Those of the xtask.
@@ -25,6 +25,6 @@ pub fn msrv(version: &str) -> Plan {
 }
 
 /// A linter of workflows, of the image of its stage.
-pub fn stage(scene: &Scene<'_>, linter: &Service, image: &str) -> Step {
-    scene.run_alone(linter, image).hint("what it found is above; `file:line` is a file below the root")
+pub fn stage(group: &ContainerGroup<'_>, linter: &Service, image: &str) -> Step {
+    group.run_alone(linter, image).hint("what it found is above; `file:line` is a file below the root")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::config::{Run, Service, Test};
 use crate::plan::clean::Thing;
-use crate::plan::container::{Container, Report, Scene, remove_containers, remove_networks};
+use crate::plan::container::{Container, ContainerGroup, Report, remove_containers, remove_networks};
 use crate::plan::step::{Act, Plan, Step};
 
 /// How long a server of `[needs.*]` may take.
@@ -24,28 +24,28 @@ pub fn roles<'a>(run: &'a Run, only: Option<&str>) -> Vec<Option<&'a str>> {
 }
 
 /// The network and the servers in it, each of its image, until they serve.
-pub fn needs(scene: &Scene<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Act> {
-    let needs = || images.iter().filter_map(|(name, image)| Some((name, scene.project.needs.get(name)?, image)));
-    let start = needs().map(|(name, need, image)| scene.start_need(name, need, image, publish).into());
+pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Act> {
+    let needs = || images.iter().filter_map(|(name, image)| Some((name, group.project.needs.get(name)?, image)));
+    let start = needs().map(|(name, need, image)| group.start_need(name, need, image, publish).into());
     let serve = needs().map(|(name, need, _)| Act::Until {
-        step: scene.is_ready(name, need),
+        step: group.is_ready(name, need),
         patience: NEED_PATIENCE,
         what: name.clone(),
     });
-    std::iter::once(scene.create_network().into()).chain(start).chain(serve).collect()
+    std::iter::once(group.create_network().into()).chain(start).chain(serve).collect()
 }
 
 /// A system that stays: servers, then the services, then the name that says
 /// that all of it is there.
 pub fn up(
-    scene: &Scene<'_>,
+    group: &ContainerGroup<'_>,
     images: &BTreeMap<String, String>,
     containers: &[Container<'_>],
     publish_needs: bool,
 ) -> Plan {
-    let mut steps = needs(scene, images, publish_needs);
-    steps.extend(containers.iter().map(|container| scene.start(container).into()));
-    steps.extend(scene.rename_first().map(Act::Run));
+    let mut steps = needs(group, images, publish_needs);
+    steps.extend(containers.iter().map(|container| group.start(container).into()));
+    steps.extend(group.rename_first().map(Act::Run));
     Plan { steps, finally: Vec::new() }
 }
 
@@ -73,15 +73,19 @@ pub fn rounds<'a>(
 
 /// Proves images. What is asked of a container between its start and its end is
 /// no step.
-pub fn proof(scene: &Scene<'_>, images: Option<&BTreeMap<String, String>>, containers: &[Container<'_>]) -> Plan {
+pub fn proof(
+    group: &ContainerGroup<'_>,
+    images: Option<&BTreeMap<String, String>>,
+    containers: &[Container<'_>],
+) -> Plan {
     let mut plan = Plan::default();
     if let Some(images) = images {
-        plan.steps = needs(scene, images, false);
-        plan.finally = remove(scene, images.keys().map(String::as_str));
+        plan.steps = needs(group, images, false);
+        plan.finally = remove(group, images.keys().map(String::as_str));
     }
     for container in containers {
         let what = container.what();
-        let steps = [scene.start(container), scene.terminate(what), remove_containers([scene.name(what)])];
+        let steps = [group.start(container), group.terminate(what), remove_containers([group.name(what)])];
         plan.steps.extend(steps.map(Act::Run));
     }
     plan
@@ -90,27 +94,27 @@ pub fn proof(scene: &Scene<'_>, images: Option<&BTreeMap<String, String>>, conta
 /// Runs the command of a test stage beside what it needs, and takes its report
 /// out of the container.
 pub fn tests(
-    scene: &Scene<'_>,
+    group: &ContainerGroup<'_>,
     service: &Service,
     test: &Test,
     images: &BTreeMap<String, String>,
     image: &str,
 ) -> Plan {
-    let mut steps = needs(scene, images, false);
-    steps.push(scene.run_tests(service, test, image).into());
+    let mut steps = needs(group, images, false);
+    steps.push(group.run_tests(service, test, image).into());
     let mut left: Vec<&str> = images.keys().map(String::as_str).collect();
-    if let Some(Report { written, copy, .. }) = scene.report(test) {
+    if let Some(Report { written, copy, .. }) = group.report(test) {
         steps.extend([written, copy].map(Act::Run));
         left.push(&test.target);
     }
-    Plan { steps, finally: remove(scene, left) }
+    Plan { steps, finally: remove(group, left) }
 }
 
-/// Removes containers of a scene, and its network.
-fn remove<'s>(scene: &Scene<'_>, names: impl IntoIterator<Item = &'s str>) -> Vec<Step> {
-    let names: Vec<String> = names.into_iter().map(|name| scene.name(name)).collect();
+/// Removes containers of a group, and its network.
+fn remove<'s>(group: &ContainerGroup<'_>, names: impl IntoIterator<Item = &'s str>) -> Vec<Step> {
+    let names: Vec<String> = names.into_iter().map(|name| group.name(name)).collect();
     let containers = (!names.is_empty()).then(|| remove_containers(names));
-    containers.into_iter().chain([remove_networks([scene.network()])]).collect()
+    containers.into_iter().chain([remove_networks([group.network()])]).collect()
 }
 
 /// How things that the engine holds are removed, containers first, and which

@@ -3,7 +3,7 @@
 
 use crate::model::ci::Ci;
 use crate::model::config::{Project, Service};
-use crate::model::made::WORKFLOWS;
+use crate::model::definition_changes::WORKFLOWS;
 
 /// Where workflows are.
 pub const FOLDER: &str = WORKFLOWS;

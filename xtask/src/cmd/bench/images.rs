@@ -11,12 +11,12 @@ use crate::cmd::definition::{Definition, Setting};
 use crate::cmd::image::current;
 use crate::cmd::look::Look;
 use crate::cmd::objects::{Figure, Unit};
+use crate::exec::container_guard::ContainerGuard;
 use crate::exec::oci::{Descriptor, Manifest};
-use crate::exec::scene::Stage;
 use crate::exec::{ask, files, git, run};
 use crate::fault;
 use crate::model::config::Service;
-use crate::model::told::Told;
+use crate::model::doubt::Told;
 use crate::plan::build::{Output, Request, buildx};
 use crate::plan::container::Container;
 use crate::standin;
@@ -63,7 +63,7 @@ impl Bench<'_> {
         let Some(run) = &service.run else { return Ok(()) };
         let (mut to_health, mut to_exit) = (Vec::new(), Vec::new());
         for _ in 0..self.args.runs {
-            let stage = Stage::new(self.engine, self.project, false)?;
+            let guard = ContainerGuard::new(self.engine, self.project, false)?;
             let container = Container {
                 service,
                 run,
@@ -75,10 +75,10 @@ impl Bench<'_> {
             };
             let what = container.role.unwrap_or(&service.name).to_owned();
             let started = Instant::now();
-            stage.run(&stage.scene.start(&container))?;
-            ask::first_answer(&stage, &container)?;
+            guard.run(&guard.group.start(&container))?;
+            ask::first_answer(&guard, &container)?;
             to_health.push(started.elapsed().as_secs_f64());
-            to_exit.push(ask::seconds_to_exit(&stage, &what)?);
+            to_exit.push(ask::seconds_to_exit(&guard, &what)?);
         }
         figures.push(plain(
             format!("{}: docker run to the first answer of {}", service.name, run.health),

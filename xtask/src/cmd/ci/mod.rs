@@ -1,7 +1,7 @@
 //! `ci`: one file a verb; what workflows run, and what keeps workflows right.
 
-mod beside;
 pub mod check;
+mod indirect_changes;
 mod install;
 mod outcome;
 pub mod plan;

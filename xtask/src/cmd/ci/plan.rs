@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
-use crate::cmd::ci::beside::{self, Beside};
+use crate::cmd::ci::indirect_changes::{self, IndirectChanges};
 use crate::cmd::ci::outcome::Outcome;
 use crate::cmd::ci::{redefined, report, sides};
 use crate::cmd::image::current;
@@ -20,9 +20,9 @@ use crate::fault;
 use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
 use crate::model::annotation;
 use crate::model::config::{FILE, Project, Service};
+use crate::model::doubt::{Doubt, Told};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
-use crate::model::told::{Doubt, Told};
 use crate::plan::step::Plan;
 
 /// Runs the verb.
@@ -41,7 +41,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     services.sort_by_key(|service| &service.name);
     services.dedup_by_key(|service| &service.name);
     let tree = Look::new(ctx, &services);
-    let beside = Beside::look(ctx, &tree, &services, args, &mut outcome);
+    let beside = IndirectChanges::look(ctx, &tree, &services, args, &mut outcome);
     let (outcome, services) = (&outcome, &services[..]);
     let mut verdicts = sides::with(ctx, outcome, args, |sides| {
         redefined::with(&beside, sides, |it| verdicts(services, &outcome.scope, sides, it, args.explain))
@@ -49,7 +49,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let found = beside.complete(ctx, outcome, &verdicts);
     for (verdict, found) in verdicts.iter_mut().zip(&found) {
         if let Some((path, cause)) = found {
-            verdict.reason = Reason::Made { path, cause: cause.clone() };
+            verdict.reason = Reason::Indirect { path, cause: cause.clone() };
         }
     }
     if let Some(cause) = verdicts.iter().find_map(Verdict::doubt).filter(|_| args.strict) {
@@ -88,7 +88,7 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project>
 /// Whether the files that lie here are what was asked about. Without `--head`
 /// they are: a build would take them as they lie.
 fn lies_here(ctx: &Ctx, tree: &Look<'_>, args: &PlanArgs, outcome: &Outcome) -> bool {
-    let is_like = |head: &String| beside::lies_here(ctx, tree, head) == Told::Known(true);
+    let is_like = |head: &String| indirect_changes::lies_here(ctx, tree, head) == Told::Known(true);
     args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
 }
 

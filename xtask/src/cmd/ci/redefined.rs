@@ -5,19 +5,19 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::cmd::ci::beside::Beside;
+use crate::cmd::ci::indirect_changes::IndirectChanges;
 use crate::cmd::definition::Setting;
 use crate::model::affected::Redefined;
 use crate::model::config::Service;
-use crate::model::made::{Read, Sides};
+use crate::model::definition_changes::{Read, Sides};
+use crate::model::doubt::Doubt;
 use crate::model::platform::Platform;
 use crate::model::redefined::{Newer, Touch, touch};
-use crate::model::told::Doubt;
 
 type Text = Result<Option<String>, Doubt>;
 
 /// Asks with both sides of the comparison.
-pub fn with<T>(beside: &Beside<'_, '_>, sides: Sides<'_>, ask: impl FnOnce(Redefined<'_>) -> T) -> T {
+pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnOnce(Redefined<'_>) -> T) -> T {
     let (olds, news) = (RefCell::default(), RefCell::default());
     let new = |path: &str| once(&news, sides.new, path);
     let old = sides.old.map(|read| move |path: &str| once(&olds, read, path));

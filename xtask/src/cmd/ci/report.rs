@@ -35,7 +35,7 @@ pub fn markdown(outcome: &Outcome, verdicts: &[Verdict<'_>]) -> String {
 pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::Reason<'a> {
     match &verdict.reason {
         Reason::Path { path, rule } => objects::Reason::Path { path, pattern: rule.pattern, line: rule.line },
-        Reason::Made { path, cause } => objects::Reason::Rule { path, cause: &cause.text },
+        Reason::Indirect { path, cause } => objects::Reason::Rule { path, cause: &cause.text },
         Reason::Everything { cause, path } => objects::Reason::Everything { path: *path, cause: &cause.text },
         Reason::Nothing { excluded, .. } => {
             let left_out =
@@ -71,7 +71,7 @@ fn compared(outcome: &Outcome) -> String {
 fn why(verdict: &Verdict<'_>) -> String {
     match &verdict.reason {
         Reason::Path { path, rule } => format!("{} ← {}", place(rule), shown(path)),
-        Reason::Made { path, cause } => format!("{} ← {}", cause.text, shown(path)),
+        Reason::Indirect { path, cause } => format!("{} ← {}", cause.text, shown(path)),
         Reason::Everything { cause, .. } => format!("everything: {}", cause.text),
         Reason::Nothing { files, excluded, same } => {
             let patterns = count(verdict.service.paths.patterns().len(), "pattern");

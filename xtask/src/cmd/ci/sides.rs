@@ -5,7 +5,7 @@ use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::outcome::Outcome;
 use crate::ctx::Ctx;
 use crate::exec::revision;
-use crate::model::made::Sides;
+use crate::model::definition_changes::Sides;
 
 /// Asks with both sides of the comparison. Nothing is read before it is asked for.
 pub fn with<T>(ctx: &Ctx, outcome: &Outcome, args: &PlanArgs, ask: impl FnOnce(Sides<'_>) -> T) -> T {

@@ -20,9 +20,9 @@ use crate::exec::runner::{self, Hand};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
+use crate::model::doubt::Told;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
-use crate::model::told::Told;
 use crate::plan::build::{Output, Request, image, plan};
 use crate::plan::step::{Act, Plan, Step};
 use crate::standin;
@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
         }
         let ctx = &self.engine.ctx;
         let marker = Marker::new(&self.project.name, &self.service.name, &request.platforms);
-        let places = Places::claim(ctx, &request, marker)?;
+        let places = Places::prepare(ctx, &request, marker)?;
         let lent = self.definition.lend(ctx, request.clone())?;
         let mut made = self.build(&lent, &places, &build)?;
         let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
@@ -220,7 +220,7 @@ impl<'a> Job<'a> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
-        let own = Request { metadata_file, beside: places.beside(ctx), ..request.clone() };
+        let own = Request { metadata_file, partial: places.partial(ctx), ..request.clone() };
         let built = runner::perform(&image(request).run_as(image(&own)), &Building { ctx, places, build });
         built.map_err(|error| explain(self.engine, self.service, error))?;
         let text = std::fs::read_to_string(metadata.path()).context("buildx does not tell what it made")?;

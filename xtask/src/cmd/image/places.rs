@@ -4,34 +4,34 @@
 use camino::Utf8Path;
 
 use crate::ctx::Ctx;
-use crate::exec::beside::Claim;
+use crate::exec::atomic_output::AtomicOutput;
 use crate::exec::files::removal;
 use crate::exec::interrupt;
 use crate::exec::layers::Marker;
 use crate::exec::runner::{self, Hand};
 use crate::fault::{self, Fault};
-use crate::plan::build::{Beside, Cache, Output, Request, keep};
+use crate::plan::build::{Cache, Output, PartialOutputs, Request, keep};
 use crate::plan::step::Step;
 
 /// The right to write them.
 pub struct Places {
-    archive: Option<Claim>,
-    cache: Option<(Claim, Marker)>,
+    archive: Option<AtomicOutput>,
+    cache: Option<(AtomicOutput, Marker)>,
 }
 
 impl Places {
     /// Waits for other runs that write the same; always in this order, so that
     /// no two wait for each other.
-    pub fn claim(ctx: &Ctx, request: &Request, marker: Marker) -> anyhow::Result<Self> {
+    pub fn prepare(ctx: &Ctx, request: &Request, marker: Marker) -> anyhow::Result<Self> {
         let archive = match &request.output {
             Output::Oci(file) => Some(archive(ctx, file)?),
             _ => None,
         };
         let cache = match &request.cache {
             Cache::Local(dir, _) => {
-                let claim = Claim::new(ctx, dir)?;
+                let output = AtomicOutput::new(ctx, dir)?;
                 check_cache(&ctx.root.join(dir), &marker)?;
-                Some((claim, marker))
+                Some((output, marker))
             }
             _ => None,
         };
@@ -40,20 +40,20 @@ impl Places {
 
     /// Where a build makes them; from the root, where it lies below: BuildKit
     /// takes no cache by a path that has letters outside of ASCII.
-    pub fn beside(&self, ctx: &Ctx) -> Beside {
-        let from_root = |claim: &Claim| {
-            let new = claim.new_one();
+    pub fn partial(&self, ctx: &Ctx) -> PartialOutputs {
+        let from_root = |output: &AtomicOutput| {
+            let new = output.new_path();
             new.strip_prefix(&ctx.root).unwrap_or(new).to_owned()
         };
-        Beside {
+        PartialOutputs {
             archive: self.archive.as_ref().map(from_root),
-            cache: self.cache.as_ref().map(|(claim, _)| from_root(claim)),
+            cache: self.cache.as_ref().map(|(output, _)| from_root(output)),
         }
     }
 
     /// The archive is whole.
     pub fn put_archive(&self) -> anyhow::Result<()> {
-        self.archive.as_ref().map_or(Ok(()), Claim::put)
+        self.archive.as_ref().map_or(Ok(()), AtomicOutput::put)
     }
 
     /// Keeps the layer cache of what was just built. The image is there: what
@@ -64,7 +64,7 @@ impl Places {
         request: &Request,
         build: impl Fn(&Step) -> anyhow::Result<()>,
     ) -> Result<Option<String>, Fault> {
-        let own = Request { beside: self.beside(ctx), ..request.clone() };
+        let own = Request { partial: self.partial(ctx), ..request.clone() };
         let (Some(plan), Some(own)) = (keep(request), keep(&own)) else { return Ok(None) };
         let Err(error) = runner::perform(&plan.run_as(own), &Keeping { ctx, places: self, build }) else {
             return Ok(None);
@@ -87,10 +87,10 @@ impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Keeping<'_, F> {
         match (step.tool.as_str(), &self.places.cache) {
             ("docker", _) => (self.build)(step),
             // What this line says, looking closer.
-            ("sh", Some((claim, marker))) => {
+            ("sh", Some((output, marker))) => {
                 self.ctx.show(step);
-                marker.seal(claim.new_one())?;
-                claim.put()
+                marker.seal(output.new_path())?;
+                output.put()
             }
             _ => Ok(()),
         }
@@ -99,11 +99,11 @@ impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Keeping<'_, F> {
     fn clean(&self, _step: &Step) {}
 }
 
-fn archive(ctx: &Ctx, file: &Utf8Path) -> anyhow::Result<Claim> {
+fn archive(ctx: &Ctx, file: &Utf8Path) -> anyhow::Result<AtomicOutput> {
     if ctx.root.join(file).is_dir() {
         return Err(fault::usage(format!("--output oci={file}: that is a folder; expected the path of a file")).into());
     }
-    Claim::new(ctx, file)
+    AtomicOutput::new(ctx, file)
 }
 
 /// Refuses a folder that somebody else may need: it would be replaced.

@@ -18,7 +18,7 @@ use crate::model::platform::Platform;
 use crate::model::progress::Progress;
 use crate::model::reference::{Reference, Tag, reference};
 use crate::plan;
-use crate::plan::build::{Beside, Cache, Output, Request};
+use crate::plan::build::{Cache, Output, PartialOutputs, Request};
 use crate::plan::step::Step;
 
 /// All that can be known before the engine is asked.
@@ -78,7 +78,7 @@ pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         progress,
         metadata_file: None,
         unset: environment::set_aside(ctx.env.names()),
-        beside: Beside::default(),
+        partial: PartialOutputs::default(),
         host_network: false,
     })
 }

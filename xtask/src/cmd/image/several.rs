@@ -12,7 +12,7 @@ use crate::cmd::image::explain::last_lines;
 use crate::cmd::image::job::{Built, Job};
 use crate::cmd::objects::docker::{Images, OneOfAll, Outcome};
 use crate::ctx::{Ctx, Format};
-use crate::exec::board::Board;
+use crate::exec::build_progress::BuildProgress;
 use crate::exec::engine::Engine;
 use crate::exec::interrupt;
 use crate::fault::{self, Code, Fault};
@@ -30,19 +30,19 @@ pub fn run(
     then_test: bool,
 ) -> anyhow::Result<(Images, Vec<Built>)> {
     let names: Vec<String> = jobs.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let board = Board::new(&engine.ctx, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let progress = BuildProgress::new(&engine.ctx, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let build = |(name, job): Prepared<'_>| {
         let result = job.and_then(|job| {
             job.run(|step| {
-                board.line(name, &format!("$ {step}"));
-                engine.stream(step, |line| board.line(name, line))
+                progress.line(name, &format!("$ {step}"));
+                engine.stream(step, |line| progress.line(name, line))
             })
         });
-        board.done(name, result.as_ref().map_or_else(|_| "failed".into(), Built::line));
+        progress.done(name, result.as_ref().map_or_else(|_| "failed".into(), Built::line));
         result
     };
     let results = side_by_side(jobs, at_once.unwrap_or_else(processors), build);
-    drop(board);
+    drop(progress);
     interrupt::check()?;
     let object = |(result, name): (&anyhow::Result<Built>, &String)| match result {
         Ok(built) => OneOfAll::Image(Box::new(built.object.clone())),

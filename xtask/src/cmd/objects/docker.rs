@@ -130,7 +130,7 @@ pub struct CheckName {
     /// What is looked at.
     pub what: Checked,
     /// What was beside it, where it needs something.
-    pub beside: Beside,
+    pub servers: Servers,
 }
 
 /// What is looked at.
@@ -156,7 +156,7 @@ pub enum Checked {
 
 /// The servers beside a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
+pub enum Servers {
     /// It needs none.
     Nothing,
     /// All that it needs.
@@ -177,10 +177,10 @@ impl fmt::Display for CheckName {
             Checked::ReadOnly => "read-only",
             Checked::Stops => "stops",
         })?;
-        f.write_str(match self.beside {
-            Beside::Nothing => "",
-            Beside::Needs => " with dependencies",
-            Beside::NoNeeds => " without dependencies",
+        f.write_str(match self.servers {
+            Servers::Nothing => "",
+            Servers::Needs => " with dependencies",
+            Servers::NoNeeds => " without dependencies",
         })
     }
 }

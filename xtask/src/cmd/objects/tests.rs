@@ -41,12 +41,12 @@ fn checked() -> Vec<Checked> {
     })
 }
 
-fn beside() -> Vec<Beside> {
+fn servers() -> Vec<Servers> {
     all(|one| match one {
-        None => Some(Beside::Nothing),
-        Some(Beside::Nothing) => Some(Beside::Needs),
-        Some(Beside::Needs) => Some(Beside::NoNeeds),
-        Some(Beside::NoNeeds) => None,
+        None => Some(Servers::Nothing),
+        Some(Servers::Nothing) => Some(Servers::Needs),
+        Some(Servers::Needs) => Some(Servers::NoNeeds),
+        Some(Servers::NoNeeds) => None,
     })
 }
 
@@ -95,7 +95,7 @@ fn image() -> Image {
 
 fn proved() -> Proved {
     let check = Check {
-        name: CheckName { what: Checked::Health, beside: Beside::NoNeeds },
+        name: CheckName { what: Checked::Health, servers: Servers::NoNeeds },
         passed: false,
         detail: "expected 503 from /health, got 200 ok".into(),
     };
@@ -339,12 +339,12 @@ fn the_guide_names_every_word_that_a_field_may_be() {
     words.extend(outcomes().into_iter().map(|it| json(serde_json::to_value(it).unwrap())));
     words.extend(kinds().into_iter().map(|it| json(serde_json::to_value(it).unwrap())));
     words.extend(units().into_iter().map(|it| json(serde_json::to_value(it).unwrap())));
-    words.extend(checked().into_iter().map(|what| CheckName { what, beside: Beside::Nothing }.to_string()));
+    words.extend(checked().into_iter().map(|what| CheckName { what, servers: Servers::Nothing }.to_string()));
     for word in words {
         assert!(text.contains(&format!("`{word}`")), "docs/json.md does not say `{word}`");
     }
-    for beside in beside() {
-        let end = CheckName { what: Checked::Stops, beside }.to_string();
+    for servers in servers() {
+        let end = CheckName { what: Checked::Stops, servers }.to_string();
         assert!(text.contains(end.trim_start_matches("stops")), "{end}");
     }
 }

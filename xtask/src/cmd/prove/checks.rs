@@ -1,6 +1,6 @@
 //! What a container proves by its answers: no container is asked here.
 
-use crate::cmd::objects::docker::{Beside, Check, CheckName, Checked, Proof};
+use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Servers};
 use crate::model::bytes::Bytes;
 
 /// With all that it needs, or with no needs at all, it must come to 200.
@@ -9,11 +9,11 @@ pub fn must_serve(needs: &[String], with_needs: bool) -> bool {
 }
 
 /// What was beside it.
-pub fn beside(needs: &[String], with_needs: bool) -> Beside {
+pub fn servers(needs: &[String], with_needs: bool) -> Servers {
     match (needs.is_empty(), with_needs) {
-        (true, _) => Beside::Nothing,
-        (_, true) => Beside::Needs,
-        (_, false) => Beside::NoNeeds,
+        (true, _) => Servers::Nothing,
+        (_, true) => Servers::Needs,
+        (_, false) => Servers::NoNeeds,
     }
 }
 
@@ -37,7 +37,7 @@ pub fn of_answer(path: &str, needs: &[String], healthy: bool, answer: (u16, &str
 
 /// The size against its budget.
 pub fn of_size(bytes: Bytes, budget: Bytes) -> Check {
-    let name = CheckName { what: Checked::Size, beside: Beside::Nothing };
+    let name = CheckName { what: Checked::Size, servers: Servers::Nothing };
     Check { name, passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }
 }
 
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn who_lacks_what_it_needs_must_say_so_and_who_does_not_must_serve() {
         for (names, with_needs, serves, expected) in [
-            (&[][..], false, true, Beside::Nothing),
-            (&[], true, true, Beside::Nothing),
-            (&["redis"], true, true, Beside::Needs),
-            (&["redis"], false, false, Beside::NoNeeds),
+            (&[][..], false, true, Servers::Nothing),
+            (&[], true, true, Servers::Nothing),
+            (&["redis"], true, true, Servers::Needs),
+            (&["redis"], false, false, Servers::NoNeeds),
         ] {
             let names = needs(names);
-            assert_eq!((must_serve(&names, with_needs), beside(&names, with_needs)), (serves, expected), "{names:?}");
+            assert_eq!((must_serve(&names, with_needs), servers(&names, with_needs)), (serves, expected), "{names:?}");
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
     fn a_proof_holds_by_all_of_its_checks() {
         let size = |bytes| of_size(Bytes(bytes), Bytes(7));
         let health = |passed| Check {
-            name: CheckName { what: Checked::Health, beside: Beside::Nothing },
+            name: CheckName { what: Checked::Health, servers: Servers::Nothing },
             passed,
             detail: String::new(),
         };

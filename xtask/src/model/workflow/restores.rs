@@ -2,8 +2,8 @@
 //! may have saved it, one that runs what a pull request brings as well. Local
 //! actions are looked into, which zizmor does not do.
 
+use crate::model::definition_changes::Read;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::made::Read;
 use crate::model::yaml::{self, Node};
 
 /// How deep actions that use actions are followed.

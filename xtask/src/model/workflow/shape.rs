@@ -1,7 +1,7 @@
 //! Whether a file is a workflow, or an action, at all: GitHub says nothing of
 //! one that is none, it only runs nothing.
 
-use crate::model::made::WORKFLOWS;
+use crate::model::definition_changes::WORKFLOWS;
 use crate::model::yaml::{Node, Value};
 
 /// What is missing or of another kind than it has to be: line, message, help.

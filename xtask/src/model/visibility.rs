@@ -4,7 +4,7 @@
 use crate::model::fingerprint::File;
 
 /// What somebody can see of a tree.
-pub trait Sight: Sync {
+pub trait Visibility: Sync {
     /// Whether a file or a folder is seen, or of `FOLDER/` whether anything
     /// below may be.
     fn holds(&self, path: &str) -> bool;
@@ -16,7 +16,7 @@ pub trait Sight: Sync {
     }
 }
 
-impl<F: Fn(&str) -> bool + Sync> Sight for F {
+impl<F: Fn(&str) -> bool + Sync> Visibility for F {
     fn holds(&self, path: &str) -> bool {
         self(path)
     }
@@ -42,7 +42,7 @@ impl View {
     /// Goes through what was walked as a walk would. `files` are in the order of
     /// their paths; `sight` sees nothing outside of `context`, and no more than
     /// those who walked.
-    pub fn of(files: &[File], walked: &[bool], context: &str, sight: &dyn Sight) -> Self {
+    pub fn of(files: &[File], walked: &[bool], context: &str, sight: &dyn Visibility) -> Self {
         let context = if context == "." { "" } else { context.trim_end_matches('/') };
         let dir = if context.is_empty() { String::new() } else { format!("{context}/") };
         let start = files.partition_point(|file| *file.path < *dir);
@@ -72,7 +72,7 @@ pub fn position(files: &[File], path: &str) -> Option<usize> {
 struct Replay<'a> {
     files: &'a [File],
     walked: &'a [bool],
-    sight: &'a dyn Sight,
+    sight: &'a dyn Visibility,
     start: usize,
     seen: Vec<bool>,
 }

@@ -8,7 +8,7 @@ use crate::ctx::{Ctx, draw};
 use crate::model::text;
 
 /// The view.
-pub struct Board {
+pub struct BuildProgress {
     terminal: bool,
     width: usize,
     started: Instant,
@@ -21,20 +21,20 @@ struct Row {
     done: bool,
 }
 
-impl Board {
+impl BuildProgress {
     /// One row a name.
     pub fn new(ctx: &Ctx, names: &[&str]) -> Self {
         let rows = names.iter().map(|name| Row { name: (*name).into(), text: String::new(), done: false }).collect();
-        let board = Self {
+        let progress = Self {
             terminal: ctx.terminal && !ctx.verbose,
             width: names.iter().map(|name| name.len()).max().unwrap_or(0),
             started: Instant::now(),
             rows: Mutex::new(rows),
         };
-        if board.terminal {
+        if progress.terminal {
             draw(&"\n".repeat(names.len()));
         }
-        board
+        progress
     }
 
     /// A line of one of them.

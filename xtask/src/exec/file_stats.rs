@@ -11,14 +11,14 @@ use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::clock;
+use crate::model::doubt::Doubt;
 use crate::model::remembered::Stat;
-use crate::model::sight::{Sight, is_of_git};
-use crate::model::told::Doubt;
+use crate::model::visibility::{Visibility, is_of_git};
 
 /// Every file and folder that a build can see, and the folders that were looked
 /// into for them, with what the kernel says of it. Two moments are equal:
 /// nothing was touched in between.
-pub type Moment = Vec<(String, Stat)>;
+pub type FileStats = Vec<(String, Stat)>;
 
 /// One of them, looked at beside what git lists.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub struct Found<'a> {
 }
 
 /// All that a build can see, as it lies there, without reading it.
-pub fn moment(ctx: &Ctx, sight: &dyn Sight) -> Result<Moment, Doubt> {
+pub fn walk(ctx: &Ctx, sight: &dyn Visibility) -> Result<FileStats, Doubt> {
     let root = ctx.root.symlink_metadata().map_err(|error| format!("./: {error}"))?;
     let mut found = vec![(String::new(), stat(&root))];
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -47,7 +47,7 @@ pub fn moment(ctx: &Ctx, sight: &dyn Sight) -> Result<Moment, Doubt> {
 }
 
 /// What is not the same at another moment, for people; none: nothing.
-pub fn touched(before: &Moment, after: &Moment) -> Option<String> {
+pub fn touched(before: &FileStats, after: &FileStats) -> Option<String> {
     let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().map(|(path, stat)| (path, stat)).collect(),
         after.iter().map(|(path, stat)| (path, stat)).collect(),
@@ -74,14 +74,14 @@ pub fn holds_itself(path: &str) -> bool {
 }
 
 /// Where the links among these lead, as they say it.
-pub fn links_of(ctx: &Ctx, moment: &Moment) -> Vec<(String, String)> {
-    let links = moment.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
+pub fn links_of(ctx: &Ctx, stats: &FileStats) -> Vec<(String, String)> {
+    let links = stats.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
     links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
 }
 
 struct Walk<'a> {
     root: &'a Utf8Path,
-    sight: &'a dyn Sight,
+    sight: &'a dyn Visibility,
 }
 
 /// What is seen in a folder, or looked into.
@@ -96,7 +96,7 @@ impl Walk<'_> {
     /// Adds all that is seen below a folder, and the folders themselves: those
     /// that are seen, those on the way to what is, and as `FOLDER//` those that
     /// had nothing. `all`: nobody has to ask about each. Whether anything is seen.
-    fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut Moment) -> Result<bool, Doubt> {
+    fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut FileStats) -> Result<bool, Doubt> {
         let (entries, mut any) = self.entries(dir, all)?;
         let all_below = |entry: &Entry| all || self.sight.holds_all(&entry.path);
         let walked: Vec<&Entry> = entries.iter().filter(|entry| entry.walked).collect();
@@ -105,7 +105,7 @@ impl Walk<'_> {
             let several = |first: usize| {
                 let own = walked.iter().skip(first).step_by(threads);
                 own.map(|entry| {
-                    let mut found = Moment::new();
+                    let mut found = FileStats::new();
                     let any = self.folder(&entry.path, all_below(entry), 1, &mut found)?;
                     Ok((any, found))
                 })

@@ -14,14 +14,14 @@ use crate::fault;
 
 /// The right to put something at a place, and where to make it.
 #[derive(Debug)]
-pub struct Claim {
+pub struct AtomicOutput {
     place: Utf8PathBuf,
     beside: Temporary,
     lock: Utf8PathBuf,
     _held: File,
 }
 
-impl Claim {
+impl AtomicOutput {
     /// Waits until no other run makes the same, and removes what killed runs
     /// left there.
     pub fn new(ctx: &Ctx, place: &Utf8Path) -> anyhow::Result<Self> {
@@ -39,7 +39,7 @@ impl Claim {
     }
 
     /// Where it is made.
-    pub fn new_one(&self) -> &Utf8Path {
+    pub fn new_path(&self) -> &Utf8Path {
         self.beside.path()
     }
 
@@ -47,7 +47,7 @@ impl Claim {
     /// another in one step, so the old one steps aside, and comes back if the
     /// new one can't.
     pub fn put(&self) -> anyhow::Result<()> {
-        let (new, place) = (self.new_one(), &self.place);
+        let (new, place) = (self.new_path(), &self.place);
         let failed = || format!("could not move {new} to {place}");
         if !new.is_dir() {
             return fs::rename(new, place).with_context(failed);
@@ -66,7 +66,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for AtomicOutput {
     fn drop(&mut self) {
         // While it is held: who waits for it sees that it went, and makes another.
         let _ = fs::remove_file(&self.lock);
@@ -97,10 +97,10 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..5 {
-                        let claim = Claim::new(&ctx(), folder.path()).unwrap();
+                        let output = AtomicOutput::new(&ctx(), folder.path()).unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                        fs::write(claim.new_one(), format!("{round}")).unwrap();
-                        claim.put().unwrap();
+                        fs::write(output.new_path(), format!("{round}")).unwrap();
+                        output.put().unwrap();
                         inside.fetch_sub(1, Ordering::SeqCst);
                     }
                 });
@@ -113,12 +113,12 @@ mod tests {
     fn what_is_not_put_in_its_place_leaves_nothing() {
         let folder = Temporary::new("out.tar").unwrap();
         fs::write(folder.path(), "old").unwrap();
-        let claim = Claim::new(&ctx(), folder.path()).unwrap();
-        fs::write(claim.new_one(), "half").unwrap();
-        drop(claim);
+        let output = AtomicOutput::new(&ctx(), folder.path()).unwrap();
+        fs::write(output.new_path(), "half").unwrap();
+        drop(output);
         assert_eq!(names(folder.path().parent().unwrap()), ["out.tar"]);
         assert_eq!(fs::read_to_string(folder.path()).unwrap(), "old");
-        assert!(Claim::new(&ctx(), "/".into()).is_err());
+        assert!(AtomicOutput::new(&ctx(), "/".into()).is_err());
     }
 
     #[test]
@@ -126,19 +126,19 @@ mod tests {
         let folder = Temporary::new("cache").unwrap();
         let (place, dir) = (folder.path(), folder.path().parent().unwrap());
         let make = |name: &str| {
-            let claim = Claim::new(&ctx(), place).unwrap();
-            fs::create_dir_all(claim.new_one().join(name)).unwrap();
-            claim
+            let output = AtomicOutput::new(&ctx(), place).unwrap();
+            fs::create_dir_all(output.new_path().join(name)).unwrap();
+            output
         };
         make("first").put().unwrap();
         assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["first".to_owned()]));
         make("second").put().unwrap();
         assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["second".to_owned()]));
         // Something in the way: it is the old one that stays.
-        let claim = make("third");
-        fs::create_dir_all(claim.new_one().with_file_name("the old one").join("full")).unwrap();
-        assert!(claim.put().is_err());
-        drop(claim);
+        let output = make("third");
+        fs::create_dir_all(output.new_path().with_file_name("the old one").join("full")).unwrap();
+        assert!(output.put().is_err());
+        drop(output);
         assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["second".to_owned()]));
     }
 }

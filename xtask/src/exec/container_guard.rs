@@ -13,7 +13,7 @@ use crate::fault::{self, Code};
 use crate::model::config::Project;
 use crate::model::identity::Life;
 use crate::plan::clean::{self, Thing};
-use crate::plan::container::{self, Mark, Scene};
+use crate::plan::container::{self, ContainerGroup, Mark};
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 
@@ -32,35 +32,35 @@ const WATCHED: Duration = Duration::from_secs(2);
 /// How long a step may take, the pull of a server's image included.
 const PULL_PATIENCE: Duration = Duration::from_secs(900);
 
-/// A running scene.
-pub struct Stage<'a> {
+/// The containers and networks of one run. They are removed when it is dropped.
+pub struct ContainerGuard<'a> {
     /// Names and labels.
-    pub scene: Scene<'a>,
+    pub group: ContainerGroup<'a>,
     engine: &'a Engine,
     keep: bool,
     /// The names of what may still come, and how long: whoever asked for it has ended.
     late: Mutex<Vec<(String, Duration)>>,
 }
 
-impl<'a> Stage<'a> {
-    /// A scene of this process, after sweeping away those of dead ones.
+impl<'a> ContainerGuard<'a> {
+    /// The containers of this process; first removes those of dead runs.
     pub fn new(engine: &'a Engine, project: &'a Project, keep: bool) -> anyhow::Result<Self> {
         let checkout = checkout::identity(&engine.ctx.root);
         sweep(engine, project);
         let run = checkout::this_run().to_string();
-        Ok(Self::of(Scene::of_run(project, checkout, run, checkout::password()?), engine, keep))
+        Ok(Self::of(ContainerGroup::of_run(project, checkout, run, checkout::password()?), engine, keep))
     }
 
-    /// The scene of `docker up`: it stays when all of it has come up, and is
-    /// struck otherwise.
+    /// The containers of `docker up`: they stay when all have come up, and are
+    /// removed otherwise.
     pub fn up(engine: &'a Engine, project: &'a Project, first: Option<String>) -> anyhow::Result<Self> {
         let by = checkout::this_run().to_string();
         let checkout = checkout::identity(&engine.ctx.root);
-        Ok(Self::of(Scene::up(project, checkout, Some(by), first, checkout::password()?), engine, false))
+        Ok(Self::of(ContainerGroup::up(project, checkout, Some(by), first, checkout::password()?), engine, false))
     }
 
-    fn of(scene: Scene<'a>, engine: &'a Engine, keep: bool) -> Self {
-        Self { scene, engine, keep, late: Mutex::default() }
+    fn of(group: ContainerGroup<'a>, engine: &'a Engine, keep: bool) -> Self {
+        Self { group, engine, keep, late: Mutex::default() }
     }
 
     /// Leaves everything running.
@@ -107,18 +107,18 @@ impl<'a> Stage<'a> {
 
     /// Removes all of it, and what comes late; by the run that made it: another
     /// `up` of this checkout has the same id.
-    fn strike(&self) -> anyhow::Result<()> {
-        let by = self.scene.by.as_ref().unwrap_or(&self.scene.id);
+    fn remove_all(&self) -> anyhow::Result<()> {
+        let by = self.group.by.as_ref().unwrap_or(&self.group.id);
         let made = |one: &Thing| {
-            one.mark.id == self.scene.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
+            one.mark.id == self.group.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
         };
         let engine = self.engine.to_clean_up();
         let mut late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
         let started = Instant::now();
         loop {
-            let held = held(&engine, self.scene.project, Some(&self.scene.checkout), false)?;
+            let held = held(&engine, self.group.project, Some(&self.group.checkout), false)?;
             let held: Vec<Thing> = held.into_iter().filter(made).collect();
-            strike(&engine, &held)?;
+            remove(&engine, &held)?;
             let waited = started.elapsed();
             late.retain(|(name, patience)| waited < *patience && held.iter().all(|one| one.name != *name));
             if late.is_empty() {
@@ -135,17 +135,17 @@ impl<'a> Stage<'a> {
 
     /// All of a container.
     pub fn inspect(&self, what: &str) -> anyhow::Result<Option<answers::Container>> {
-        self.engine.container(&self.scene.name(what))
+        self.engine.container(&self.group.name(what))
     }
 
     /// A container's processes, in columns of `ps`.
     pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
-        self.engine.top(&self.scene.name(what), columns)
+        self.engine.top(&self.group.name(what), columns)
     }
 
     /// The last lines that a container wrote, for people.
     pub fn log(&self, what: &str) -> String {
-        self.engine.words(&self.scene.log(what))
+        self.engine.words(&self.group.log(what))
     }
 
     /// The loopback port of a container's port.
@@ -156,14 +156,14 @@ impl<'a> Stage<'a> {
     /// Removes one container early.
     pub fn remove(&self, what: &str) {
         if !self.keep {
-            let _ = self.engine.tidy(&container::remove_containers([self.scene.name(what)]));
+            let _ = self.engine.tidy(&container::remove_containers([self.group.name(what)]));
         }
     }
 }
 
-impl Hand for Stage<'_> {
+impl Hand for ContainerGuard<'_> {
     fn run(&self, step: &Step) -> anyhow::Result<()> {
-        Stage::run(self, step)
+        ContainerGuard::run(self, step)
     }
 
     fn tries(&self, step: &Step) -> bool {
@@ -183,13 +183,13 @@ impl Hand for Stage<'_> {
     fn clean(&self, _step: &Step) {}
 }
 
-impl Drop for Stage<'_> {
+impl Drop for ContainerGuard<'_> {
     fn drop(&mut self) {
         if self.keep {
             self.engine.ctx.say("kept: `cargo xtask docker clean --containers` removes it");
             return;
         }
-        if let Err(error) = self.strike() {
+        if let Err(error) = self.remove_all() {
             self.engine.ctx.say(fault::render(&error));
         }
     }
@@ -238,8 +238,8 @@ pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed:
 
 /// Removes these, containers first; done only when the engine no longer knows
 /// them. What somebody else has removed meanwhile is as gone.
-pub fn strike(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
-    // Half of it struck is no use to anybody: an interrupt waits.
+pub fn remove(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
+    // Half a removal helps nobody, so an interrupt waits.
     let engine = &engine.to_clean_up();
     let mut left = Vec::new();
     for (step, things) in system::removal(held) {
@@ -276,7 +276,7 @@ pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
 }
 
 fn sweep(engine: &Engine, project: &Project) {
-    if let Err(error) = left(engine, project).and_then(|left| strike(engine, &left)) {
+    if let Err(error) = left(engine, project).and_then(|left| remove(engine, &left)) {
         engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
     }
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::config::{FILE, Service};
+use crate::model::doubt::Doubt;
 use crate::model::event::Cause;
-use crate::model::told::Doubt;
 use crate::model::yaml::{self, Node, Value};
 
 /// Where workflows are.
@@ -29,7 +29,7 @@ pub struct Sides<'a> {
 }
 
 /// What is not a file of a service's own, and what it changed.
-pub struct Made<'a> {
+pub struct DefinitionChanges<'a> {
     sides: Sides<'a>,
     tables: Option<Tables>,
     is_tool_here: bool,
@@ -49,7 +49,7 @@ struct Tables {
     needs: BTreeSet<String>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> DefinitionChanges<'a> {
     /// Reads what the changed files make necessary.
     pub fn look<'p, P: Iterator<Item = &'p str>>(sides: Sides<'a>, paths: impl Fn() -> P) -> Self {
         let is_tool_here = || match (sides.new)("xtask/Cargo.toml") {
@@ -176,18 +176,18 @@ struct Workflow {
 impl Workflow {
     /// What changed can be told from the newer side alone: where the older one
     /// called another file, whatever said so is changed and on both sides.
-    fn read(made: &Made<'_>, service: &Service) -> Self {
+    fn read(changes: &DefinitionChanges<'_>, service: &Service) -> Self {
         let names = ["yml", "yaml"].map(|end| format!("{WORKFLOWS}/{}.{end}", service.workflow));
         let mut workflow = Self::default();
         workflow.files.extend(names.clone());
-        let is_here = |name: &&String| !matches!((made.sides.new)(name), Ok(None));
+        let is_here = |name: &&String| !matches!((changes.sides.new)(name), Ok(None));
         let mut open: Vec<String> = names.iter().filter(is_here).cloned().collect();
         let mut seen: BTreeSet<String> = open.iter().cloned().collect();
         while let Some(file) = open.pop() {
-            match &*made.calls(&file) {
+            match &*changes.calls(&file) {
                 Err(why) => workflow.unread = Some((file, why.clone())),
                 Ok(calls) => {
-                    let more = calls.iter().filter_map(|call| workflow.call(made, &file, call));
+                    let more = calls.iter().filter_map(|call| workflow.call(changes, &file, call));
                     let more: Vec<String> = more.filter(|file| seen.insert(file.clone())).collect();
                     open.extend(more);
                 }
@@ -197,7 +197,7 @@ impl Workflow {
     }
 
     /// A file that has to be read for what it calls.
-    fn call(&mut self, made: &Made<'_>, from: &str, call: &str) -> Option<String> {
+    fn call(&mut self, changes: &DefinitionChanges<'_>, from: &str, call: &str) -> Option<String> {
         let place = docker_context::clean(call.trim_start_matches('$').trim_start_matches('/'));
         if place == "." || place.starts_with("..") || call.contains("${{") {
             self.unread = Some((from.to_owned(), format!("it calls `{call}`").into()));
@@ -209,7 +209,7 @@ impl Workflow {
         }
         self.folders.insert(format!("{place}/"));
         let files = ["action.yml", "action.yaml", "Dockerfile"].map(|name| format!("{place}/{name}"));
-        let Some(file) = files.into_iter().find(|file| !matches!((made.sides.new)(file), Ok(None))) else {
+        let Some(file) = files.into_iter().find(|file| !matches!((changes.sides.new)(file), Ok(None))) else {
             self.unread = Some((from.to_owned(), format!("it calls `{call}`, and no action is there").into()));
             return None;
         };
@@ -292,13 +292,13 @@ workflow = "site"
         };
         let (old, new) = (old.map(|tree| move |path: &str| read(tree, path)), |path: &str| read(new, path));
         let old = old.as_ref().map(|old| old as Read<'_>);
-        let made = Made::look(Sides { old, new: &new }, || paths.iter().copied());
-        if let Some(cause) = paths.iter().find_map(|path| made.of_all(path)) {
+        let changes = DefinitionChanges::look(Sides { old, new: &new }, || paths.iter().copied());
+        if let Some(cause) = paths.iter().find_map(|path| changes.of_all(path)) {
             return vec![format!("all{}: {}", if cause.doubt { "?" } else { "" }, cause.text)];
         }
         let project = Project::parse("services.toml".into(), TOML).unwrap();
         let of = |service: &Service| {
-            let (path, cause) = made.of(service, paths.iter().copied())?;
+            let (path, cause) = changes.of(service, paths.iter().copied())?;
             Some(format!("{}{} {path}: {}", service.name, if cause.doubt { "?" } else { "" }, cause.text))
         };
         project.services.values().filter_map(of).collect()

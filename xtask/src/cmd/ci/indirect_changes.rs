@@ -17,20 +17,20 @@ use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
 use crate::cmd::look::{Look, Seen};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
-use crate::exec::moment;
+use crate::exec::file_stats;
 use crate::exec::revision::{self, Snapshot};
 use crate::exec::worktree::Tree;
 use crate::model::affected::{Reason, Verdict, shown};
 use crate::model::config::Service;
 use crate::model::coverage::Reader;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::doubt::{Doubt, Told};
 use crate::model::event::Cause;
 use crate::model::redefined::candidates;
-use crate::model::told::{Doubt, Told};
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
-pub struct Beside<'a, 'l> {
+pub struct IndirectChanges<'a, 'l> {
     definitions: Vec<Result<Definition<'a>, Diagnostic>>,
     links: Vec<(String, String)>,
     side: Side<'l>,
@@ -61,7 +61,7 @@ fn is_a_checkout_of(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Result<bool, Do
     Ok(Drift::of(ctx, look.tree()?)? == Drift::default())
 }
 
-impl<'a, 'l> Beside<'a, 'l> {
+impl<'a, 'l> IndirectChanges<'a, 'l> {
     /// Looks at the commit or the tree. What lies in the tree otherwise than git
     /// has it is added to what changed; where nobody can tell, all is.
     pub fn look(
@@ -119,7 +119,7 @@ impl<'a, 'l> Beside<'a, 'l> {
             let seen = definitions.iter().map(sees).collect();
             return Ok(Self { definitions, links: Vec::new(), side: Side::Tree(tree, Drift::of(ctx, tree)?), seen });
         }
-        let links = moment::links_of(ctx, &look.moment()?);
+        let links = file_stats::links_of(ctx, &look.stats()?);
         Ok(Self { definitions, links, side: Side::List, seen: Vec::new() })
     }
 
