@@ -20,7 +20,7 @@ use crate::model::option;
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -50,7 +50,7 @@ pub enum Verb {
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
-pub struct Global {
+pub struct GlobalArgs {
     /// What stdout speaks: text for people, or one JSON object; `github` for `ci plan` and `ci check`
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub format: Format,

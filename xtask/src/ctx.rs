@@ -63,7 +63,7 @@ pub enum Format {
 /// What a verb prints for a program, in one piece: docs/json.md has them all.
 pub trait Object: serde::Serialize {}
 
-impl Object for fault::Report {}
+impl Object for fault::ErrorReport {}
 
 /// The surroundings of one run.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +181,7 @@ static GIVEN: AtomicBool = AtomicBool::new(false);
 pub fn report(error: &anyhow::Error) {
     if !GIVEN.swap(true, Ordering::Relaxed) {
         // Without a reader it is an error all the same, and the process says so.
-        let _ = serde_json::to_string(&fault::Report::of(error)).map(|report| deliver(&text::json(&report)));
+        let _ = serde_json::to_string(&fault::ErrorReport::of(error)).map(|report| deliver(&text::json(&report)));
     }
 }
 

@@ -117,7 +117,7 @@ pub fn render(error: &anyhow::Error) -> String {
 
 /// What `--format json` prints where a command comes to no other object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct ErrorReport {
     /// The error.
     pub error: Failure,
 }
@@ -130,7 +130,7 @@ pub struct Failure {
     /// Its causes, the nearest first.
     pub because: Vec<String>,
     /// Where it is, where that is a place in a file.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// What to type next.
     pub help: Option<String>,
     /// What the process ends with.
@@ -139,7 +139,7 @@ pub struct Failure {
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Location {
     /// From the root.
     pub file: String,
     /// From 1; none: it is about the whole file.
@@ -148,10 +148,11 @@ pub struct Place {
     pub column: Option<usize>,
 }
 
-impl Report {
+impl ErrorReport {
     /// That of an error.
     pub fn of(error: &anyhow::Error) -> Self {
-        let place = |told: &Diagnostic| Some(Place { file: told.file.clone()?, line: told.line, column: told.column });
+        let place =
+            |told: &Diagnostic| Some(Location { file: told.file.clone()?, line: told.line, column: told.column });
         Self {
             error: Failure {
                 message: error.to_string(),
@@ -198,9 +199,9 @@ mod tests {
             help: Some("one of: web".into()),
             exit_code: 2,
         };
-        assert_eq!(Report::of(&error), Report { error: told });
+        assert_eq!(ErrorReport::of(&error), ErrorReport { error: told });
         let error = anyhow::Error::from(Diagnostic::new("unknown field").of("services.toml").line(3)).context("no");
-        let place = Place { file: "services.toml".into(), line: Some(3), column: None };
-        assert_eq!(Report::of(&error).error.place, Some(place));
+        let place = Location { file: "services.toml".into(), line: Some(3), column: None };
+        assert_eq!(ErrorReport::of(&error).error.place, Some(place));
     }
 }

@@ -12,8 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use xtask::engine::Folder;
-use xtask::engine::network::{self, Network};
+use xtask::engine::EngineFolder;
+use xtask::engine::network::{self, EngineNetwork};
 use xtask::exec::files::Temporary;
 
 const TEST: &str = "packets_get_out_and_nothing_new_gets_in";
@@ -131,7 +131,7 @@ fn forwarding(name: &str) -> String {
 }
 
 /// All that a start could leave.
-fn traces(folder: &Folder) -> String {
+fn traces(folder: &EngineFolder) -> String {
     let dir = &folder.dir;
     let libraries = format!("{dir}/tree/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let own =
@@ -172,7 +172,7 @@ fn host() {
     // Folders of their own with the programs of the one that is there.
     let (place, second_place) = (Temporary::new("e").unwrap(), Temporary::new("e").unwrap());
     let made = |place: &Temporary| {
-        let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
+        let folder = EngineFolder { dir: Utf8PathBuf::from(place.path()) };
         std::fs::create_dir(&folder.dir).unwrap();
         sh(&format!("ln -s {0}/tree {1}/tree && cp -a {0}/sbin {0}/bin {1}/", real.dir, folder.dir));
         folder
@@ -261,7 +261,7 @@ fn host() {
 }
 
 /// Two containers in the first network, and one in a network that a user made.
-fn containers(network: &Network) -> ([Place; 2], Place) {
+fn containers(network: &EngineNetwork) -> ([Place; 2], Place) {
     let octet = network.octet;
     let own = format!("10.{octet}.0.1");
     let mut inner = [Place::new(), Place::new()];

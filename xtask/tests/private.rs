@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use xtask::engine::Folder;
+use xtask::engine::EngineFolder;
 use xtask::exec::files::{Temporary, removal};
 use xtask::exec::signal;
 
@@ -50,7 +50,7 @@ fn sh(line: &str) -> String {
 
 /// A folder with the programs of the engine that is there, and nothing else of it.
 struct Own {
-    folder: Folder,
+    folder: EngineFolder,
     _place: Temporary,
 }
 
@@ -58,7 +58,7 @@ impl Own {
     fn new() -> Self {
         let (ctx, real) = common::programs().unwrap();
         let place = Temporary::new("e").unwrap();
-        let folder = Folder { dir: Utf8PathBuf::from(place.path()) };
+        let folder = EngineFolder { dir: Utf8PathBuf::from(place.path()) };
         // Its first lock says whose it is.
         drop(folder.lock(&ctx, "engine").unwrap());
         let (from, to) = (&real.dir, &folder.dir);
@@ -145,7 +145,7 @@ fn strange(place: &Temporary, spoil: impl Fn(&Utf8Path)) -> (Utf8PathBuf, UnixLi
     std::fs::write(dir.join("network.json"), r#"{"bridge":"xt","octet":220,"iptables":null,"forwarded":true}"#)
         .unwrap();
     // Our own words, as anybody can read them.
-    let (ctx, own) = (common::ctx(), Folder { dir: place.path().with_file_name("own") });
+    let (ctx, own) = (common::ctx(), EngineFolder { dir: place.path().with_file_name("own") });
     drop(own.lock(&ctx, "engine").unwrap());
     std::fs::copy(own.dir.join("xtask-engine"), dir.join("xtask-engine")).unwrap();
     let listener = UnixListener::bind(dir.join("docker.sock")).unwrap();

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A folder that is gone afterwards.
-struct Folder(PathBuf);
+struct EngineFolder(PathBuf);
 
-impl Folder {
+impl EngineFolder {
     fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for EngineFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -66,14 +66,14 @@ fn a_build_without_debug_assertions_says_the_same() {
 
 #[test]
 fn without_services_toml_it_says_where_it_looked() {
-    let folder = Folder::new("none");
+    let folder = EngineFolder::new("none");
     refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &["services.toml: No such file", "--root DIR"]);
     refused(&mut in_dir(&folder.0, &["docker", "test"]), 2, &["services.toml: No such file"]);
 }
 
 #[test]
 fn a_wrong_services_toml_is_told_before_an_unknown_service() {
-    let folder = Folder::new("wrong");
+    let folder = EngineFolder::new("wrong");
     std::fs::write(folder.0.join("services.toml"), "[project]\nname = \"x\"\nnope = 1\n").unwrap();
     let expected = "services.toml:3: unknown field `nope`";
     refused(&mut in_dir(&folder.0, &["docker", "backend"]), 2, &[expected]);
@@ -98,7 +98,7 @@ fn a_place_that_is_not_utf_8_is_refused_and_not_passed_over() {
 
 #[test]
 fn a_context_that_is_no_folder_is_told_at_its_line() {
-    let folder = Folder::new("context");
+    let folder = EngineFolder::new("context");
     let with = |context: &str| {
         let text = format!("{PROJECT}[services.api]\nimage = \"x\"\npaths = [\"**\"]\n{context}");
         std::fs::write(folder.0.join("services.toml"), text).unwrap();
@@ -121,7 +121,7 @@ fn a_context_that_is_no_folder_is_told_at_its_line() {
 
 #[test]
 fn a_services_toml_that_is_no_text_is_told_as_that_and_never_waited_for() {
-    let folder = Folder::new("no-text");
+    let folder = EngineFolder::new("no-text");
     let file = folder.0.join("services.toml");
     let utf16: Vec<u8> = "[project]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     std::fs::write(&file, [&[0xff, 0xfe], &utf16[..]].concat()).unwrap();
@@ -140,7 +140,7 @@ fn a_services_toml_that_is_no_text_is_told_as_that_and_never_waited_for() {
 
 #[test]
 fn a_dockerfile_that_is_not_there_or_has_no_such_stage_is_named() {
-    let folder = Folder::new("stage");
+    let folder = EngineFolder::new("stage");
     let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"x\"\n[services.api]\nimage = \"x\"\ntarget = \"api\"\npaths = [\"**\"]\n";
     std::fs::write(folder.0.join("services.toml"), text).unwrap();
     let engine = FakeEngine::new(&folder.0);
@@ -153,7 +153,7 @@ fn a_dockerfile_that_is_not_there_or_has_no_such_stage_is_named() {
 
 #[test]
 fn a_client_without_an_engine_is_not_enough() {
-    let folder = Folder::new("client");
+    let folder = EngineFolder::new("client");
     let engine = FakeEngine::new(&folder.0);
     let mut command = common::pinned(&["docker", "backend"]);
     command.env("PATH", folder.0.join("bin")).env("DOCKER_HOST", "unix:///nowhere.sock").env("HOME", &folder.0);
@@ -166,7 +166,7 @@ fn a_client_without_an_engine_is_not_enough() {
 
 #[test]
 fn an_engine_that_can_not_hold_two_platforms_is_told_before_anything_runs() {
-    let folder = Folder::new("platforms");
+    let folder = EngineFolder::new("platforms");
     let engine = FakeEngine::new(&folder.0);
     let mut command = engine.xtask(&["docker", "backend", "--multi-arch", "--bases", "upstream"]);
     command.current_dir(common::root());
@@ -175,7 +175,7 @@ fn an_engine_that_can_not_hold_two_platforms_is_told_before_anything_runs() {
 
 #[test]
 fn a_missing_buildx_is_told_as_that() {
-    let folder = Folder::new("buildx");
+    let folder = EngineFolder::new("buildx");
     let engine = FakeEngine::new(&folder.0);
     let mut command = engine.xtask(&["docker", "backend", "--bases", "upstream"]);
     command.current_dir(common::root());
@@ -184,7 +184,7 @@ fn a_missing_buildx_is_told_as_that() {
 
 #[test]
 fn an_image_that_would_be_a_request_of_its_own_is_refused_at_its_line() {
-    let folder = Folder::new("smuggled");
+    let folder = EngineFolder::new("smuggled");
     let smuggled = r#"redis:7 HTTP/1.1\r\nHost: x\r\n\r\nPOST /containers/create HTTP/1.1\r\n\r\n"#;
     let text = format!(
         "{PROJECT}[needs.redis]\nimage = \"{smuggled}\"\nport = 1\nready = [\"x\"]\n[services.api]\nimage = \"x\"\npaths = [\"**\"]\n"
@@ -221,7 +221,7 @@ fn answer(mut to: UnixStream, bytes: &[u8]) {
 
 #[test]
 fn what_is_no_engine_is_told_as_that() {
-    let folder = Folder::new("no-engine");
+    let folder = EngineFolder::new("no-engine");
     let answers: [(Serve, &str); 4] = [
         (|to| answer(to, b"HTTP/1.1 200 OK\r\n\r\n<html>"), "is no Docker Engine: expected `OK`, got \"<html>\""),
         (|to| answer(to, b"SSH-2.0-x\r\n"), "the answer is not HTTP; it begins \"SSH-2.0-x"),
@@ -310,7 +310,7 @@ fn has_no_result(output: &Output, args: &[&str]) -> bool {
 
 #[test]
 fn an_interrupt_ends_a_question_that_nobody_answers() {
-    let folder = Folder::new("hung");
+    let folder = EngineFolder::new("hung");
     for (knows, drips) in [("", false), ("/_ping", false), ("/_ping", true)] {
         let hung = Hung::new(&folder.0, knows, drips);
         for (at, args) in ASK.iter().enumerate() {
@@ -332,7 +332,7 @@ fn an_interrupt_ends_a_question_that_nobody_answers() {
 
 #[test]
 fn an_engine_that_never_answers_is_waited_for_no_longer_than_ten_seconds() {
-    let folder = Folder::new("mute");
+    let folder = EngineFolder::new("mute");
     let hung = Hung::new(&folder.0, "", false);
     let started = Instant::now();
     let children = ASK.map(|args| hung.xtask(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
@@ -348,7 +348,7 @@ fn an_engine_that_never_answers_is_waited_for_no_longer_than_ten_seconds() {
 
 #[test]
 fn an_interrupt_ends_a_wait_for_what_somebody_types_or_writes() {
-    let folder = Folder::new("typed");
+    let folder = EngineFolder::new("typed");
     let pipe = folder.0.join("pipe");
     Command::new("mkfifo").arg(&pipe).status().unwrap();
     interrupted(&mut in_dir(&common::root(), &["ci", "plan", "--files-from", "-"]), "INT");
@@ -378,7 +378,7 @@ fn interrupted(command: &mut Command, signal: &str) {
 
 #[test]
 fn what_never_ends_is_refused_where_it_is_named() {
-    let folder = Folder::new("endless");
+    let folder = EngineFolder::new("endless");
     let root = &folder.0;
     let path = |file: &str| root.join(file).to_str().unwrap().to_owned();
     let services = format!("{PROJECT}[services.api]\nimage = \"x\"\npaths = [\"**\"]\n");
@@ -471,7 +471,7 @@ impl FakeEngine {
 /// The shell's folder may be one that a clean-up has removed.
 #[test]
 fn a_folder_that_is_gone_is_no_reason_to_know_nothing_of_a_checkout() {
-    let folder = Folder::new("gone");
+    let folder = EngineFolder::new("gone");
     let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_xtask"), "--root"]).arg(common::root());

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use clap::FromArgMatches as _;
 use xtask::model::config::Project;
-use xtask::model::yaml::{self, Node};
+use xtask::model::yaml::{self, YamlNode};
 
 const TOML: &str = r#"[project]
 name = "demo"
@@ -257,9 +257,9 @@ fn whatever_is_pinned_has_somebody_who_raises_it() {
         .list()
         .iter()
         .flat_map(|update| {
-            let ecosystem = update.get("package-ecosystem").and_then(Node::text).unwrap();
+            let ecosystem = update.get("package-ecosystem").and_then(YamlNode::text).unwrap();
             let folders = update.get("directories").map_or_else(Vec::new, |list| list.list().iter().collect());
-            let folders = folders.into_iter().chain(update.get("directory")).filter_map(Node::text);
+            let folders = folders.into_iter().chain(update.get("directory")).filter_map(YamlNode::text);
             folders.map(|folder| (ecosystem.to_owned(), folder.to_owned())).collect::<Vec<_>>()
         })
         .collect();
@@ -290,8 +290,8 @@ fn whatever_is_pinned_has_somebody_who_raises_it() {
 
 /// Every `run:` of a workflow or an action.
 fn runs(file: &Path) -> Vec<String> {
-    fn walk(node: &Node, found: &mut Vec<String>) {
-        found.extend(node.get("run").and_then(Node::text).map(str::to_owned));
+    fn walk(node: &YamlNode, found: &mut Vec<String>) {
+        found.extend(node.get("run").and_then(YamlNode::text).map(str::to_owned));
         node.list().iter().for_each(|node| walk(node, found));
         node.map().iter().for_each(|(_, node)| walk(node, found));
     }

@@ -11,7 +11,7 @@ use camino::Utf8DirEntry;
 use crate::cli::docker::CleanArgs;
 use crate::cmd::image::record;
 use crate::cmd::image::request::{cache_root, images_lock};
-use crate::cmd::objects::docker::{CleanItem, Cleaned, Kind};
+use crate::cmd::objects::docker::{CleanItem, CleanKind, Cleaned};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::atomic_output::AtomicOutput;
@@ -21,7 +21,7 @@ use crate::exec::{checkout, clock, container_guard, files, interrupt, run};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::Project;
-use crate::plan::clean::{Fate, Folder, Image, Thing, Wanted};
+use crate::plan::clean::{CacheFolder, EngineObject, Fate, ImageFacts, Selection};
 use crate::plan::step::Step;
 use crate::plan::system;
 use crate::standin;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What became of what there was.
 #[derive(Default)]
-struct Report {
+struct CleanReport {
     removed: Vec<CleanItem>,
     left: Vec<CleanItem>,
     failed: Vec<String>,
@@ -43,7 +43,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     let chosen = args.containers || args.images || args.cache;
     let all_kinds = args.all || !chosen;
     let checkout = checkout::identity(&ctx.root);
-    let wanted = Wanted {
+    let wanted = Selection {
         project,
         checkout: &checkout,
         services: &args.services,
@@ -52,7 +52,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
         older_than: args.older_than.map(|age| age.0),
         now: clock::now().as_secs(),
     };
-    let mut report = Report::default();
+    let mut report = CleanReport::default();
     if all_kinds || args.containers || args.images {
         let engine = search::connect(ctx)?;
         let mut going = Vec::new();
@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     if args.all || args.cache {
         folders(ctx, &wanted, &mut report)?;
     }
-    let Report { removed, left, failed } = report;
+    let CleanReport { removed, left, failed } = report;
     let freed = Bytes(removed.iter().map(|item| item.bytes).sum());
     let cleaned = Cleaned { removed, left, freed_bytes: freed.0 };
     let delivered = ctx.result(&cleaned, || match (cleaned.removed.len(), ctx.dry_run) {
@@ -81,7 +81,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     }
 }
 
-impl Report {
+impl CleanReport {
     /// Says what becomes of an item; whether it is to go.
     fn says(&mut self, ctx: &Ctx, item: &CleanItem, fate: Fate) -> bool {
         let id = item.id.trim_start_matches("sha256:");
@@ -100,13 +100,13 @@ impl Report {
 }
 
 /// Containers and networks; the ids of those that go.
-fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<Vec<String>> {
+fn things(engine: &Engine, wanted: &Selection<'_>, report: &mut CleanReport) -> anyhow::Result<Vec<String>> {
     let checkout = (!wanted.all_checkouts).then_some(wanted.checkout);
     let held = container_guard::held(engine, wanted.project, checkout, true)?;
-    let mut going: Vec<Thing> = Vec::new();
+    let mut going: Vec<EngineObject> = Vec::new();
     let mut items = Vec::new();
     for one in &held {
-        let kind = if one.is_network { Kind::Network } else { Kind::Container };
+        let kind = if one.is_network { CleanKind::Network } else { CleanKind::Container };
         let item = CleanItem { kind, id: one.id.clone(), name: one.name.clone(), bytes: one.bytes, why: None };
         if report.says(&engine.ctx, &item, wanted.thing(one, &held)) {
             going.push(one.clone());
@@ -127,13 +127,13 @@ fn things(engine: &Engine, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::
 }
 
 /// Images lose our names; the engine forgets those that have no other.
-fn images(engine: &Engine, wanted: &Wanted<'_>, going: &[String], report: &mut Report) -> anyhow::Result<()> {
+fn images(engine: &Engine, wanted: &Selection<'_>, going: &[String], report: &mut CleanReport) -> anyhow::Result<()> {
     let mut items = Vec::new();
     for image in candidates(engine, wanted.project, going)? {
         let (fate, names) = wanted.image(&image);
         let bytes = if names.len() == image.names.len() { image.bytes } else { 0 };
         let shown = if names.is_empty() { &image.names } else { &names };
-        let item = CleanItem { kind: Kind::Image, id: image.id.clone(), name: shown.join(" "), bytes, why: None };
+        let item = CleanItem { kind: CleanKind::Image, id: image.id.clone(), name: shown.join(" "), bytes, why: None };
         if report.says(&engine.ctx, &item, fate) {
             items.push((item, if names.is_empty() { vec![image.id] } else { names }, image.checkout));
         }
@@ -176,7 +176,7 @@ fn images(engine: &Engine, wanted: &Wanted<'_>, going: &[String], report: &mut R
 /// Waits until nobody is between building an image and running it.
 fn locks<'a>(
     engine: &Engine,
-    wanted: &Wanted<'_>,
+    wanted: &Selection<'_>,
     checkouts: impl Iterator<Item = &'a str>,
 ) -> anyhow::Result<Vec<File>> {
     let mut checkouts: Vec<&str> = checkouts.collect();
@@ -201,7 +201,7 @@ fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<V
 }
 
 /// The images that say they are ours.
-fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<Image>> {
+fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<ImageFacts>> {
     let mut found = engine.labelled_images(&project.label("service"))?;
     found.extend(engine.labelled_images(standin::STAND_IN)?);
     let users = users(engine, going)?;
@@ -210,7 +210,7 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
     for listed in found {
         let label = |key: &str| listed.labels.get(key).cloned();
         let id = &listed.id;
-        let image = Image {
+        let image = ImageFacts {
             service: label(&project.label("service")),
             // What is pushed says nothing of a checkout: it would be another image on another machine.
             checkout: label(&project.label("checkout")).or_else(|| known.get(id).cloned()),
@@ -240,7 +240,7 @@ fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, V
 }
 
 /// The folders of `--cache local`.
-fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Result<()> {
+fn folders(ctx: &Ctx, wanted: &Selection<'_>, report: &mut CleanReport) -> anyhow::Result<()> {
     let Ok(entries) = cache_root(ctx, wanted.project).read_dir_utf8() else { return Ok(()) };
     for entry in entries {
         // What has no name in UTF-8 has none of ours, and what is gone is gone.
@@ -255,11 +255,11 @@ fn folders(ctx: &Ctx, wanted: &Wanted<'_>, report: &mut Report) -> anyhow::Resul
         let marker = Marker::of(&path).filter(|marker| marker.project == wanted.project.name);
         let written = written.unwrap_or_default().as_secs();
         let mounted = files::removal::mounted(path.as_std_path());
-        let folder = Folder { service: marker.map(|marker| marker.service), written, mounted };
+        let folder = CacheFolder { service: marker.map(|marker| marker.service), written, mounted };
         // What stays is not measured: it may be anybody's, and of any size.
         let fate = wanted.folder(&folder);
         let bytes = if fate == Fate::Goes { files::bytes_below(path.as_std_path()) } else { 0 };
-        let item = CleanItem { kind: Kind::Cache, id: path.to_string(), name, bytes, why: None };
+        let item = CleanItem { kind: CleanKind::Cache, id: path.to_string(), name, bytes, why: None };
         if !report.says(ctx, &item, fate) {
             continue;
         }

@@ -16,10 +16,10 @@ use crate::model::base::Base;
 use crate::model::config::{FILE, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::dockerfile_changes::{self, candidates};
 use crate::model::doubt::Doubt;
 use crate::model::environment;
 use crate::model::platform::Platform;
-use crate::model::redefined::{self, candidates};
 use crate::model::visibility::Visibility;
 use crate::plan::build::Request;
 use crate::standin::Loans;
@@ -32,12 +32,12 @@ const MOST_BYTES: u64 = 1 << 20;
 pub struct Definition<'a> {
     /// What is built.
     pub service: &'a Service,
-    both: Arc<Both>,
+    both: Arc<DefinitionFiles>,
 }
 
 /// The files that say it: services may share them.
 #[derive(PartialEq, Eq)]
-pub struct Both {
+pub struct DefinitionFiles {
     text: Vec<u8>,
     ignore_text: Vec<u8>,
     /// Whether the Dockerfile lies behind a link: then nobody is shown what it says.
@@ -50,7 +50,7 @@ pub struct Both {
     pub files: [Utf8PathBuf; 3],
 }
 
-impl Both {
+impl DefinitionFiles {
     fn read(ctx: &Ctx, service: &Service) -> Result<Self, Diagnostic> {
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
         let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| broken.help(help()))?;
@@ -64,13 +64,13 @@ impl Both {
             None => Dockerignore::default(),
         };
         let hidden = !is_itself(&ctx.root, &service.dockerfile);
-        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: redefined::definition(service) })
+        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: dockerfile_changes::definition(service) })
     }
 }
 
 /// What a build is given besides its files.
 #[derive(Clone, Debug, Default)]
-pub struct Setting {
+pub struct BuildSettings {
     /// `--build-arg`, with their values.
     pub build_args: BTreeMap<String, String>,
     /// What it is built for.
@@ -79,7 +79,7 @@ pub struct Setting {
     pub bases: BTreeMap<String, Config>,
 }
 
-impl Setting {
+impl BuildSettings {
     /// A build without options, on this machine.
     pub fn plain() -> Self {
         Self { platforms: vec![Platform::of_this_machine()], ..Self::default() }
@@ -127,17 +127,17 @@ impl<'a> Definition<'a> {
     /// Reads them.
     pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
-        Ok(Self { service, both: Arc::new(Both::read(ctx, service)?) })
+        Ok(Self { service, both: Arc::new(DefinitionFiles::read(ctx, service)?) })
     }
 
     /// The same, where another service's files may be this one's too.
-    pub fn sharing(ctx: &Ctx, service: &'a Service, both: Arc<Both>) -> Result<Self, Diagnostic> {
+    pub fn sharing(ctx: &Ctx, service: &'a Service, both: Arc<DefinitionFiles>) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
         Ok(Self { service, both })
     }
 
     /// The files, for other services that may share them.
-    pub fn both(&self) -> &Arc<Both> {
+    pub fn both(&self) -> &Arc<DefinitionFiles> {
         &self.both
     }
 
@@ -155,8 +155,8 @@ impl<'a> Definition<'a> {
             None => Dockerignore::default(),
         };
         let hidden = false;
-        let files = redefined::definition(service);
-        Ok(Self { service, both: Arc::new(Both { text, ignore_text, hidden, ignore, ignore_file, files }) })
+        let files = dockerfile_changes::definition(service);
+        Ok(Self { service, both: Arc::new(DefinitionFiles { text, ignore_text, hidden, ignore, ignore_file, files }) })
     }
 
     /// The files that it may be read from: one that comes or goes changes it.
@@ -199,12 +199,12 @@ impl<'a> Definition<'a> {
     }
 
     /// The images that a stage is built on.
-    pub fn images(&self, target: Option<&str>, setting: &Setting) -> Result<Vec<String>, Diagnostic> {
+    pub fn images(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Vec<String>, Diagnostic> {
         dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
     /// How a stage is made.
-    pub fn recipe(&self, target: Option<&str>, setting: &Setting) -> Result<Recipe, Diagnostic> {
+    pub fn recipe(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Recipe, Diagnostic> {
         dockerfile::recipe(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
@@ -220,7 +220,7 @@ impl<'a> Definition<'a> {
     pub fn inputs(
         &self,
         target: Option<&str>,
-        setting: &Setting,
+        setting: &BuildSettings,
         links: &[(String, String)],
     ) -> Result<Inputs, Diagnostic> {
         let mut inputs =

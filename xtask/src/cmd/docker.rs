@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 
 use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
 use crate::cmd::image::job::{Built, Job};
-use crate::cmd::image::{plan_of, request, several};
-use crate::cmd::look::Look;
+use crate::cmd::image::{parallel, plan_of, request};
 use crate::cmd::objects::docker as objects;
+use crate::cmd::shared_scan::SharedScan;
 use crate::cmd::{self, prove};
 use crate::ctx::{Ctx, Format, Object};
 use crate::exec::engine::Engine;
@@ -39,15 +39,15 @@ fn run(
         .iter()
         .map(|service| Ok((*service, request::request(ctx, project, service, args)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    several::check(&requests.iter().map(|(service, request)| (service.name.as_str(), request)).collect::<Vec<_>>())?;
+    parallel::check(&requests.iter().map(|(service, request)| (service.name.as_str(), request)).collect::<Vec<_>>())?;
     if ctx.dry_run {
         return dry_run(ctx, project, names, args, requests);
     }
     let engine = cmd::engine(ctx, project, args.setup.wanted)?;
     let ctx = &engine.ctx;
-    let look = Look::new(ctx, &services);
+    let look = SharedScan::new(ctx, &services);
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
-    let mut prepared: Vec<several::Prepared<'_>> = requests
+    let mut prepared: Vec<parallel::Prepared<'_>> = requests
         .into_iter()
         .map(|(service, request)| {
             (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode, &look))
@@ -61,12 +61,12 @@ fn run(
                 ctx.result(&built.object, || built.line())?;
             }
             let image = built.object.clone();
-            let object = |proved| objects::Image { test: Some(proved), ..image };
+            let object = |proved| objects::ImageObject { test: Some(proved), ..image };
             proved(&engine, project, args, &services, &[built], object)
         }
         last => {
             prepared.extend(last);
-            let (images, built) = several::run(&engine, prepared, jobs, args.test)?;
+            let (images, built) = parallel::run(&engine, prepared, jobs, args.test)?;
             let object = |proved| objects::Images { test: Some(proved), ..images };
             proved(&engine, project, args, &services, &built, object)
         }
@@ -108,7 +108,7 @@ fn dry_run(
     let engine = cmd::asked(ctx)?;
     let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
     let services: Vec<&Service> = requests.iter().map(|(service, _)| *service).collect();
-    let look = Look::new(engine.as_ref().map_or(ctx, |engine| &engine.ctx), &services);
+    let look = SharedScan::new(engine.as_ref().map_or(ctx, |engine| &engine.ctx), &services);
     let (mut results, mut names_of) = (Vec::new(), Vec::new());
     for (service, request) in requests {
         // A Dockerfile that can't be built is no plan.
@@ -127,5 +127,5 @@ fn dry_run(
         plans.push(Plan::of([test]));
     }
     cmd::print(ctx, engine.as_ref(), &plans)?;
-    several::verdict(ctx, &several::failed(&results, &names_of), names_of.len())
+    parallel::verdict(ctx, &parallel::failed(&results, &names_of), names_of.len())
 }

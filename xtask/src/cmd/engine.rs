@@ -13,11 +13,11 @@ use crate::plan;
 pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
     match verb {
         EngineVerb::Up if ctx.dry_run => {
-            let runs = engine::health(ctx, &engine::Folder::of(ctx)?) == engine::Health::Well;
+            let runs = engine::health(ctx, &engine::EngineFolder::of(ctx)?) == engine::Health::Well;
             cmd::print(ctx, None, &[plan::setup::engine_up(runs)])
         }
         EngineVerb::Down { purge } if ctx.dry_run => {
-            let is_there = engine::Folder::of(ctx)?.dir.exists();
+            let is_there = engine::EngineFolder::of(ctx)?.dir.exists();
             cmd::print(ctx, None, &[plan::setup::engine_down(is_there, *purge)])
         }
         EngineVerb::Up => {
@@ -39,7 +39,7 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
         }
         EngineVerb::Status => status(ctx),
         EngineVerb::Env => {
-            let dir = engine::Folder::of(ctx)?.dir;
+            let dir = engine::EngineFolder::of(ctx)?.dir;
             let line = exports(&search::within_private(ctx, &dir));
             ctx.result(&EngineEnv { export: line.clone() }, || line)
         }

@@ -17,7 +17,7 @@ use crate::exec::runner::{self, Watched};
 use crate::exec::{checkout, interrupt, program, run};
 use crate::fault;
 use crate::model::base::Bases;
-use crate::model::config::{Lines, Project, Service};
+use crate::model::config::{Project, Service, ServiceLines};
 use crate::model::reference::Tag;
 use crate::plan;
 use crate::plan::container::ContainerGroup;
@@ -123,7 +123,7 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         size_budget: None,
         run: None,
         test: None,
-        lines: Lines::default(),
+        lines: ServiceLines::default(),
     })
 }
 

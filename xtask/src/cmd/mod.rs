@@ -8,10 +8,10 @@ pub mod docker;
 pub mod engine;
 pub mod image;
 pub mod lint;
-pub mod look;
 pub mod objects;
 pub mod prove;
 pub mod setup;
+pub mod shared_scan;
 pub mod test;
 pub mod up;
 
@@ -19,15 +19,15 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::definition::{BuildSettings, Definition};
 use crate::ctx::Ctx;
-use crate::engine::search::{self, Answer};
+use crate::engine::search::{self, EngineSearch};
 use crate::exec::engine::{Engine, exports};
 use crate::exec::{container_guard, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
-use crate::plan::clean::Thing;
+use crate::plan::clean::EngineObject;
 use crate::plan::step::{self, Plan};
 use crate::plan::system;
 use crate::standin::{self, Loans};
@@ -38,15 +38,15 @@ fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<(
     let exports = engine.filter(|engine| !engine.ctx.exports.is_empty()).map(|engine| exports(&engine.ctx));
     let lines: Vec<String> = exports.into_iter().chain(step::lines(plans)).collect();
     let text = lines.join("\n");
-    ctx.result(&objects::Plan { plan: lines }, || text)
+    ctx.result(&objects::PlanObject { plan: lines }, || text)
 }
 
 /// The engine that a dry run asks, as it is. Where there is none, what it would
 /// have told is said to be missing.
 fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
     Ok(match search::find(ctx)? {
-        Answer::Engine(engine) => Some(*engine),
-        Answer::Nothing(why) => {
+        EngineSearch::Engine(engine) => Some(*engine),
+        EngineSearch::Nothing(why) => {
             ctx.say(format!("note: {why}; so the plan is for an engine that has nothing, and registries that answer"));
             None
         }
@@ -60,7 +60,7 @@ fn sweep(engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
 }
 
 /// Removes what the engine holds.
-fn removal(held: &[Thing]) -> Plan {
+fn removal(held: &[EngineObject]) -> Plan {
     Plan::of(system::removal(held).into_iter().map(|(step, _)| step))
 }
 
@@ -105,7 +105,7 @@ fn known_sources(
         let definition = Definition::read(ctx, service)?;
         let mut images = Vec::new();
         for target in targets {
-            images.extend(definition.images(*target, &Setting::plain())?);
+            images.extend(definition.images(*target, &BuildSettings::plain())?);
         }
         Ok((images, definition.loans(ctx)?))
     };

@@ -11,7 +11,7 @@ use crate::engine::Status;
 
 /// Of any that starts programs, with `--dry-run`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
+pub struct PlanObject {
     /// Its lines.
     pub plan: Vec<String>,
 }
@@ -129,7 +129,7 @@ pub struct EngineEnv {
     pub export: String,
 }
 
-impl Object for Plan {}
+impl Object for PlanObject {}
 impl Object for Setup {}
 impl Object for Tested {}
 impl Object for Linted {}

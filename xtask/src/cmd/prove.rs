@@ -15,18 +15,18 @@ use anyhow::Context as _;
 
 use crate::cli::docker::ProveArgs;
 use crate::cmd;
-use crate::cmd::image::Image;
+use crate::cmd::image::BuiltImage;
 use crate::cmd::image::request::hold_images;
 use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Proved};
 use crate::ctx::{Ctx, Object};
 use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::Engine;
-use crate::exec::{ask, checkout, interrupt};
+use crate::exec::{checkout, container_checks, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::{Tag, reference};
-use crate::plan::container::{Container, ContainerGroup};
+use crate::plan::container::{ContainerGroup, ContainerSpec};
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 use crate::standin;
@@ -54,7 +54,7 @@ pub fn prove<T: Object>(
     engine: &Engine,
     project: &Project,
     services: &[&Service],
-    images: &[Image],
+    images: &[BuiltImage],
     args: &ProveArgs,
     object: impl FnOnce(Proved) -> T,
 ) -> anyhow::Result<()> {
@@ -130,7 +130,7 @@ fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a 
     Ok(services)
 }
 
-fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<Image> {
+fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<BuiltImage> {
     if !args.no_build {
         return cmd::image::image(engine, project, service, None, &args.tag, args.bases.mode);
     }
@@ -138,7 +138,7 @@ fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs
 }
 
 /// The image of a service that somebody has built already.
-pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<Image> {
+pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<BuiltImage> {
     let name = reference(None, &service.image, tag);
     cmd::image::held(engine, &name, name.as_str())?.ok_or_else(|| {
         fault::failed(format!("the engine has no image {name}"))
@@ -156,7 +156,7 @@ pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::R
 }
 
 /// The size against its budget, once a service.
-fn size(engine: &Engine, service: &Service, image: &Image) -> anyhow::Result<Option<Check>> {
+fn size(engine: &Engine, service: &Service, image: &BuiltImage) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
     Ok(Some(checks::of_size(Bytes(engine.image_bytes(&image.id)?), budget)))
 }
@@ -190,7 +190,12 @@ fn one(
 }
 
 /// One container from start to end.
-fn round(guard: &ContainerGuard<'_>, container: &Container<'_>, what: &str, proof: &mut Proof) -> anyhow::Result<()> {
+fn round(
+    guard: &ContainerGuard<'_>,
+    container: &ContainerSpec<'_>,
+    what: &str,
+    proof: &mut Proof,
+) -> anyhow::Result<()> {
     let (run, with_needs) = (container.run, container.with_needs);
     let servers = checks::servers(&run.needs, with_needs);
     let mut check = |what: Checked, passed: bool, detail: String| {
@@ -203,9 +208,9 @@ fn round(guard: &ContainerGuard<'_>, container: &Container<'_>, what: &str, proo
         return Ok(());
     }
     let healthy = checks::must_serve(&run.needs, with_needs);
-    let answer = match ask::wait(guard, container, what, healthy)? {
-        ask::Readiness::Ready(answer) => answer,
-        ask::Readiness::Not(why) => {
+    let answer = match container_checks::wait(guard, container, what, healthy)? {
+        container_checks::Readiness::Ready(answer) => answer,
+        container_checks::Readiness::Not(why) => {
             check(Checked::Ready, false, why);
             return Ok(());
         }
@@ -216,10 +221,10 @@ fn round(guard: &ContainerGuard<'_>, container: &Container<'_>, what: &str, proo
         check(what, passed, detail);
     }
     let inspected = guard.inspect(what)?.context("the container is gone")?;
-    let (passed, detail) = ask::not_root(guard, what)?;
+    let (passed, detail) = container_checks::not_root(guard, what)?;
     check(Checked::NotRoot, passed, detail);
     check(Checked::ReadOnly, inspected.is_read_only(), "root file system, /tmp apart".into());
-    let (passed, detail) = ask::stop(guard, what)?;
+    let (passed, detail) = container_checks::stop(guard, what)?;
     check(Checked::Stops, passed, detail);
     proof.seconds_to_ready = Some(seconds);
     Ok(())

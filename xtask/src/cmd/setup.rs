@@ -4,7 +4,7 @@
 //! What is there is used as it is. Only for what is missing does something
 //! happen, and then in one folder: see `engine`.
 
-mod look;
+mod requirements;
 
 use std::cell::Cell;
 use std::io::IsTerminal as _;
@@ -15,7 +15,7 @@ use crate::cli::SetupArgs;
 use crate::cmd::objects::{Setup, SetupItem};
 use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
-use crate::engine::search::{self, Answer};
+use crate::engine::search::{self, EngineSearch};
 use crate::engine::{self, packages};
 use crate::exec::engine::Engine;
 use crate::exec::{input, interrupt};
@@ -26,7 +26,7 @@ use crate::standin::{self, Loans};
 /// Runs the verb for the images that the project takes from elsewhere.
 pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()> {
     if ctx.dry_run {
-        return cmd::print(ctx, None, &[look::plan(ctx, sources)?]);
+        return cmd::print(ctx, None, &[requirements::plan(ctx, sources)?]);
     }
     if args.yes {
         ensure(ctx, sources)?;
@@ -53,8 +53,8 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
 }
 
 fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Setup> {
-    let report = Setup::of(look::items(ctx, &sources.images)?);
-    ctx.result(&report, || look::table(&report.items))?;
+    let report = Setup::of(requirements::items(ctx, &sources.images)?);
+    ctx.result(&report, || requirements::table(&report.items))?;
     Ok(report)
 }
 
@@ -94,11 +94,11 @@ pub fn ensure_telling(ctx: &Ctx, sources: &Sources, started: &Cell<bool>) -> any
 
 fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
     let ctx = &engine.ctx;
-    if look::buildx(ctx).is_none() {
+    if requirements::buildx(ctx).is_none() {
         buildx(ctx)?;
     }
-    if let Some(why) = look::too_old(engine)? {
-        return Err(fault::failed(why).help(look::BESIDE).into());
+    if let Some(why) = requirements::too_old(engine)? {
+        return Err(fault::failed(why).help(requirements::BESIDE).into());
     }
     let local = match standin::fresh(ctx) {
         Some(record) => record.mode == Bases::Local,
@@ -124,8 +124,8 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
 /// The engine that answers; else the private one, installed and started.
 fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     let missing = match search::find(ctx)? {
-        Answer::Engine(engine) => return Ok(*engine),
-        Answer::Nothing(fault) => fault,
+        EngineSearch::Engine(engine) => return Ok(*engine),
+        EngineSearch::Nothing(fault) => fault,
     };
     // Somebody names an engine, or may not open the one that is there: another
     // engine is not what they want.
@@ -135,8 +135,8 @@ fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     }
     started.set(engine::up(ctx)?);
     match search::find(ctx)? {
-        Answer::Engine(engine) => Ok(*engine),
-        Answer::Nothing(fault) => {
+        EngineSearch::Engine(engine) => Ok(*engine),
+        EngineSearch::Nothing(fault) => {
             if started.replace(false) {
                 engine::down(ctx, false)?;
             }
@@ -147,7 +147,7 @@ fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
 
 /// Unpacks buildx and makes it a plugin of the user's own client.
 fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
-    let folder = engine::Folder::of(ctx)?;
+    let folder = engine::EngineFolder::of(ctx)?;
     let _lock = folder.lock(ctx, "engine")?;
     packages::fetch(ctx, &folder, &["docker-buildx"], true, "buildx")?;
     let plugins = ctx.docker_config().join("cli-plugins");

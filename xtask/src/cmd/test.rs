@@ -33,7 +33,7 @@ use crate::standin;
 
 /// What can be tested alone.
 #[derive(Clone, Copy)]
-enum Part<'a> {
+enum Suite<'a> {
     /// The xtask: format, lints, unit and property tests, plans.
     Rust,
     /// .github: by `ci check`, and by the linters in their stages.
@@ -68,11 +68,11 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
     for (name, part) in parts {
         ctx.say(format!("── {name}"));
         let (counted, result) = match part {
-            Part::Rust => rust(ctx),
-            Part::Workflows => workflows(ctx, project),
-            Part::Service(service, test) => staged(ctx, project, service, test),
-            Part::Images => count::cargo(ctx, &on_engine()),
-            Part::Fuzz { seconds, seed } => count::cargo(ctx, &fuzz(seconds, seed)),
+            Suite::Rust => rust(ctx),
+            Suite::Workflows => workflows(ctx, project),
+            Suite::Service(service, test) => staged(ctx, project, service, test),
+            Suite::Images => count::cargo(ctx, &on_engine()),
+            Suite::Fuzz { seconds, seed } => count::cargo(ctx, &fuzz(seconds, seed)),
         };
         interrupt::check()?;
         sum += counted;
@@ -96,7 +96,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
 }
 
 /// The parts of these names, or all that the project has.
-fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result<Vec<(&'a str, Part<'a>)>> {
+fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result<Vec<(&'a str, Suite<'a>)>> {
     let names = &args.parts;
     let mut all = Vec::new();
     // Another project has no xtask of its own to test.
@@ -104,15 +104,15 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result
         Ok(text) => text.is_some_and(|text| is_the_tool(&text)),
         Err(_) => false,
     };
-    all.extend(is_ours.then_some(("rust", Part::Rust)));
-    all.extend(project.ci.is_some().then_some(("workflows", Part::Workflows)));
+    all.extend(is_ours.then_some(("rust", Suite::Rust)));
+    all.extend(project.ci.is_some().then_some(("workflows", Suite::Workflows)));
     let tested = project.services.values().filter_map(|service| Some((service, service.test.as_ref()?)));
-    all.extend(tested.map(|(service, test)| (test.part.as_str(), Part::Service(service, test))));
-    all.extend(is_ours.then_some(("images", Part::Images)));
+    all.extend(tested.map(|(service, test)| (test.part.as_str(), Suite::Service(service, test))));
+    all.extend(is_ours.then_some(("images", Suite::Images)));
     if is_ours && names.iter().any(|name| name == "fuzz") {
         all.push((
             "fuzz",
-            Part::Fuzz { seconds: args.seconds, seed: args.seed.unwrap_or_else(|| clock::now().as_secs()) },
+            Suite::Fuzz { seconds: args.seconds, seed: args.seed.unwrap_or_else(|| clock::now().as_secs()) },
         ));
     }
     if let Some(wrong) = names.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
@@ -124,8 +124,8 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result
     Ok(all.into_iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name)).collect())
 }
 
-fn needs_engine(parts: &[(&str, Part<'_>)]) -> bool {
-    parts.iter().any(|(_, part)| !matches!(part, Part::Rust))
+fn needs_engine(parts: &[(&str, Suite<'_>)]) -> bool {
+    parts.iter().any(|(_, part)| !matches!(part, Suite::Rust))
 }
 
 /// Stops the private engine at the end, unless a person had it running.
@@ -252,24 +252,24 @@ fn plans(
     ctx: &Ctx,
     engine: Option<&Engine>,
     project: &Project,
-    parts: &[(&str, Part<'_>)],
+    parts: &[(&str, Suite<'_>)],
     with_setup: bool,
 ) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     if with_setup && needs_engine(parts) {
         plans.push(Plan::of([Step::setup()]));
     }
-    if parts.iter().any(|(_, part)| matches!(part, Part::Service(..))) {
+    if parts.iter().any(|(_, part)| matches!(part, Suite::Service(..))) {
         plans.push(cmd::sweep(engine, project)?);
     }
     let group = ContainerGroup::of_line(project, checkout::identity(&ctx.root));
     for (_, part) in parts {
         match part {
-            Part::Rust => plans.extend([plan::lint::rust(), Plan::of([unit()])]),
-            Part::Images => plans.push(Plan::of([on_engine()])),
-            Part::Fuzz { seconds, seed } => plans.push(Plan::of([fuzz(*seconds, *seed)])),
-            Part::Workflows => plans.extend(cmd::lint::workflow_plans(ctx, engine, project)?),
-            Part::Service(service, test) => {
+            Suite::Rust => plans.extend([plan::lint::rust(), Plan::of([unit()])]),
+            Suite::Images => plans.push(Plan::of([on_engine()])),
+            Suite::Fuzz { seconds, seed } => plans.push(Plan::of([fuzz(*seconds, *seed)])),
+            Suite::Workflows => plans.extend(cmd::lint::workflow_plans(ctx, engine, project)?),
+            Suite::Service(service, test) => {
                 let target = Some(test.target.as_str());
                 let image = cmd::image::planned(ctx, engine, project, service, target, &Tag::local(), Bases::Auto)?;
                 let needs = cmd::need_images(engine, project, &test.needs, Bases::Auto)?;

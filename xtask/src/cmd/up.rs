@@ -16,9 +16,9 @@ use crate::exec::engine::Engine;
 use crate::exec::{checkout, files, interrupt};
 use crate::model::config::{Project, Run, Service};
 use crate::model::reference::Tag;
-use crate::plan::clean::Thing;
-use crate::plan::container::{Container, ContainerGroup};
-use crate::plan::step::{Act, Plan, Secret, Step, quote};
+use crate::plan::clean::EngineObject;
+use crate::plan::container::{ContainerGroup, ContainerSpec};
+use crate::plan::step::{Action, Plan, Secret, Step, quote};
 use crate::plan::system;
 use crate::standin;
 
@@ -105,12 +105,12 @@ fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Res
     let file = credentials(ctx, project);
     let file = file.exists().then(|| Step::new("rm").args(["-f", "--", file.as_str()]));
     let mut plan = cmd::removal(&there);
-    plan.steps.extend(file.map(Act::Run));
+    plan.steps.extend(file.map(Action::Run));
     Ok(plan)
 }
 
 /// What this checkout's `up` has on the engine.
-fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
+fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
     let held = container_guard::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
     Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
@@ -154,8 +154,8 @@ fn names(project: &Project) -> Vec<String> {
 }
 
 /// The container that is started first, and has its own name last.
-fn first(project: &Project, containers: &[Container<'_>]) -> Option<String> {
-    let what = |container: &Container<'_>| container.what().to_owned();
+fn first(project: &Project, containers: &[ContainerSpec<'_>]) -> Option<String> {
+    let what = |container: &ContainerSpec<'_>| container.what().to_owned();
     project.needs.keys().next().cloned().or_else(|| containers.first().map(what))
 }
 
@@ -173,11 +173,11 @@ fn variables(project: &Project, published: &BTreeMap<&str, u16>, password: &Secr
     lines
 }
 
-fn containers<'a>(ctx: &Ctx, project: &'a Project, images: &BTreeMap<String, String>) -> Vec<Container<'a>> {
+fn containers<'a>(ctx: &Ctx, project: &'a Project, images: &BTreeMap<String, String>) -> Vec<ContainerSpec<'a>> {
     let running = project.services.values().filter_map(|service| Some((service, service.run.as_ref()?)));
     let roles =
         running.flat_map(|(service, run)| system::roles(run, None).into_iter().map(move |role| (service, run, role)));
-    let container = |(service, run, role): (&'a Service, &'a Run, Option<&'a str>)| Container {
+    let container = |(service, run, role): (&'a Service, &'a Run, Option<&'a str>)| ContainerSpec {
         service,
         run,
         role,

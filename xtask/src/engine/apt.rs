@@ -12,7 +12,7 @@ use crate::fault::{self, Fault};
 
 /// One line's worth of an archive: what apt calls a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct AptSource {
     /// Where it is.
     pub uri: String,
     /// The suite, such as `bookworm-security`.
@@ -21,7 +21,7 @@ pub struct Source {
     pub signed_by: Option<String>,
 }
 
-impl Source {
+impl AptSource {
     /// As a line of a sources.list: whatever the host says, only Debian's keys
     /// count.
     pub fn line(&self, keyring: &Utf8Path) -> String {
@@ -42,7 +42,7 @@ impl Source {
 
 /// What became of asking an archive for its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AptOutcome {
     /// Its lists are there, and they are Debian's.
     Debian,
     /// It is somebody else's.
@@ -51,7 +51,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-impl Outcome {
+impl AptOutcome {
     /// By what apt said when it failed.
     pub fn of_words(words: &str) -> Self {
         let signature =
@@ -81,15 +81,15 @@ pub fn foreign(release: &str, suite: &str) -> Option<String> {
 /// the host itself calls Debian's must be; a stranger is left out. Without the
 /// release itself, or without its security updates where the host has them,
 /// there is nothing to go on with.
-pub fn choose(asked: Vec<(Source, Outcome)>, codename: &str) -> Result<(Vec<Source>, Vec<String>), Fault> {
+pub fn choose(asked: Vec<(AptSource, AptOutcome)>, codename: &str) -> Result<(Vec<AptSource>, Vec<String>), Fault> {
     let suites = [codename.to_owned(), format!("{codename}-security")];
-    let has = |suite: &str| asked.iter().any(|(source, what)| source.suite == suite && *what == Outcome::Debian);
+    let has = |suite: &str| asked.iter().any(|(source, what)| source.suite == suite && *what == AptOutcome::Debian);
     let mut notes = Vec::new();
     for (source, outcome) in &asked {
         let (why, is_signature) = match outcome {
-            Outcome::Debian => continue,
-            Outcome::Strange(why) => (why, true),
-            Outcome::Failed(why) => (why, false),
+            AptOutcome::Debian => continue,
+            AptOutcome::Strange(why) => (why, true),
+            AptOutcome::Failed(why) => (why, false),
         };
         let entry = format!("{} {}", source.uri, source.suite);
         if source.says_debian() == Some(true) || (suites.contains(&source.suite) && !has(&source.suite)) {
@@ -104,7 +104,7 @@ pub fn choose(asked: Vec<(Source, Outcome)>, codename: &str) -> Result<(Vec<Sour
         ))
         .help("add the `deb … main` line of a Debian mirror that this machine reaches"));
     }
-    let debian = asked.into_iter().filter(|(_, outcome)| *outcome == Outcome::Debian).map(|(source, _)| source);
+    let debian = asked.into_iter().filter(|(_, outcome)| *outcome == AptOutcome::Debian).map(|(source, _)| source);
     Ok((debian.collect(), notes))
 }
 
@@ -121,8 +121,8 @@ fn help(why: &str, is_signature: bool) -> &'static str {
 /// The entries that may be Debian's own archive for release `codename` in the
 /// texts of `/etc/apt/sources.list` and of its `.d` folder, each with its file
 /// name.
-pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename: &str) -> Vec<Source> {
-    let mut sources: Vec<Source> = Vec::new();
+pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename: &str) -> Vec<AptSource> {
+    let mut sources: Vec<AptSource> = Vec::new();
     for (name, text) in texts {
         let found = if name.ends_with(".sources") {
             text.split("\n\n").flat_map(stanza).collect()
@@ -141,13 +141,13 @@ pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename:
 }
 
 /// Who has keys of his own does not claim to be Debian.
-fn may_be(source: &Source, codename: &str) -> bool {
+fn may_be(source: &AptSource, codename: &str) -> bool {
     let rest = source.suite.strip_prefix(codename);
     source.says_debian() != Some(false) && matches!(rest, Some("" | "-updates" | "-security"))
 }
 
 /// `deb [options] URI SUITE COMPONENT…`
-fn one_line(line: &str) -> Option<Source> {
+fn one_line(line: &str) -> Option<AptSource> {
     let line = line.split('#').next()?.trim();
     let mut rest = line.strip_prefix("deb")?.trim_start_matches([' ', '\t']);
     if rest.len() + 3 == line.len() {
@@ -161,7 +161,7 @@ fn one_line(line: &str) -> Option<Source> {
     }
     let mut words = rest.split_whitespace();
     let (uri, suite) = (words.next()?, words.next()?);
-    words.any(|component| component == "main").then(|| Source {
+    words.any(|component| component == "main").then(|| AptSource {
         uri: uri.to_owned(),
         suite: suite.to_owned(),
         signed_by,
@@ -169,7 +169,7 @@ fn one_line(line: &str) -> Option<Source> {
 }
 
 /// One stanza of a deb822 file: several URIs and suites at once.
-fn stanza(text: &str) -> Vec<Source> {
+fn stanza(text: &str) -> Vec<AptSource> {
     let field = |name: &str| {
         let mut value = String::new();
         let mut within = false;
@@ -198,7 +198,7 @@ fn stanza(text: &str) -> Vec<Source> {
     let (uris, suites) = (field("URIs"), field("Suites"));
     let pairs = uris.split_whitespace().flat_map(|uri| suites.split_whitespace().map(move |suite| (uri, suite)));
     pairs
-        .map(|(uri, suite)| Source { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: signed_by.clone() })
+        .map(|(uri, suite)| AptSource { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: signed_by.clone() })
         .collect()
 }
 
@@ -302,19 +302,19 @@ Signed-By:
     #[test]
     fn what_the_host_calls_debians_must_be_and_a_stranger_is_left_out() {
         let debian_key = Some("/usr/share/keyrings/debian-archive-keyring.gpg");
-        let entry = |uri: &str, suite: &str, key: Option<&str>| Source {
+        let entry = |uri: &str, suite: &str, key: Option<&str>| AptSource {
             uri: uri.to_owned(),
             suite: suite.to_owned(),
             signed_by: key.map(str::to_owned),
         };
-        let strange = || Outcome::Strange("NO_PUBKEY 1".to_owned());
-        let failed = || Outcome::Failed("404".to_owned());
-        let main = || (entry("a", "bookworm", None), Outcome::Debian);
+        let strange = || AptOutcome::Strange("NO_PUBKEY 1".to_owned());
+        let failed = || AptOutcome::Failed("404".to_owned());
+        let main = || (entry("a", "bookworm", None), AptOutcome::Debian);
         let security = |outcome| (entry("a-security", "bookworm-security", None), outcome);
         // What was asked, and how many are taken and left out; `None` is an error.
         let rows = [
             (vec![main()], Some((1, 0))),
-            (vec![main(), security(Outcome::Debian)], Some((2, 0))),
+            (vec![main(), security(AptOutcome::Debian)], Some((2, 0))),
             (vec![main(), (entry("v", "bookworm", None), strange())], Some((1, 1))),
             (vec![(entry("v", "bookworm", None), failed()), main()], Some((1, 1))),
             (vec![main(), (entry("v", "bookworm-updates", None), strange())], Some((1, 1))),
@@ -324,7 +324,7 @@ Signed-By:
             (vec![main(), security(strange())], None),
             (vec![main(), security(failed())], None),
             (vec![(entry("v", "bookworm", None), strange())], None),
-            (vec![security(Outcome::Debian)], None),
+            (vec![security(AptOutcome::Debian)], None),
             (vec![], None),
         ];
         for (asked, expected) in rows {
@@ -335,10 +335,10 @@ Signed-By:
 
     #[test]
     fn words_of_apt_tell_a_stranger_from_a_mirror_that_is_down_or_old() {
-        let text = |outcome: Outcome| match outcome {
-            Outcome::Strange(words) => format!("strange {words}"),
-            Outcome::Failed(words) => format!("failed {words}"),
-            Outcome::Debian => String::new(),
+        let text = |outcome: AptOutcome| match outcome {
+            AptOutcome::Strange(words) => format!("strange {words}"),
+            AptOutcome::Failed(words) => format!("failed {words}"),
+            AptOutcome::Debian => String::new(),
         };
         for (words, expected) in [
             ("W: x NO_PUBKEY 1\nE: The repository 'x' is not signed.", "strange E: The repository 'x' is not signed."),
@@ -349,7 +349,7 @@ Signed-By:
             ("E: Failed to fetch x  404  Not Found\nE: Some index files failed", "failed E: Some index files failed"),
             ("", "failed "),
         ] {
-            assert_eq!(text(Outcome::of_words(words)), expected);
+            assert_eq!(text(AptOutcome::of_words(words)), expected);
         }
         assert!(help("E: Release file is expired", false).contains("clock"));
         assert!(help("", true).contains("debian-archive-keyring"));

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::apt::{self, Outcome};
+use super::apt::{self, AptOutcome};
 use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
@@ -19,7 +19,7 @@ pub struct Archive {
     /// The keys that have signed the lists.
     pub keyring: Utf8PathBuf,
     /// The archives.
-    pub sources: Vec<apt::Source>,
+    pub sources: Vec<apt::AptSource>,
 }
 
 impl Archive {
@@ -28,7 +28,7 @@ impl Archive {
     pub fn open(
         ctx: &Ctx,
         home: &Utf8Path,
-        candidates: Vec<apt::Source>,
+        candidates: Vec<apt::AptSource>,
         keyring: &Utf8Path,
         codename: &str,
     ) -> anyhow::Result<Self> {
@@ -46,7 +46,7 @@ impl Archive {
         }
         let all = archive(home.to_owned(), sources);
         all.prepare()?;
-        for (_, _, one) in asked.iter().filter(|(_, outcome, _)| *outcome == Outcome::Debian) {
+        for (_, _, one) in asked.iter().filter(|(_, outcome, _)| *outcome == AptOutcome::Debian) {
             for entry in one.lists().read_dir_utf8()?.flatten().filter(|entry| entry.path().is_file()) {
                 fs::rename(entry.path(), all.lists().join(entry.file_name()))?;
             }
@@ -94,7 +94,7 @@ impl Archive {
     }
 
     /// Whether this one archive is Debian's.
-    fn ask(&self, ctx: &Ctx) -> anyhow::Result<Outcome> {
+    fn ask(&self, ctx: &Ctx) -> anyhow::Result<AptOutcome> {
         self.prepare()?;
         let step = self.step().arg("update");
         ctx.show(&step);
@@ -102,14 +102,14 @@ impl Archive {
             interrupt::check()?;
             return match full(&self.home, fault::said(&error)) {
                 Some(full) => Err(full),
-                None => Ok(Outcome::of_words(fault::said(&error))),
+                None => Ok(AptOutcome::of_words(fault::said(&error))),
             };
         }
         let mut releases =
             self.lists().read_dir_utf8()?.flatten().filter(|entry| entry.file_name().ends_with("Release"));
         let text = releases.next().map(|entry| fs::read_to_string(entry.path())).transpose()?.unwrap_or_default();
         let suite = self.sources.first().map(|source| source.suite.as_str()).unwrap_or_default();
-        Ok(apt::foreign(&text, suite).map_or(Outcome::Debian, Outcome::Strange))
+        Ok(apt::foreign(&text, suite).map_or(AptOutcome::Debian, AptOutcome::Strange))
     }
 
     /// Downloads what of these and of what they depend on this machine lacks.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-use super::network::Network;
-use super::{Folder, mounts, removal};
+use super::network::EngineNetwork;
+use super::{EngineFolder, mounts, removal};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::signal::{self, Signal};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(20);
 
 /// Starts containerd and dockerd and waits until the engine answers.
-pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()> {
+pub fn start(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<()> {
     for (name, mode) in [
         ("data", 0o710),
         ("exec", 0o711),
@@ -55,12 +55,12 @@ pub fn start(ctx: &Ctx, folder: &Folder, network: &Network) -> anyhow::Result<()
     Ok(())
 }
 
-fn containerd(folder: &Folder) -> Step {
+fn containerd(folder: &EngineFolder) -> Step {
     let config = folder.dir.join("etc/containerd.toml");
     Step::new(folder.bin().join("containerd")).args(["--config", config.as_str()])
 }
 
-fn dockerd(folder: &Folder, network: &Network) -> Step {
+fn dockerd(folder: &EngineFolder, network: &EngineNetwork) -> Step {
     let dir = &folder.dir;
     Step::new(folder.bin().join("dockerd"))
         .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
@@ -97,7 +97,7 @@ impl Drop for Starting {
     }
 }
 
-fn configure(folder: &Folder, network: &Network) -> anyhow::Result<()> {
+fn configure(folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<()> {
     let dir = &folder.dir;
     let containerd = format!(
         "version = 2\nroot = \"{dir}/ctd-root\"\nstate = \"{dir}/ctd-state\"\n\
@@ -135,7 +135,7 @@ fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
 
 /// Starts a daemon with a log of its own. The folders that containerd makes are
 /// those of containers, which `spawn` leaves open for everybody to read.
-fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Process> {
+fn spawn(ctx: &Ctx, folder: &EngineFolder, step: &Step) -> anyhow::Result<Process> {
     let name = Utf8Path::new(&step.tool).file_name().unwrap_or("daemon").to_owned();
     let log = folder.log(&name);
     if log.exists() {
@@ -154,7 +154,7 @@ fn spawn(ctx: &Ctx, folder: &Folder, step: &Step) -> anyhow::Result<Process> {
     spawn::detached(&Call::of(ctx, &step).within(&folder.dir), out).with_context(|| format!("could not start {name}"))
 }
 
-fn wait(folder: &Folder, name: &str, child: &Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+fn wait(folder: &EngineFolder, name: &str, child: &Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         if ready() {
@@ -181,13 +181,13 @@ fn wait(folder: &Folder, name: &str, child: &Starting, ready: impl Fn() -> bool)
 
 /// The daemon's process, if it runs: a pid file may name a process that ended,
 /// a zombie, or by now somebody else's.
-pub fn running(folder: &Folder, name: &str) -> Option<u32> {
+pub fn running(folder: &EngineFolder, name: &str) -> Option<u32> {
     pid(folder, name).filter(|pid| is(*pid, folder, name))
 }
 
 /// Whether nobody listens at the daemon's socket. By its pid that can't be told
 /// from another user, nor from another container with the same folder.
-pub fn dead(folder: &Folder, name: &str) -> bool {
+pub fn dead(folder: &EngineFolder, name: &str) -> bool {
     let socket = match name {
         "dockerd" => folder.socket(),
         _ => folder.dir.join("ctd.sock"),
@@ -200,12 +200,12 @@ fn is_silent(refused: Option<ErrorKind>) -> bool {
     matches!(refused, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
 
-fn pid(folder: &Folder, name: &str) -> Option<u32> {
+fn pid(folder: &EngineFolder, name: &str) -> Option<u32> {
     let text = fs::read_to_string(folder.pid_file(name)).ok()?;
     text.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
-fn is(pid: u32, folder: &Folder, name: &str) -> bool {
+fn is(pid: u32, folder: &EngineFolder, name: &str) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     let ours = fs::canonicalize(folder.bin().join(name));
     let same = matches!((exe, ours), (Ok(exe), Ok(ours)) if exe == ours);
@@ -213,7 +213,7 @@ fn is(pid: u32, folder: &Folder, name: &str) -> bool {
 }
 
 /// Ends both daemons: asks, waits, kills. Those that are still there.
-pub fn stop(folder: &Folder) -> Vec<String> {
+pub fn stop(folder: &EngineFolder) -> Vec<String> {
     for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
         if let Some(pid) = running(folder, name) {
             end(&[pid], Signal::Terminate, Duration::from_secs(patience));
@@ -232,7 +232,7 @@ pub fn stop(folder: &Folder) -> Vec<String> {
 /// Clears what an engine left that did not end by itself: shims, containers,
 /// mounts, sockets. The state folders live in memory on other systems; nothing
 /// in them outlives a reboot, so nothing in them outlives this. What is left.
-pub fn sweep(folder: &Folder) -> Vec<String> {
+pub fn sweep(folder: &EngineFolder) -> Vec<String> {
     let left = leftovers(folder);
     end(&left, Signal::Kill, Duration::from_secs(5));
     let mut left: Vec<_> =
@@ -265,7 +265,7 @@ fn end(pids: &[u32], signal: Signal, patience: Duration) {
 }
 
 /// Processes that run a program of ours, or live in a container of ours.
-fn leftovers(folder: &Folder) -> Vec<u32> {
+fn leftovers(folder: &EngineFolder) -> Vec<u32> {
     let tree = folder.dir.join("tree");
     let own = std::process::id();
     let ours = |pid: &u32| {

@@ -58,7 +58,7 @@ const RUN: [&str; 5] = ["bin/docker", "bin/dockerd", "bin/containerd", "bin/runc
 
 /// The folder and what is where in it.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct EngineFolder {
     /// The folder, absolute and without links.
     pub dir: Utf8PathBuf,
 }
@@ -98,7 +98,7 @@ fn is_earlier(names: &[String], packages: &str, program: &Path, record: &str) ->
     is_engine || (names.iter().all(|name| beside.contains(&name.as_str())) && is_record())
 }
 
-impl Folder {
+impl EngineFolder {
     /// The folder of this run. It need not exist.
     pub fn of(ctx: &Ctx) -> anyhow::Result<Self> {
         let dir = ctx.engine_dir();
@@ -130,7 +130,7 @@ impl Folder {
             // The way to here is known by now; where a link leads is not.
             let path = folder.dir.join(name);
             match trust::look(path.as_std_path())? {
-                Some(seen) if seen.kind != trust::Kind::Link => relied_upon(&[seen], ctx)?,
+                Some(seen) if seen.kind != trust::FileKind::Link => relied_upon(&[seen], ctx)?,
                 Some(_) => believe(ctx, &path)?,
                 None => {}
             }
@@ -148,7 +148,7 @@ impl Folder {
         let marker = self.dir.join(MARKER);
         let mark = match trust::look(marker.as_std_path())? {
             None => None,
-            Some(seen) if seen.kind == trust::Kind::File && trust::believed(ctx).contains(&seen.uid) => {
+            Some(seen) if seen.kind == trust::FileKind::File && trust::believed(ctx).contains(&seen.uid) => {
                 Some(fs::read_to_string(&marker).with_context(|| format!("could not read {marker}"))?)
             }
             Some(_) => Some(String::new()),
@@ -244,7 +244,7 @@ fn believe(ctx: &Ctx, path: &Utf8Path) -> anyhow::Result<()> {
     relied_upon(&trust::way(path.as_std_path())?, ctx)
 }
 
-fn relied_upon(way: &[trust::Seen], ctx: &Ctx) -> anyhow::Result<()> {
+fn relied_upon(way: &[trust::PathStep], ctx: &Ctx) -> anyhow::Result<()> {
     let Some(why) = trust::doubt(way, &trust::believed(ctx)) else { return Ok(()) };
     let fault = fault::usage(format!("the engine's folder can't be relied upon: {why}"));
     Err(fault

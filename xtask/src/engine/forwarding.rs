@@ -14,7 +14,7 @@ const REDIRECTS: &str = "/proc/sys/net/ipv4/conf/all/accept_redirects";
 
 /// How the host was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
+pub struct ForwardingBefore {
     /// Whether it forwarded.
     pub forwarded: bool,
     /// The boot in which that was.
@@ -31,7 +31,7 @@ pub struct Before {
     pub bridges: Vec<String>,
 }
 
-impl Before {
+impl ForwardingBefore {
     /// The host as it is now, without our own bridge.
     pub fn now(own: &str) -> Self {
         let forwarded = is_on(FORWARD);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_older_record_says_what_it_said() {
-        let before: Before = serde_json::from_str("{\"forwarded\":true}").unwrap();
+        let before: ForwardingBefore = serde_json::from_str("{\"forwarded\":true}").unwrap();
         assert!(before.forwarded && before.boot.is_empty() && before.open.is_empty());
     }
 }

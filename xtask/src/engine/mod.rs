@@ -9,21 +9,21 @@
 pub mod apt;
 pub mod archive;
 pub mod daemon;
+pub mod firewall;
 pub mod folder;
 pub mod forwarding;
 pub mod mounts;
 pub mod network;
 pub mod packages;
 pub mod removal;
-pub mod rules;
 pub mod search;
 
 use std::fs;
 
 use serde::Serialize;
 
-pub use self::folder::Folder;
-use self::network::Network;
+pub use self::folder::EngineFolder;
+use self::network::EngineNetwork;
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::engine::exports;
@@ -67,7 +67,7 @@ pub enum Health {
 
 /// Asks both daemons: dockerd answers a ping without its containerd, and
 /// nothing else.
-pub fn health(ctx: &Ctx, folder: &Folder) -> Health {
+pub fn health(ctx: &Ctx, folder: &EngineFolder) -> Health {
     let ended = |name| daemon::dead(folder, name);
     let ping = || api::ping(ctx, &Endpoint::Socket(folder.socket()));
     match (ended("dockerd"), ended("containerd")) {
@@ -85,14 +85,14 @@ pub fn health(ctx: &Ctx, folder: &Folder) -> Health {
 }
 
 /// Whether an engine was started here and nobody has taken it down.
-pub fn was_up(folder: &Folder) -> bool {
+pub fn was_up(folder: &EngineFolder) -> bool {
     packages::installed(folder) && network::remembered(folder).is_some()
 }
 
 /// Installs the engine where it is not there and starts it where it does not
 /// run. Whether it was started now.
 pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     if health(ctx, &folder) == Health::Well {
         return Ok(false);
     }
@@ -101,7 +101,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     packages::can_lie_in(&folder)?;
     let _lock = folder.lock(ctx, "engine")?;
     // While we waited for the lock somebody may have started it.
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     match health(ctx, &folder) {
         Health::Well => return Ok(false),
         Health::Dead(why) if was_up(&folder) => {
@@ -133,7 +133,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
 /// Stops the engine and removes what it left on the machine; with `purge` the
 /// folder as well. How many bytes that freed.
 pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     if !folder.dir.exists() {
         return Ok(0);
     }
@@ -169,7 +169,7 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
 
 /// Everything stops; the machine is as it was. What is left. Nothing in here
 /// asks for the interrupt.
-fn quiet(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+fn quiet(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     let left = daemon::stop(folder);
     if !left.is_empty() {
         // What still works needs all of it.
@@ -182,7 +182,7 @@ fn quiet(ctx: &Ctx, folder: &Folder) -> Vec<String> {
 
 /// What there is.
 pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     let packages = fs::read_to_string(folder.dir.join("tree/packages")).unwrap_or_default();
     let network = network::remembered(&folder);
     Ok(Status {
@@ -190,8 +190,8 @@ pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
         installed: packages::installed(&folder),
         pid: daemon::running(&folder, "dockerd"),
         packages: packages.lines().map(package).collect(),
-        range: network.as_ref().map(Network::range),
-        connected: network.is_some_and(|network: Network| network.iptables.is_some()),
+        range: network.as_ref().map(EngineNetwork::range),
+        connected: network.is_some_and(|network: EngineNetwork| network.iptables.is_some()),
         bytes: if folder.dir.exists() { daemon::disk(ctx, &folder.dir) } else { 0 },
         socket: folder.socket().into_string(),
         folder: folder.dir.into_string(),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::exec::run;
-use crate::model::mountinfo::{Mount, parse};
+use crate::model::mountinfo::{MountPoint, parse};
 
 /// No unmounting takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ pub fn others(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
 }
 
 /// What the engine mounted, and where it bound its own folders to.
-fn made(mounts: &[Mount], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+fn made(mounts: &[MountPoint], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let home = home(mounts, dir);
     let (mut made, mut copies): (Vec<PathBuf>, Vec<PathBuf>) = Default::default();
     for mount in mounts {
@@ -82,7 +82,7 @@ fn made(mounts: &[Mount], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
 
 /// The device that `dir` is on, and its path there. Of mounts on each other the
 /// last one counts.
-fn home(mounts: &[Mount], dir: &Path) -> Option<(Vec<u8>, PathBuf)> {
+fn home(mounts: &[MountPoint], dir: &Path) -> Option<(Vec<u8>, PathBuf)> {
     let around = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
     let mount = around.max_by_key(|mount| mount.point.components().count())?;
     let rest = dir.strip_prefix(&mount.point).ok()?;

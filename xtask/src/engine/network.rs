@@ -17,8 +17,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::forwarding::{self, Before};
-use super::{Folder, rules};
+use super::forwarding::{self, ForwardingBefore};
+use super::{EngineFolder, firewall};
 use crate::ctx::Ctx;
 use crate::exec::{files, program, run};
 use crate::fault;
@@ -30,7 +30,7 @@ const OCTETS: std::ops::Range<u8> = 213..251;
 
 /// What `up` did to the host's network, as remembered for `down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
+pub struct EngineNetwork {
     /// The bridge of the default network.
     pub bridge: String,
     /// The second octet of the address range.
@@ -39,10 +39,10 @@ pub struct Network {
     pub iptables: Option<String>,
     /// How the host was before.
     #[serde(flatten)]
-    pub before: Before,
+    pub before: ForwardingBefore,
 }
 
-impl Network {
+impl EngineNetwork {
     /// All addresses of the engine.
     pub fn range(&self) -> String {
         format!("10.{}.0.0/16", self.octet)
@@ -88,7 +88,7 @@ fn has(line: &str, octet: u8) -> bool {
 }
 
 /// Makes the bridge and the rules. Again, or after a kill: heals what it finds.
-pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
+pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     let name = bridge(folder.dir.as_str());
     let before = before(ctx, folder, &name);
     let left = take_back(ctx, folder, &name, Some(&before));
@@ -97,7 +97,7 @@ pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
     }
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let octet = octet(folder.dir.as_str(), &routes);
-    let mut network = Network { bridge: name, octet, iptables: choose(ctx, folder), before };
+    let mut network = EngineNetwork { bridge: name, octet, iptables: choose(ctx, folder), before };
     // Before anything is done, and what was done is found without it, too.
     remember(folder, &network)?;
 
@@ -114,7 +114,7 @@ pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
         }
         network.iptables = None;
     }
-    for rule in rules::routing(octet, network.iptables.is_some()) {
+    for rule in firewall::routing(octet, network.iptables.is_some()) {
         ip(&format!("rule add {rule}"))?;
     }
     ip(&format!("link add {link} type bridge"))?;
@@ -134,43 +134,43 @@ pub fn up(ctx: &Ctx, folder: &Folder) -> anyhow::Result<Network> {
 }
 
 /// The iptables rules.
-fn admit(ctx: &Ctx, folder: &Folder, network: &Network, program: &str) -> anyhow::Result<()> {
-    let mut all = rules::of_range(&network.bridge, &network.range());
+fn admit(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork, program: &str) -> anyhow::Result<()> {
+    let mut all = firewall::of_range(&network.bridge, &network.range());
     if !network.before.forwarded {
-        all.extend(rules::of_guard(&network.bridge, &network.before.open, forwarding::sees_bridges()));
+        all.extend(firewall::of_guard(&network.bridge, &network.before.open, forwarding::sees_bridges()));
     }
     all.iter().try_for_each(|rule| run::read(ctx, &iptables(ctx, folder, program).args(rule.adding())).map(drop))
 }
 
 /// How the host was before any private engine: by the record of this boot; by
 /// the guard of one that is there; else as it is now.
-fn before(ctx: &Ctx, folder: &Folder, bridge: &str) -> Before {
-    let now = Before::now(bridge);
+fn before(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> ForwardingBefore {
+    let now = ForwardingBefore::now(bridge);
     match remembered(folder).map(|network| network.before) {
         Some(before) if before.boot == now.boot || before.boot.is_empty() => before,
         _ => {
             let guarded = guarded(ctx, folder, bridge);
-            Before { forwarded: now.forwarded && !guarded, ..now }
+            ForwardingBefore { forwarded: now.forwarded && !guarded, ..now }
         }
     }
 }
 
 /// Whether a guard is there: this engine's or another one's.
-fn guarded(ctx: &Ctx, folder: &Folder, bridge: &str) -> bool {
+fn guarded(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> bool {
     programs(ctx, folder).iter().any(|program| {
         let listing = list(ctx, folder, program, "filter");
-        rules::other_guard(&listing, bridge) || listing.contains(&rules::guard(bridge))
+        firewall::other_guard(&listing, bridge) || listing.contains(&firewall::guard(bridge))
     })
 }
 
 /// Takes back what `up` did. What is left of it, for people; the record stays
 /// as long as something is.
-pub fn down(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+pub fn down(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     let name = bridge(folder.dir.as_str());
     let before = match remembered(folder) {
         Some(network) => network.iptables.map(|_| network.before),
         // The record is lost; a guard says that nothing was forwarded.
-        None => guarded(ctx, folder, &name).then(Before::default),
+        None => guarded(ctx, folder, &name).then(ForwardingBefore::default),
     };
     let left = take_back(ctx, folder, &name, before.as_ref());
     if left.is_empty() {
@@ -181,11 +181,11 @@ pub fn down(ctx: &Ctx, folder: &Folder) -> Vec<String> {
 
 /// Forwarding first, as it was before: what is not forwarded needs no guard.
 /// Then the rules and bridges. What is left.
-fn take_back(ctx: &Ctx, folder: &Folder, name: &str, before: Option<&Before>) -> Vec<String> {
+fn take_back(ctx: &Ctx, folder: &EngineFolder, name: &str, before: Option<&ForwardingBefore>) -> Vec<String> {
     let mut left = Vec::new();
     if let Some(before) = before.filter(|before| !before.forwarded) {
         let listings = programs(ctx, folder).into_iter().map(|program| list(ctx, folder, &program, "filter"));
-        if !listings.into_iter().any(|listing| rules::other_guard(&listing, name)) && !before.is_needed(name) {
+        if !listings.into_iter().any(|listing| firewall::other_guard(&listing, name)) && !before.is_needed(name) {
             left.extend(before.restore());
         }
     }
@@ -194,18 +194,18 @@ fn take_back(ctx: &Ctx, folder: &Folder, name: &str, before: Option<&Before>) ->
 }
 
 /// What `up` did, if it did.
-pub fn remembered(folder: &Folder) -> Option<Network> {
+pub fn remembered(folder: &EngineFolder) -> Option<EngineNetwork> {
     serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()
 }
 
 /// Anybody may read it: `engine status` does.
-fn remember(folder: &Folder, network: &Network) -> anyhow::Result<()> {
+fn remember(folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<()> {
     files::write(&file(folder), serde_json::to_string(network)?)?;
     fs::set_permissions(file(folder), fs::Permissions::from_mode(0o644))?;
     Ok(())
 }
 
-fn file(folder: &Folder) -> Utf8PathBuf {
+fn file(folder: &EngineFolder) -> Utf8PathBuf {
     folder.dir.join("network.json")
 }
 
@@ -215,21 +215,21 @@ fn stays(left: &[String]) -> anyhow::Error {
 
 /// Removes rules and bridges of this engine, whatever the record says. What is
 /// left.
-fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Vec<String> {
+fn undo(ctx: &Ctx, folder: &EngineFolder, name: &str, network: Option<&EngineNetwork>) -> Vec<String> {
     let routes = || fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let comments = [rules::comment(name), rules::guard(name)];
+    let comments = [firewall::comment(name), firewall::guard(name)];
     let mut octets: Vec<u8> = network.iter().map(|network| network.octet).collect();
     let mut left = Vec::new();
     for program in programs(ctx, folder) {
-        for table in rules::TABLES {
-            octets.extend(rules::octets(&list(ctx, folder, &program, table), name));
+        for table in firewall::TABLES {
+            octets.extend(firewall::octets(&list(ctx, folder, &program, table), name));
             // Each as often as it is there: a kill may have doubled it.
             for _ in 0..4 {
-                for rule in rules::deleting(&list(ctx, folder, &program, table), table, &comments) {
+                for rule in firewall::deleting(&list(ctx, folder, &program, table), table, &comments) {
                     let _ = run::tidy(ctx, &iptables(ctx, folder, &program).args(rule));
                 }
             }
-            let rules = rules::deleting(&list(ctx, folder, &program, table), table, &comments);
+            let rules = firewall::deleting(&list(ctx, folder, &program, table), table, &comments);
             left.extend(rules.iter().map(|rule| format!("a rule of iptables (`{program} {}`)", rule.join(" "))));
         }
     }
@@ -242,7 +242,7 @@ fn undo(ctx: &Ctx, folder: &Folder, name: &str, network: Option<&Network>) -> Ve
     octets.dedup();
     let ip = |words: &[&str]| run::tidy(ctx, &tool(ctx, folder, "ip").args(words.iter().copied()));
     for octet in &octets {
-        let is_there = || rules::placed(&ip(&["rule", "show"]).unwrap_or_default(), *octet);
+        let is_there = || firewall::placed(&ip(&["rule", "show"]).unwrap_or_default(), *octet);
         for place in is_there() {
             let _ = ip(&["rule", "del", "pref", &place]);
         }
@@ -277,11 +277,11 @@ fn links(name: &str, octet: u8, routes: &str) -> Vec<String> {
 
 /// The first iptables that can list and knows its tables: the host's, whatever
 /// it is, else one of the two that were unpacked.
-fn choose(ctx: &Ctx, folder: &Folder) -> Option<String> {
+fn choose(ctx: &Ctx, folder: &EngineFolder) -> Option<String> {
     let works = |program: &str| {
         let listed =
             |table: &str| run::probe(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"]));
-        rules::TABLES.iter().all(|table| listed(table).is_some())
+        firewall::TABLES.iter().all(|table| listed(table).is_some())
     };
     if program::find_tool(ctx, "iptables").is_some() {
         return Some("iptables".to_owned()).filter(|program| works(program));
@@ -302,12 +302,12 @@ fn choose(ctx: &Ctx, folder: &Folder) -> Option<String> {
     None
 }
 
-fn unpacked(folder: &Folder, kind: &str) -> Utf8PathBuf {
+fn unpacked(folder: &EngineFolder, kind: &str) -> Utf8PathBuf {
     folder.dir.join(format!("sbin/xtables-{kind}-multi"))
 }
 
 /// All programs by which rules may have been set, whichever it was.
-fn programs(ctx: &Ctx, folder: &Folder) -> Vec<String> {
+fn programs(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     // The older tables exist only once somebody has used them, and looking
     // would make them.
     let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| !names.trim().is_empty());
@@ -320,17 +320,17 @@ fn programs(ctx: &Ctx, folder: &Folder) -> Vec<String> {
     programs.into_iter().flatten().collect()
 }
 
-fn list(ctx: &Ctx, folder: &Folder, program: &str, table: &str) -> String {
+fn list(ctx: &Ctx, folder: &EngineFolder, program: &str, table: &str) -> String {
     run::tidy(ctx, &iptables(ctx, folder, program).args(["-w", "5", "-t", table, "-S"])).unwrap_or_default()
 }
 
-fn iptables(ctx: &Ctx, folder: &Folder, program: &str) -> Step {
+fn iptables(ctx: &Ctx, folder: &EngineFolder, program: &str) -> Step {
     let step = tool(ctx, folder, program);
     if program.contains("xtables-") { step.arg("iptables") } else { step }
 }
 
 /// A network tool with the libraries and folders that it may need.
-fn tool(ctx: &Ctx, folder: &Folder, program: &str) -> Step {
+fn tool(ctx: &Ctx, folder: &EngineFolder, program: &str) -> Step {
     folder.env(ctx).into_iter().fold(Step::new(program), |step, (name, value)| step.env(name, value))
 }
 

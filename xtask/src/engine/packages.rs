@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
-use super::{Folder, apt, removal};
+use super::{EngineFolder, apt, removal};
 use crate::ctx::Ctx;
 use crate::exec::files::trust;
 use crate::exec::{program, run};
@@ -96,12 +96,12 @@ fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
 }
 
 /// Whether all programs are there.
-pub fn installed(folder: &Folder) -> bool {
+pub fn installed(folder: &EngineFolder) -> bool {
     PROGRAMS.iter().all(|name| folder.bin().join(name).exists())
 }
 
 /// The entries of this machine that may be Debian's archive.
-fn candidates(release: &Release) -> Vec<apt::Source> {
+fn candidates(release: &Release) -> Vec<apt::AptSource> {
     let mut files = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
         let mut more: Vec<_> = entries.flatten().map(|entry| entry.into_path()).collect();
@@ -137,20 +137,20 @@ fn archive(ctx: &Ctx, release: &Release, home: &Utf8Path) -> anyhow::Result<Arch
 /// Which entries of this machine were Debian's when the engine was installed:
 /// asking again takes as long as the lists do.
 #[derive(Serialize, Deserialize)]
-struct Asked {
-    entries: Vec<apt::Source>,
-    debian: Vec<apt::Source>,
+struct AskedSources {
+    entries: Vec<apt::AptSource>,
+    debian: Vec<apt::AptSource>,
 }
 
 /// Beside the programs, which are ours alone to write, too.
 const ASKED: &str = "sources.json";
 
 /// What a root file system of release `name` is made from here.
-pub fn lines(ctx: &Ctx, folder: &Folder, name: &str) -> anyhow::Result<Vec<String>> {
+pub fn lines(ctx: &Ctx, folder: &EngineFolder, name: &str) -> anyhow::Result<Vec<String>> {
     let release = release()?;
     let entries = candidates(&release);
     let text = fs::read_to_string(folder.dir.join("tree").join(ASKED)).unwrap_or_default();
-    let known = serde_json::from_str::<Asked>(&text).ok().filter(|asked| asked.entries == entries);
+    let known = serde_json::from_str::<AskedSources>(&text).ok().filter(|asked| asked.entries == entries);
     let debian = match known {
         Some(asked) => asked.debian,
         None => {
@@ -166,7 +166,7 @@ pub fn lines(ctx: &Ctx, folder: &Folder, name: &str) -> anyhow::Result<Vec<Strin
 }
 
 /// Refuses a folder whose name apt reads as several words, or not at all.
-pub fn can_lie_in(folder: &Folder) -> Result<(), Fault> {
+pub fn can_lie_in(folder: &EngineFolder) -> Result<(), Fault> {
     let is_odd = |c: char| c.is_whitespace() || text::is_obeyed(c);
     if !folder.dir.as_str().contains(is_odd) {
         return Ok(());
@@ -177,7 +177,7 @@ pub fn can_lie_in(folder: &Folder) -> Result<(), Fault> {
 
 /// Downloads and unpacks everything, unless it is there. The caller holds the
 /// folder's lock.
-pub fn install(ctx: &Ctx, folder: &Folder) -> anyhow::Result<()> {
+pub fn install(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<()> {
     if installed(folder) {
         return Ok(());
     }
@@ -191,7 +191,7 @@ pub fn install(ctx: &Ctx, folder: &Folder) -> anyhow::Result<()> {
     done.and(removed)
 }
 
-fn assemble(ctx: &Ctx, folder: &Folder, release: &Release, work: &Utf8Path) -> anyhow::Result<()> {
+fn assemble(ctx: &Ctx, folder: &EngineFolder, release: &Release, work: &Utf8Path) -> anyhow::Result<()> {
     let tree = work.join("tree");
     fs::create_dir_all(&tree).with_context(|| format!("could not make {tree}"))?;
     let own = archive(ctx, release, &work.join("own"))?;
@@ -221,21 +221,21 @@ fn assemble(ctx: &Ctx, folder: &Folder, release: &Release, work: &Utf8Path) -> a
     names.sort();
     names.dedup();
     fs::write(tree.join("packages"), names.join("\n") + "\n")?;
-    let asked = Asked { entries: candidates(release), debian: own.sources };
+    let asked = AskedSources { entries: candidates(release), debian: own.sources };
     fs::write(tree.join(ASKED), serde_json::to_string(&asked)?)?;
     place(ctx, folder, work, &tree)
 }
 
 impl Archive {
     /// The same mirrors for the release that the engine is of.
-    fn newer(&self, release: &Release) -> Vec<apt::Source> {
+    fn newer(&self, release: &Release) -> Vec<apt::AptSource> {
         let sources = self.sources.iter().filter(|source| !source.suite.ends_with("-updates"));
         sources.map(|source| source.of_release(&release.codename, ENGINE_RELEASE)).collect()
     }
 }
 
 /// Puts a complete tree where the engine is looked for.
-fn place(ctx: &Ctx, folder: &Folder, work: &Utf8Path, tree: &Utf8Path) -> anyhow::Result<()> {
+fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> anyhow::Result<()> {
     let plugin = "usr/libexec/docker/cli-plugins/docker-buildx";
     // A program that can't even tell its version would fail as a daemon with
     // less to go by: a C library too old, a library not there.
@@ -270,7 +270,7 @@ fn place(ctx: &Ctx, folder: &Folder, work: &Utf8Path, tree: &Utf8Path) -> anyhow
 
 /// Unpacks single packages into `into` below the folder; `newer` takes them of
 /// the release that the engine is of. Needs no root.
-pub fn fetch(ctx: &Ctx, folder: &Folder, names: &[&str], newer: bool, into: &str) -> anyhow::Result<()> {
+pub fn fetch(ctx: &Ctx, folder: &EngineFolder, names: &[&str], newer: bool, into: &str) -> anyhow::Result<()> {
     let release = any_user()?;
     let work = folder.dir.join("fetch.new");
     removal::tree(work.as_std_path())?;
@@ -280,7 +280,7 @@ pub fn fetch(ctx: &Ctx, folder: &Folder, names: &[&str], newer: bool, into: &str
 
 fn fetched(
     ctx: &Ctx,
-    folder: &Folder,
+    folder: &EngineFolder,
     release: &Release,
     work: &Utf8Path,
     names: &[&str],
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn an_engine_lies_where_apt_can_read() {
-        let at = |dir: &str| can_lie_in(&Folder { dir: dir.into() });
+        let at = |dir: &str| can_lie_in(&EngineFolder { dir: dir.into() });
         assert!(at("/home/jürgen/.local/share/xtask-engine").is_ok());
         for dir in ["/my name/e", "/a\tb", "/a\u{1b}b", "/a\u{202e}b", "/a\u{a0}b"] {
             let error = at(dir).unwrap_err();

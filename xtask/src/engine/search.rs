@@ -10,7 +10,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use super::{Folder, Health, health, packages, up, was_up};
+use super::{EngineFolder, Health, health, packages, up, was_up};
 use crate::ctx::Ctx;
 use crate::exec::api::{self, Endpoint};
 use crate::exec::engine::{Engine, exports};
@@ -27,7 +27,7 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// is started again, by who may do that.
 pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
     let found = match search(ctx)? {
-        Found::Died(..) if !ctx.dry_run && packages::release().is_ok() => {
+        SearchResult::Died(..) if !ctx.dry_run && packages::release().is_ok() => {
             up(ctx)?;
             search(ctx)?
         }
@@ -44,14 +44,14 @@ pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
 }
 
 /// What a search comes to.
-enum Found {
+enum SearchResult {
     Engine(Box<Engine>),
     /// The private engine was up, and has died of what is said here.
-    Died(Folder, String),
+    Died(EngineFolder, String),
     Nothing(Fault),
 }
 
-impl Found {
+impl SearchResult {
     fn or_fault(self) -> Result<Engine, Fault> {
         match self {
             Self::Engine(engine) => Ok(*engine),
@@ -68,14 +68,14 @@ impl Found {
 
 /// Whether there is an engine.
 #[derive(Debug)]
-pub enum Answer {
+pub enum EngineSearch {
     /// The one that is used.
     Engine(Box<Engine>),
     /// None, and what to do about it.
     Nothing(Fault),
 }
 
-impl Answer {
+impl EngineSearch {
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Engine> {
         match self {
@@ -87,17 +87,17 @@ impl Answer {
 
 /// The engine, or the fault that says what to do. An error has nothing to do
 /// with engines.
-pub fn find(ctx: &Ctx) -> anyhow::Result<Answer> {
+pub fn find(ctx: &Ctx) -> anyhow::Result<EngineSearch> {
     Ok(match search(ctx)?.or_fault() {
-        Ok(engine) => Answer::Engine(Box::new(engine)),
-        Err(fault) => Answer::Nothing(fault),
+        Ok(engine) => EngineSearch::Engine(Box::new(engine)),
+        Err(fault) => EngineSearch::Nothing(fault),
     })
 }
 
-fn search(ctx: &Ctx) -> anyhow::Result<Found> {
+fn search(ctx: &Ctx) -> anyhow::Result<SearchResult> {
     let (endpoint, origin, chosen) = configured(ctx)?;
     let found = |ctx: &Ctx, origin: String, private, endpoint| {
-        Found::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint, cleans_up: false }))
+        SearchResult::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint, cleans_up: false }))
     };
     let dir = ctx.engine_dir();
     // Within `engine env` the private engine is the one that is named.
@@ -116,7 +116,7 @@ fn search(ctx: &Ctx) -> anyhow::Result<Found> {
                 let fault = fault::failed(format!(
                     "an engine answers at {origin}, but there is no `docker` client on the PATH"
                 ));
-                return Ok(Found::Nothing(fault.help(
+                return Ok(SearchResult::Nothing(fault.help(
                     "install one: `sudo apt-get install docker-cli`, or https://docs.docker.com/engine/install",
                 )));
             }
@@ -125,19 +125,19 @@ fn search(ctx: &Ctx) -> anyhow::Result<Found> {
         interrupt::check()?;
         if chosen {
             // Somebody named this engine: another one would be a surprise.
-            return Ok(Found::Nothing(
+            return Ok(SearchResult::Nothing(
                 fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
                     .help("start it, or unset what names it and type `cargo xtask setup`"),
             ));
         }
     }
     if !dir.exists() {
-        return Ok(Found::Nothing(no_engine(ctx, &dir, &origin, &why)));
+        return Ok(SearchResult::Nothing(no_engine(ctx, &dir, &origin, &why)));
     }
     // Whose folder it is comes first: who listens there gets our sources.
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     if !folder.socket().exists() && !was_up(&folder) {
-        return Ok(Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
+        return Ok(SearchResult::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
     }
     let health = health(ctx, &folder);
     // An interrupted question has no answer to go by.
@@ -147,13 +147,13 @@ fn search(ctx: &Ctx) -> anyhow::Result<Found> {
             let endpoint = Endpoint::Socket(folder.socket());
             found(&within_private(ctx, &folder.dir), format!("the private engine in {}", folder.dir), true, endpoint)
         }
-        Health::Dead(why) if was_up(&folder) => Found::Died(folder, why),
-        Health::Dead(_) => Found::Nothing(no_engine(ctx, &folder.dir, &origin, &why)),
+        Health::Dead(why) if was_up(&folder) => SearchResult::Died(folder, why),
+        Health::Dead(_) => SearchResult::Nothing(no_engine(ctx, &folder.dir, &origin, &why)),
         Health::Mute(io::ErrorKind::PermissionDenied, _) => {
             let origin = format!("unix://{}", folder.socket());
-            Found::Nothing(no_engine(ctx, &folder.dir, &origin, &io::ErrorKind::PermissionDenied.into()))
+            SearchResult::Nothing(no_engine(ctx, &folder.dir, &origin, &io::ErrorKind::PermissionDenied.into()))
         }
-        Health::Mute(_, why) => Found::Nothing(
+        Health::Mute(_, why) => SearchResult::Nothing(
             fault::failed(format!("the private engine in {} runs, but {why}", folder.dir))
                 .help("cargo xtask engine down && cargo xtask engine up"),
         ),

@@ -17,7 +17,7 @@ use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 
 use crate::ctx::Ctx;
-use crate::exec::http::{self, Bounds, Response, Route};
+use crate::exec::http::{self, Response, ResponseLimits, Route};
 use crate::exec::interrupt;
 use crate::exec::spawn::{self, Call};
 use crate::fault;
@@ -42,9 +42,9 @@ impl fmt::Display for Endpoint {
 }
 
 /// No answer of an engine takes longer, short of a hung one, nor is it larger.
-const QUESTION: Bounds = Bounds { time: Duration::from_secs(30), bytes: 64 * 1024 * 1024 };
+const QUESTION: ResponseLimits = ResponseLimits { time: Duration::from_secs(30), bytes: 64 * 1024 * 1024 };
 /// Whether there is an engine at all is no work for it.
-const PING: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 * 1024 };
+const PING: ResponseLimits = ResponseLimits { time: Duration::from_secs(10), bytes: 64 * 1024 };
 
 /// Asks for `route`; `None` is the engine's 404. What cleans up does not ask
 /// for the interrupt.
@@ -136,7 +136,13 @@ pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
     }
 }
 
-fn request(ctx: &Ctx, endpoint: &Endpoint, route: &Route, bounds: Bounds, cleans_up: bool) -> io::Result<Response> {
+fn request(
+    ctx: &Ctx,
+    endpoint: &Endpoint,
+    route: &Route,
+    bounds: ResponseLimits,
+    cleans_up: bool,
+) -> io::Result<Response> {
     let stop = || !cleans_up && interrupt::raised();
     match endpoint {
         Endpoint::Socket(socket) => {

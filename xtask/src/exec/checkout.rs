@@ -15,7 +15,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::ctx::Ctx;
 use crate::exec::git::git;
 use crate::exec::{files, proc, run};
-use crate::model::identity::{Life, Run, checkout};
+use crate::model::identity::{Liveness, RunId, checkout};
 use crate::plan::step::Secret;
 
 /// The word of the checkout at `root`: the folder's inode and when it was born,
@@ -42,14 +42,14 @@ pub fn meeting_place(ctx: &Ctx, name: &str) -> Option<Utf8PathBuf> {
 }
 
 /// The run that this process is.
-pub fn this_run() -> Run {
+pub fn this_run() -> RunId {
     let pid = proc::own().unwrap_or_else(std::process::id);
-    Run { space: space(), pid, start: started(pid).unwrap_or_default() }
+    RunId { space: space(), pid, start: started(pid).unwrap_or_default() }
 }
 
 /// Whether the process behind a run is there. Only what /proc shows of the very
 /// same boot and namespace is an answer.
-pub fn life(run: &Run) -> Life {
+pub fn life(run: &RunId) -> Liveness {
     run.life(&space(), started)
 }
 
@@ -75,7 +75,7 @@ fn space() -> String {
 
 /// When a process began, in the kernel's ticks: a number alone is used again.
 fn started(pid: u32) -> Option<u64> {
-    proc::of(pid).filter(proc::Stat::is_alive).map(|stat| stat.started)
+    proc::of(pid).filter(proc::ProcessStat::is_alive).map(|stat| stat.started)
 }
 
 #[cfg(test)]
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn this_process_lives() {
         let run = this_run();
-        assert_eq!(life(&run), Life::Lives);
-        assert_eq!(life(&Run { start: run.start - 1, ..run }), Life::Ended);
+        assert_eq!(life(&run), Liveness::Lives);
+        assert_eq!(life(&RunId { start: run.start - 1, ..run }), Liveness::Ended);
     }
 
     #[test]

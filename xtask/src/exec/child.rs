@@ -24,7 +24,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// What a child is held to.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ChildLimits {
     /// How long it may run.
     pub time: Duration,
     /// How much it may write to stdout.
@@ -36,15 +36,15 @@ pub struct Bounds {
 
 /// Why a child is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+enum StopReason {
     Interrupt,
     Time,
     Size,
 }
 
-impl Reason {
+impl StopReason {
     /// When which signal is sent.
-    fn ending(self, bounds: Bounds) -> Ending {
+    fn ending(self, bounds: ChildLimits) -> Ending {
         let after = match self {
             Self::Interrupt => [0, 2000, 4000].map(|millis| bounds.grace + Duration::from_millis(millis)),
             _ => [0, 300, 1000].map(Duration::from_millis),
@@ -52,7 +52,7 @@ impl Reason {
         Ending::new(after)
     }
 
-    fn error(self, bounds: Bounds) -> io::Error {
+    fn error(self, bounds: ChildLimits) -> io::Error {
         match self {
             Self::Interrupt => io::ErrorKind::Interrupted.into(),
             Self::Time => {
@@ -70,7 +70,7 @@ impl Reason {
 /// Runs a command to its end and returns what it wrote. `stop` tells that we
 /// are to end: then the error is `Interrupted`, beyond the time `TimedOut`,
 /// beyond the size `FileTooLarge`.
-pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::Result<Output> {
+pub fn collect(call: &Call<'_>, bounds: ChildLimits, stop: impl Fn() -> bool) -> io::Result<Output> {
     let started = Instant::now();
     let mut child = spawn::answering(call)?;
     if let (Some(text), Some(mut stdin)) = (call.input(), child.stdin.take()) {
@@ -82,7 +82,7 @@ pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::
     pump(child.stderr.take(), false, sender);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (mut ended, mut open): (Option<(_, Instant)>, bool) = (None, true);
-    let mut ending: Option<(Reason, Ending)> = None;
+    let mut ending: Option<(StopReason, Ending)> = None;
     loop {
         let mut quiet = false;
         match receiver.recv_timeout(TICK) {
@@ -101,7 +101,7 @@ pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::
                 let Some((reason, mut ending)) = ending else { return Ok(Output { status, stdout, stderr }) };
                 ending.clear();
                 return match reason {
-                    Reason::Interrupt => Ok(Output { status, stdout, stderr }),
+                    StopReason::Interrupt => Ok(Output { status, stdout, stderr }),
                     reason => Err(reason.error(bounds)),
                 };
             }
@@ -109,11 +109,11 @@ pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::
             _ => {}
         }
         let reason = if stdout.len() > bounds.bytes {
-            Some(Reason::Size)
+            Some(StopReason::Size)
         } else if started.elapsed() > bounds.time {
-            Some(Reason::Time)
+            Some(StopReason::Time)
         } else {
-            stop().then_some(Reason::Interrupt)
+            stop().then_some(StopReason::Interrupt)
         };
         if ending.is_none() {
             ending = reason.map(|reason| (reason, reason.ending(bounds)));
@@ -133,7 +133,7 @@ pub fn collect(call: &Call<'_>, bounds: Bounds, stop: impl Fn() -> bool) -> io::
 
 /// What a command says that needs nothing of a checkout and can't take long.
 pub fn quick(call: &Call<'_>) -> io::Result<Output> {
-    collect(call, Bounds { time: Duration::from_secs(10), bytes: 1 << 20, grace: Duration::ZERO }, || false)
+    collect(call, ChildLimits { time: Duration::from_secs(10), bytes: 1 << 20, grace: Duration::ZERO }, || false)
 }
 
 /// Reads to the end on a thread of its own, for whoever still listens.
@@ -164,12 +164,13 @@ mod tests {
     use super::*;
     use crate::plan::step::Step;
 
-    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(60), bytes: 1 << 20, grace: Duration::from_secs(2) };
+    const BOUNDS: ChildLimits =
+        ChildLimits { time: Duration::from_secs(60), bytes: 1 << 20, grace: Duration::from_secs(2) };
 
     fn sh(
         script: &str,
         input: Option<&str>,
-        bounds: Bounds,
+        bounds: ChildLimits,
         stop: bool,
     ) -> Result<(Option<i32>, String), io::ErrorKind> {
         sh_with(script, input, bounds, stop, false)
@@ -178,7 +179,7 @@ mod tests {
     fn sh_with(
         script: &str,
         input: Option<&str>,
-        bounds: Bounds,
+        bounds: ChildLimits,
         stop: bool,
         apart: bool,
     ) -> Result<(Option<i32>, String), io::ErrorKind> {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_child_that_does_not_end_is_ended() {
-        let short = Bounds { time: Duration::from_millis(100), ..BOUNDS };
+        let short = ChildLimits { time: Duration::from_millis(100), ..BOUNDS };
         for apart in [false, true] {
             // No grandchildren here: one that outlives the test would hold what
             // the test inherited, such as the lock of whoever started it.
@@ -235,7 +236,7 @@ mod tests {
     fn what_a_child_has_started_ends_with_it() {
         let dir = crate::exec::files::Temporary::new("pid").unwrap();
         let script = format!("sh -c 'sleep 1000 & echo $! > {}; wait'; true", dir.path());
-        let short = Bounds { time: Duration::from_millis(300), ..BOUNDS };
+        let short = ChildLimits { time: Duration::from_millis(300), ..BOUNDS };
         for apart in [false, true] {
             assert_eq!(sh_with(&script, None, short, false, apart), Err(io::ErrorKind::TimedOut));
             let pid = std::fs::read_to_string(dir.path()).unwrap();

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::exec::engine::{Engine, answers};
-use crate::exec::runner::{self, Hand};
+use crate::exec::runner::{self, Executor};
 use crate::exec::{checkout, interrupt};
 use crate::fault::{self, Code};
 use crate::model::config::Project;
-use crate::model::identity::Life;
-use crate::plan::clean::{self, Thing};
-use crate::plan::container::{self, ContainerGroup, Mark};
+use crate::model::identity::Liveness;
+use crate::plan::clean::{self, EngineObject};
+use crate::plan::container::{self, ContainerGroup, Owner};
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 
@@ -109,7 +109,7 @@ impl<'a> ContainerGuard<'a> {
     /// `up` of this checkout has the same id.
     fn remove_all(&self) -> anyhow::Result<()> {
         let by = self.group.by.as_ref().unwrap_or(&self.group.id);
-        let made = |one: &Thing| {
+        let made = |one: &EngineObject| {
             one.mark.id == self.group.id && one.mark.by.as_ref().is_some_and(|made_by| made_by.to_string() == *by)
         };
         let engine = self.engine.to_clean_up();
@@ -117,7 +117,7 @@ impl<'a> ContainerGuard<'a> {
         let started = Instant::now();
         loop {
             let held = held(&engine, self.group.project, Some(&self.group.checkout), false)?;
-            let held: Vec<Thing> = held.into_iter().filter(made).collect();
+            let held: Vec<EngineObject> = held.into_iter().filter(made).collect();
             remove(&engine, &held)?;
             let waited = started.elapsed();
             late.retain(|(name, patience)| waited < *patience && held.iter().all(|one| one.name != *name));
@@ -161,7 +161,7 @@ impl<'a> ContainerGuard<'a> {
     }
 }
 
-impl Hand for ContainerGuard<'_> {
+impl Executor for ContainerGuard<'_> {
     fn run(&self, step: &Step) -> anyhow::Result<()> {
         ContainerGuard::run(self, step)
     }
@@ -198,16 +198,21 @@ impl Drop for ContainerGuard<'_> {
 /// All that the engine holds of a checkout, or of all of them, by the engine's
 /// own answers: a command's words are no list. What it weighs costs the engine
 /// time.
-pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed: bool) -> anyhow::Result<Vec<Thing>> {
+pub fn held(
+    engine: &Engine,
+    project: &Project,
+    checkout: Option<&str>,
+    weighed: bool,
+) -> anyhow::Result<Vec<EngineObject>> {
     let key = project.label("checkout");
     let label = checkout.map_or(key.clone(), |checkout| format!("{key}={checkout}"));
-    let life = |mark: &Mark| mark.by.as_ref().map_or(Life::Unknown, checkout::life);
+    let life = |mark: &Owner| mark.by.as_ref().map_or(Liveness::Unknown, checkout::life);
     let service = |labels: &answers::Labels| labels.get(&project.label("service")).cloned();
     let mut held = Vec::new();
     for one in engine.labelled_containers(&label, weighed)? {
         let Some(name) = one.name() else { continue };
-        let Some(mark) = Mark::read(project, name, &one.labels) else { continue };
-        held.push(Thing {
+        let Some(mark) = Owner::read(project, name, &one.labels) else { continue };
+        held.push(EngineObject {
             is_network: false,
             name: name.to_owned(),
             service: service(&one.labels),
@@ -220,8 +225,8 @@ pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed:
         });
     }
     for one in engine.labelled_networks(&label)? {
-        let Some(mark) = Mark::read(project, &one.name, &one.labels) else { continue };
-        held.push(Thing {
+        let Some(mark) = Owner::read(project, &one.name, &one.labels) else { continue };
+        held.push(EngineObject {
             is_network: true,
             name: one.name,
             service: service(&one.labels),
@@ -238,7 +243,7 @@ pub fn held(engine: &Engine, project: &Project, checkout: Option<&str>, weighed:
 
 /// Removes these, containers first; done only when the engine no longer knows
 /// them. What somebody else has removed meanwhile is as gone.
-pub fn remove(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
+pub fn remove(engine: &Engine, held: &[EngineObject]) -> anyhow::Result<()> {
     // Half a removal helps nobody, so an interrupt waits.
     let engine = &engine.to_clean_up();
     let mut left = Vec::new();
@@ -261,7 +266,7 @@ pub fn remove(engine: &Engine, held: &[Thing]) -> anyhow::Result<()> {
     }
 }
 
-fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
+fn is_there(engine: &Engine, one: &EngineObject) -> anyhow::Result<bool> {
     Ok(match one.is_network {
         true => engine.network(&one.id)?.is_some(),
         false => engine.container(&one.id)?.is_some(),
@@ -270,7 +275,7 @@ fn is_there(engine: &Engine, one: &Thing) -> anyhow::Result<bool> {
 
 /// What runs of this checkout left behind whose process is gone: those were
 /// killed before their guard could.
-pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<Thing>> {
+pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
     let checkout = checkout::identity(&engine.ctx.root);
     Ok(clean::swept(&held(engine, project, Some(&checkout), false)?, &checkout))
 }

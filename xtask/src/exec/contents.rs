@@ -8,31 +8,31 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
-use crate::exec::file_stats::{Found, stat};
+use crate::exec::file_stats::{WalkedFile, stat};
 use crate::exec::files::trust;
 use crate::exec::git::{git, why};
 use crate::exec::{checkout, clock, files, run};
+use crate::model::content_cache::{self, ContentCache};
 use crate::model::doubt::Doubt;
-use crate::model::remembered::{self, Remembered};
 
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
 
 /// The id of what each regular file holds, and the mode of each folder.
-pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
+pub fn ids(ctx: &Ctx, all: &[WalkedFile<'_>]) -> Result<Vec<Option<String>>, Doubt> {
     let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
-    let (mut known, mut ids, mut unknown) = (Remembered::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
+    let (mut known, mut ids, mut unknown) = (ContentCache::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
     let mut is_new = false;
-    for (at, Found { path, stat, .. }) in all.iter().enumerate() {
+    for (at, WalkedFile { path, stat, .. }) in all.iter().enumerate() {
         let (is_file, is_folder) = (stat.mode & 0o170_000 == 0o100_000, path.ends_with('/'));
         let id = if is_file || is_folder { known.id(path, stat, &mut Vec::new()).map(str::to_owned) } else { None };
         is_new |= (is_file || is_folder) && id.is_none();
         if is_file && id.is_none() {
             unknown.push((at, known.as_buildkit_sees_it(stat)));
         }
-        let mode = || remembered::marked(&format!("{:o}", stat.mode), known.as_buildkit_sees_it(stat));
+        let mode = || content_cache::marked(&format!("{:o}", stat.mode), known.as_buildkit_sees_it(stat));
         ids.push(id.or_else(|| is_folder.then(mode)));
     }
     if !is_new {
@@ -41,12 +41,12 @@ pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
     let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].path).collect();
     let hashed: BTreeMap<&str, String> = hash(ctx, &paths)?.into_iter().collect();
     for (at, seen) in unknown {
-        let Found { path, stat: before, .. } = &all[at];
+        let WalkedFile { path, stat: before, .. } = &all[at];
         let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
         if stat(&after) != *before {
             return Err(format!("{path} changed while it was read").into());
         }
-        ids[at] = hashed.get(path).map(|id| remembered::marked(id, seen));
+        ids[at] = hashed.get(path).map(|id| content_cache::marked(id, seen));
     }
     if let Some(file) = file.filter(|_| !ctx.dry_run) {
         remember(&file, &bytes, all, &ids, began);
@@ -55,13 +55,13 @@ pub fn ids(ctx: &Ctx, all: &[Found<'_>]) -> Result<Vec<Option<String>>, Doubt> {
 }
 
 /// Writes a new record; where that fails, files are read again.
-fn remember(file: &Utf8Path, old: &[u8], all: &[Found<'_>], ids: &[Option<String>], began: Duration) {
-    let (mut known, mut record) = (Remembered::of(old), remembered::begin());
-    for (Found { path, stat, .. }, id) in all.iter().zip(ids) {
+fn remember(file: &Utf8Path, old: &[u8], all: &[WalkedFile<'_>], ids: &[Option<String>], began: Duration) {
+    let (mut known, mut record) = (ContentCache::of(old), content_cache::begin());
+    for (WalkedFile { path, stat, .. }, id) in all.iter().zip(ids) {
         if let Some(id) = id {
             // What lies before it in the old record is another service's.
             known.id(path, stat, &mut record);
-            remembered::add(&mut record, path, stat, id, began);
+            content_cache::add(&mut record, path, stat, id, began);
         }
     }
     known.end(&mut record);

@@ -12,7 +12,7 @@ use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::git::{git, why};
-use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, Tree};
+use crate::exec::worktree::{self, LINK, Listing, SUBMODULE, WorkTree};
 use crate::exec::{contents, files, revision, run};
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
@@ -35,7 +35,7 @@ pub struct Drift {
 
 impl Drift {
     /// Looks for all that has drifted.
-    pub fn of(ctx: &Ctx, tree: &Tree) -> Result<Self, Doubt> {
+    pub fn of(ctx: &Ctx, tree: &WorkTree) -> Result<Self, Doubt> {
         let modules = tree.listing.modules();
         let is_of_module = |path: &str| modules.iter().find(|module| is_below(path, module));
         let mut drift = between(ctx, &tree.lying, &tree.listing, |path| is_of_module(path).is_none(), true)?;
@@ -54,7 +54,7 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 /// Whether a submodule is not the commit that the index has, or holds anything else.
-fn is_module_changed(ctx: &Ctx, tree: &Tree, module: &str) -> Result<bool, Doubt> {
+fn is_module_changed(ctx: &Ctx, tree: &WorkTree, module: &str) -> Result<bool, Doubt> {
     let head = worktree::head(ctx, module);
     if tree.listing.index.get(module).is_none_or(|(_, id)| *id != head) {
         return Ok(true);

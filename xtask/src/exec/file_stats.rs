@@ -11,22 +11,22 @@ use camino::Utf8Path;
 
 use crate::ctx::Ctx;
 use crate::exec::clock;
+use crate::model::content_cache::FileStat;
 use crate::model::doubt::Doubt;
-use crate::model::remembered::Stat;
 use crate::model::visibility::{Visibility, is_of_git};
 
 /// Every file and folder that a build can see, and the folders that were looked
 /// into for them, with what the kernel says of it. Two moments are equal:
 /// nothing was touched in between.
-pub type FileStats = Vec<(String, Stat)>;
+pub type FileStats = Vec<(String, FileStat)>;
 
 /// One of them, looked at beside what git lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct WalkedFile<'a> {
     /// Its path; that of a folder ends in `/`.
     pub path: &'a str,
     /// What the kernel says of it.
-    pub stat: Stat,
+    pub stat: FileStat,
     /// Whether a build can see it; else git alone knows it.
     pub walked: bool,
     /// Whether git lists it.
@@ -38,7 +38,7 @@ pub fn walk(ctx: &Ctx, sight: &dyn Visibility) -> Result<FileStats, Doubt> {
     let root = ctx.root.symlink_metadata().map_err(|error| format!("./: {error}"))?;
     let mut found = vec![(String::new(), stat(&root))];
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    Walk { root: &ctx.root, sight }.folder("", false, threads, &mut found)?;
+    TreeWalk { root: &ctx.root, sight }.folder("", false, threads, &mut found)?;
     // It is, short of odd names: `F/!` comes before `F//`.
     if !found.is_sorted_by(|(a, _), (b, _)| a < b) {
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -79,7 +79,7 @@ pub fn links_of(ctx: &Ctx, stats: &FileStats) -> Vec<(String, String)> {
     links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
 }
 
-struct Walk<'a> {
+struct TreeWalk<'a> {
     root: &'a Utf8Path,
     sight: &'a dyn Visibility,
 }
@@ -88,11 +88,11 @@ struct Walk<'a> {
 struct Entry {
     path: String,
     held: bool,
-    stat: Stat,
+    stat: FileStat,
     walked: bool,
 }
 
-impl Walk<'_> {
+impl TreeWalk<'_> {
     /// Adds all that is seen below a folder, and the folders themselves: those
     /// that are seen, those on the way to what is, and as `FOLDER//` those that
     /// had nothing. `all`: nobody has to ask about each. Whether anything is seen.
@@ -173,7 +173,7 @@ impl Walk<'_> {
                     continue;
                 };
                 let stat = stat(&metadata);
-                let stat = if is_of_git { Stat { mode: stat.mode, ..Stat::default() } } else { stat };
+                let stat = if is_of_git { FileStat { mode: stat.mode, ..FileStat::default() } } else { stat };
                 entries.push(Entry { path, held, stat, walked });
             }
         }
@@ -183,8 +183,8 @@ impl Walk<'_> {
 }
 
 /// What the kernel says of a file.
-pub fn stat(metadata: &Metadata) -> Stat {
-    Stat {
+pub fn stat(metadata: &Metadata) -> FileStat {
+    FileStat {
         mode: metadata.mode(),
         names: metadata.nlink(),
         dev: metadata.dev(),
@@ -196,7 +196,7 @@ pub fn stat(metadata: &Metadata) -> Stat {
 }
 
 /// Waits until whatever is touched from now on has another time than now.
-pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), Doubt> {
+pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a FileStat)>) -> Result<(), Doubt> {
     let now = clock::now();
     let mut longest = Duration::ZERO;
     for (path, stat) in all {

@@ -12,7 +12,7 @@ use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
 use crate::model::affected::Paths;
-use crate::model::doubt::Told;
+use crate::model::doubt::Answer;
 use crate::model::event::{Range, is_commit};
 use crate::plan::git::Git;
 use crate::plan::step::Step;
@@ -55,13 +55,13 @@ struct Pair {
 }
 
 /// What git answers about a pair.
-enum Answer {
+enum GitAnswer {
     Changes(Changes),
-    Lack(Lack),
+    Missing(Missing),
 }
 
 /// Why git can't compare a pair, for people.
-enum Lack {
+enum Missing {
     /// A commit is not here; and its name.
     Commit(String, String),
     /// No common ancestor is here.
@@ -84,13 +84,13 @@ pub fn changes(
     default_branch: &str,
     names: Names,
     fetch: bool,
-) -> anyhow::Result<Told<Changes>> {
+) -> anyhow::Result<Answer<Changes>> {
     let fetch = fetch || ctx.env.get("CI").is_some();
     let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names), fetch);
     let Some(base) = &range.base else { return from_default(range) };
     match compare(ctx, &pair(base.clone(), range, names), fetch)? {
         // A forced push: the old commit may be gone for good.
-        Told::Doubt(cause) if range.replaceable => {
+        Answer::Doubt(cause) if range.replaceable => {
             let told = from_default(&Range { three_dots: true, ..range.clone() })?;
             let note = format!("{cause}; compared from the merge base with `{default_branch}` instead");
             Ok(told.map(|changes| Changes { note: Some(note), ..changes }))
@@ -189,43 +189,45 @@ impl Pair {
 }
 
 /// Compares; what is missing for that is fetched first.
-fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Told<Changes>> {
+fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Answer<Changes>> {
     let shallow = is_shallow(ctx);
     let (cause, can_fetch) = match ask(ctx, pair)? {
         // In a cut history the merge base that is found need not be the last one.
-        Answer::Changes(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
-        Answer::Changes(changes) => return Ok(Told::Known(changes)),
-        Answer::Lack(Lack::Other(cause)) => (cause, false),
-        Answer::Lack(Lack::History(cause)) => (cause, shallow),
-        Answer::Lack(Lack::Commit(cause, name)) => (cause, shallow || on_remote(&name).is_some()),
+        GitAnswer::Changes(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
+        GitAnswer::Changes(changes) => return Ok(Answer::Known(changes)),
+        GitAnswer::Missing(Missing::Other(cause)) => (cause, false),
+        GitAnswer::Missing(Missing::History(cause)) => (cause, shallow),
+        GitAnswer::Missing(Missing::Commit(cause, name)) => (cause, shallow || on_remote(&name).is_some()),
     };
     if !can_fetch {
-        return Ok(Told::doubt(cause));
+        return Ok(Answer::doubt(cause));
     }
     if !fetch {
-        return Ok(Told::doubt(format!("{cause} (`--fetch` gets what is missing from the remote)")));
+        return Ok(Answer::doubt(format!("{cause} (`--fetch` gets what is missing from the remote)")));
     }
-    if let Told::Doubt(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
-        return Ok(Told::doubt(format!("{cause}, and git could not fetch what is missing: {why}")));
+    if let Answer::Doubt(why) = twice(ctx, &pair.fetch(ctx, shallow))? {
+        return Ok(Answer::doubt(format!("{cause}, and git could not fetch what is missing: {why}")));
     }
     Ok(match ask(ctx, pair)? {
-        Answer::Changes(changes) => Told::Known(changes),
-        Answer::Lack(Lack::Other(cause) | Lack::History(cause) | Lack::Commit(cause, _)) => Told::doubt(cause),
+        GitAnswer::Changes(changes) => Answer::Known(changes),
+        GitAnswer::Missing(Missing::Other(cause) | Missing::History(cause) | Missing::Commit(cause, _)) => {
+            Answer::doubt(cause)
+        }
     })
 }
 
 /// Runs a fetch, and once more if it fails: networks do.
-fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Told<()>> {
+fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Answer<()>> {
     ctx.show(step);
     let mut why = String::new();
     for _ in 0..2 {
         match run::bytes(ctx, step) {
-            Ok(_) => return Ok(Told::Known(())),
+            Ok(_) => return Ok(Answer::Known(())),
             Err(error) => why = first_words(&error),
         }
         interrupt::check()?;
     }
-    Ok(Told::doubt(why))
+    Ok(Answer::doubt(why))
 }
 
 /// What fetches a name: a commit by itself, a branch of the remote's by its
@@ -241,7 +243,7 @@ fn on_remote(name: &str) -> Option<String> {
 
 /// Runs the commands side by side: a process costs about what the comparison
 /// of a thousand files does.
-fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Answer> {
+fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<GitAnswer> {
     let steps = pair.steps(&git(ctx));
     let answers: anyhow::Result<Vec<Vec<u8>>> = thread::scope(|scope| {
         let (first, others) = steps.split_first().context("nothing to ask")?;
@@ -255,7 +257,7 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Answer> {
         Ok(answers) => answers,
         Err(error) => match one_of_several(ctx, pair) {
             Some(base) => return ask(ctx, &Pair { base, ..pair.clone() }),
-            None => return Ok(Answer::Lack(lack(ctx, pair, &error))),
+            None => return Ok(GitAnswer::Missing(lack(ctx, pair, &error))),
         },
     };
     let (mut base, mut head) = (pair.base.clone(), pair.head.clone());
@@ -269,7 +271,7 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<Answer> {
     }
     let paths = answers.into_iter().fold(Paths::default(), Paths::and);
     let three_dots = pair.three_dots;
-    Ok(Answer::Changes(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
+    Ok(GitAnswer::Changes(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
 }
 
 /// After branches were merged into each other there may be several merge bases.
@@ -282,23 +284,23 @@ fn one_of_several(ctx: &Ctx, pair: &Pair) -> Option<String> {
 }
 
 /// What is missing, after git has refused.
-fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Lack {
+fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Missing {
     // Asked again: outside of a repository `git diff` is another command.
     if let Err(error) = run::read(ctx, &git(ctx).look(&["rev-parse", "--show-toplevel"])) {
-        return Lack::Other(first_words(&error));
+        return Missing::Other(first_words(&error));
     }
     if pair.head.is_none() && !exists(ctx, "HEAD") {
-        return Lack::Other("the repository has no commit yet".into());
+        return Missing::Other("the repository has no commit yet".into());
     }
     match [pair.base.as_str(), pair.head()].into_iter().find(|name| !exists(ctx, name)) {
-        Some(name) => Lack::Commit(format!("there is no commit `{name}` here"), name.into()),
+        Some(name) => Missing::Commit(format!("there is no commit `{name}` here"), name.into()),
         None if run::probe(ctx, &git(ctx).look(&["merge-base", &pair.base, pair.head()])).is_none() => unrelated(pair),
-        None => Lack::Other(first_words(error)),
+        None => Missing::Other(first_words(error)),
     }
 }
 
-fn unrelated(pair: &Pair) -> Lack {
-    Lack::History(format!("`{}` and `{}` have no common ancestor", pair.base, pair.head()))
+fn unrelated(pair: &Pair) -> Missing {
+    Missing::History(format!("`{}` and `{}` have no common ancestor", pair.base, pair.head()))
 }
 
 /// What git said first, else how it ended.

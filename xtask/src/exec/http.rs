@@ -88,7 +88,7 @@ fn encoded(text: &str) -> String {
 
 /// What an answer is held to.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ResponseLimits {
     /// How long it may take, from the first word to the last.
     pub time: Duration,
     /// How large it may be.
@@ -102,7 +102,7 @@ pub fn get<S: Read + Write>(
     open: impl FnOnce() -> io::Result<S> + Send + 'static,
     host: &str,
     route: &Route,
-    bounds: Bounds,
+    bounds: ResponseLimits,
     stop: impl Fn() -> bool,
 ) -> io::Result<Response> {
     let request = request(host, route)?;
@@ -215,7 +215,7 @@ mod tests {
     use arbtest::arbitrary::Unstructured;
     use std::os::unix::net::UnixStream;
 
-    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(60), bytes: 1000 };
+    const BOUNDS: ResponseLimits = ResponseLimits { time: Duration::from_secs(60), bytes: 1000 };
 
     fn answer(bytes: &[u8]) -> Result<(u16, String), String> {
         parse(bytes).map(|it| (it.status, it.text())).map_err(|error| error.to_string())
@@ -333,7 +333,11 @@ mod tests {
     }
 
     /// A server that does what it is told, and the error that comes of it.
-    fn served(serve: impl FnOnce(UnixStream) + Send + 'static, bounds: Bounds, stop: bool) -> io::Result<Response> {
+    fn served(
+        serve: impl FnOnce(UnixStream) + Send + 'static,
+        bounds: ResponseLimits,
+        stop: bool,
+    ) -> io::Result<Response> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         thread::spawn(move || serve(theirs));
         get(|| Ok(ours), "docker", &Route::new(&["x"]), bounds, || stop)
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn no_server_holds_us() {
-        let short = Bounds { time: Duration::from_millis(100), ..BOUNDS };
+        let short = ResponseLimits { time: Duration::from_millis(100), ..BOUNDS };
         let silent = |stream| {
             thread::sleep(Duration::from_secs(3600));
             drop::<UnixStream>(stream);

@@ -1,12 +1,12 @@
 //! The edge: everything that touches a process, a socket or a file.
 
 pub mod api;
-pub mod ask;
 pub mod atomic_output;
 pub mod build_progress;
 pub mod checkout;
 pub mod child;
 pub mod clock;
+pub mod container_checks;
 pub mod container_guard;
 pub mod contents;
 pub mod drift;
@@ -19,7 +19,6 @@ pub mod http;
 pub mod input;
 pub mod interrupt;
 pub mod layers;
-pub mod obstacle;
 pub mod oci;
 pub mod proc;
 pub mod program;
@@ -28,4 +27,5 @@ pub mod run;
 pub mod runner;
 pub mod signal;
 pub mod spawn;
+pub mod special_files;
 pub mod worktree;

@@ -4,7 +4,7 @@ use std::fs;
 
 /// A process, as `/proc/PID/stat` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub struct ProcessStat {
     /// Its number.
     pub pid: u32,
     /// `R`, `S`, `Z` and so on.
@@ -15,7 +15,7 @@ pub struct Stat {
     pub started: u64,
 }
 
-impl Stat {
+impl ProcessStat {
     /// Whether it has not ended. A zombie has, and waits for its parent to ask.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
@@ -23,7 +23,7 @@ impl Stat {
 }
 
 /// The process of a number, if there is one.
-pub fn of(pid: u32) -> Option<Stat> {
+pub fn of(pid: u32) -> Option<ProcessStat> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -43,10 +43,10 @@ pub fn own() -> Option<u32> {
     fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
 
-fn parse(pid: u32, stat: &str) -> Option<Stat> {
+fn parse(pid: u32, stat: &str) -> Option<ProcessStat> {
     // A name may hold anything: what counts stands behind its last bracket.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(Stat {
+    Some(ProcessStat {
         pid,
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,

@@ -28,10 +28,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::ctx::Ctx;
-use crate::exec::child::{self, Bounds};
+use crate::exec::child::{self, ChildLimits};
 use crate::exec::signal::Ending;
 use crate::exec::spawn::{self, Call};
-use crate::exec::{interrupt, obstacle};
+use crate::exec::{interrupt, special_files};
 use crate::fault;
 use crate::plan::git::{is_look, is_of_checkout};
 use crate::plan::step::Step;
@@ -60,26 +60,26 @@ pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// Runs a quick command and returns exactly what it wrote: not every list of
 /// files is text.
 pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
-    quick(ctx, step, Kind::Asks)
+    quick(ctx, step, Purpose::Asks)
 }
 
 /// Runs a quick command that makes something in the engine, where the
 /// terminal's Ctrl-C does not reach it: a client that ends half-way leaves the
 /// engine at work on what comes after every clean-up.
 pub fn make(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
-    quick(ctx, step, Kind::Makes).map(drop)
+    quick(ctx, step, Purpose::Makes).map(drop)
 }
 
-fn quick(ctx: &Ctx, step: &Step, kind: Kind) -> anyhow::Result<Vec<u8>> {
+fn quick(ctx: &Ctx, step: &Step, kind: Purpose) -> anyhow::Result<Vec<u8>> {
     interrupt::check()?;
     if is_of_checkout(step)
-        && let Some(why) = obstacle::found(&ctx.root)
+        && let Some(why) = special_files::found(&ctx.root)
     {
         return Err(fault::failed(why).help("remove it, or work in a fresh clone").into());
     }
     let output = collect(ctx, step, kind);
     if is_look(step) && output.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
-        obstacle::hangs();
+        special_files::hangs();
     }
     interrupt::check().or_else(|fault| if output.is_ok() { Ok(()) } else { Err(fault) })?;
     let output = output.with_context(|| format!("could not run `{step}`"))?;
@@ -99,7 +99,7 @@ pub fn probe(ctx: &Ctx, step: &Step) -> Option<String> {
 /// meanwhile, does not stop it. Where nothing can be done about a failure, drop
 /// it: it may not hide what went wrong before.
 pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
-    let output = collect(ctx, step, Kind::CleansUp).with_context(|| format!("could not run `{step}`"))?;
+    let output = collect(ctx, step, Purpose::CleansUp).with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
         return Err(ended(step, output.status, &text(&output.stderr)).into());
     }
@@ -109,7 +109,7 @@ pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
 /// What a command prints on both streams, for people and never as data; also
 /// after an interrupt.
 pub fn words(ctx: &Ctx, step: &Step) -> String {
-    match collect(ctx, step, Kind::CleansUp) {
+    match collect(ctx, step, Purpose::CleansUp) {
         Ok(output) => text(&[output.stdout, output.stderr].concat()),
         Err(error) => error.to_string(),
     }
@@ -119,7 +119,7 @@ pub fn words(ctx: &Ctx, step: &Step) -> String {
 /// checkout, and whose arguments need not be text. Half of it undone is worse
 /// than none: no interrupt ends it.
 pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> std::io::Result<String> {
-    let bounds = Bounds { time: limit, bytes: ANSWER, grace: GRACE };
+    let bounds = ChildLimits { time: limit, bytes: ANSWER, grace: GRACE };
     let output = child::collect(&Call::new(tool, args).apart(true), bounds, || false)?;
     if !output.status.success() {
         return Err(std::io::Error::other(format!("{} ({})", text(&output.stderr), output.status)));
@@ -129,24 +129,24 @@ pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> std::io::Result<Str
 
 /// What a quick command is for, by which it is held to its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Purpose {
     Asks,
     Makes,
     CleansUp,
 }
 
-fn collect(ctx: &Ctx, step: &Step, kind: Kind) -> std::io::Result<Output> {
+fn collect(ctx: &Ctx, step: &Step, kind: Purpose) -> std::io::Result<Output> {
     if ctx.verbose {
         ctx.show(step);
     }
     let (time, grace) = match kind {
-        Kind::Asks => (QUESTION, GRACE),
-        Kind::Makes => (QUESTION, TO_MAKE),
-        Kind::CleansUp => (CLEAN_UP, GRACE),
+        Purpose::Asks => (QUESTION, GRACE),
+        Purpose::Makes => (QUESTION, TO_MAKE),
+        Purpose::CleansUp => (CLEAN_UP, GRACE),
     };
-    let bounds = Bounds { time: step.limit.unwrap_or(time), bytes: ANSWER, grace };
-    let stop = || kind != Kind::CleansUp && interrupt::raised();
-    child::collect(&Call::of(ctx, step).apart(kind != Kind::Asks), bounds, stop)
+    let bounds = ChildLimits { time: step.limit.unwrap_or(time), bytes: ANSWER, grace };
+    let stop = || kind != Purpose::CleansUp && interrupt::raised();
+    child::collect(&Call::of(ctx, step).apart(kind != Purpose::Asks), bounds, stop)
 }
 
 fn text(bytes: &[u8]) -> String {

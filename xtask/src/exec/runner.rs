@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use crate::ctx::Ctx;
 use crate::exec::{interrupt, run};
 use crate::fault;
-use crate::plan::step::{Act, Plan, Step};
+use crate::plan::step::{Action, Plan, Step};
 
 /// How long there is between two tries of a step that waits.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Who runs the steps of a plan.
-pub trait Hand {
+pub trait Executor {
     /// Runs a step.
     fn run(&self, step: &Step) -> anyhow::Result<()>;
 
@@ -42,23 +42,23 @@ pub trait Hand {
 /// Runs steps as people watch them.
 pub struct Watched<'a>(pub &'a Ctx);
 
-impl Hand for Watched<'_> {
+impl Executor for Watched<'_> {
     fn run(&self, step: &Step) -> anyhow::Result<()> {
         run::run(self.0, step)
     }
 }
 
 /// Runs a plan.
-pub fn perform(plan: &Plan, hand: &impl Hand) -> anyhow::Result<()> {
+pub fn perform(plan: &Plan, hand: &impl Executor) -> anyhow::Result<()> {
     let result = plan.steps.iter().try_for_each(|act| one(act, hand));
     plan.finally.iter().for_each(|step| hand.clean(step));
     result
 }
 
-fn one(act: &Act, hand: &impl Hand) -> anyhow::Result<()> {
+fn one(act: &Action, hand: &impl Executor) -> anyhow::Result<()> {
     let (step, patience, what) = match act {
-        Act::Run(step) => return hand.run(step),
-        Act::Until { step, patience, what } => (step, patience, what),
+        Action::Run(step) => return hand.run(step),
+        Action::Until { step, patience, what } => (step, patience, what),
     };
     let started = Instant::now();
     while !hand.tries(step) {
@@ -83,7 +83,7 @@ mod tests {
     #[derive(Default)]
     struct Notes(RefCell<Vec<String>>, bool);
 
-    impl Hand for Notes {
+    impl Executor for Notes {
         fn run(&self, step: &Step) -> anyhow::Result<()> {
             self.0.borrow_mut().push(step.to_string());
             let tries = self.0.borrow().iter().filter(|line| **line == step.tool).count();
@@ -101,11 +101,11 @@ mod tests {
         }
     }
 
-    fn until(tool: &str, seconds: u64) -> Act {
-        Act::Until { step: Step::new(tool), patience: Duration::from_secs(seconds), what: "db".into() }
+    fn until(tool: &str, seconds: u64) -> Action {
+        Action::Until { step: Step::new(tool), patience: Duration::from_secs(seconds), what: "db".into() }
     }
 
-    fn of(steps: Vec<Act>, ended: bool) -> (String, String) {
+    fn of(steps: Vec<Action>, ended: bool) -> (String, String) {
         let hand = Notes(RefCell::default(), ended);
         let plan = Plan { steps, finally: vec![Step::new("rm"), Step::new("fail"), Step::new("rmdir")] };
         let said = perform(&plan, &hand).map_or_else(|error| error.to_string(), |()| String::new());
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_first_failure_ends_the_steps_and_the_end_is_always_done() {
-        let step = |tool: &str| Act::Run(Step::new(tool));
+        let step = |tool: &str| Action::Run(Step::new(tool));
         assert_eq!(of(vec![step("a"), step("b")], false), ("a b rm fail rmdir".into(), String::new()));
         assert_eq!(
             of(vec![step("a"), step("fail"), step("b")], false),

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::exec::proc::{self, Stat};
+use crate::exec::proc::{self, ProcessStat};
 use crate::exec::spawn;
 
 /// What a process is told.
@@ -41,14 +41,14 @@ pub fn send(signal: Signal, pids: impl IntoIterator<Item = u32>) {
 /// the terminal to tell its plugins, and nobody else does; and whose parent has
 /// ended is nobody's child any more, so the tree is remembered.
 #[derive(Debug, Default)]
-pub struct Tree {
-    known: Vec<Stat>,
+pub struct ProcessTree {
+    known: Vec<ProcessStat>,
 }
 
-impl Tree {
+impl ProcessTree {
     /// Sends a signal to all of it that is there.
     pub fn send(&mut self, signal: Signal, roots: impl IntoIterator<Item = u32>) {
-        let there: Vec<Stat> = proc::all().filter_map(proc::of).collect();
+        let there: Vec<ProcessStat> = proc::all().filter_map(proc::of).collect();
         self.known.retain(|one| there.iter().any(|other| (one.pid, one.started) == (other.pid, other.started)));
         let mut pids: Vec<u32> = roots.into_iter().chain(self.known.iter().map(|one| one.pid)).collect();
         pids.sort_unstable();
@@ -79,7 +79,7 @@ pub struct Ending {
     after: [Duration; 3],
     since: Instant,
     sent: usize,
-    tree: Tree,
+    tree: ProcessTree,
 }
 
 impl Ending {
@@ -87,7 +87,7 @@ impl Ending {
 
     /// Begins now; each signal has its time.
     pub fn new(after: [Duration; 3]) -> Self {
-        Self { after, since: Instant::now(), sent: 0, tree: Tree::default() }
+        Self { after, since: Instant::now(), sent: 0, tree: ProcessTree::default() }
     }
 
     /// Sends the signal that is due, if one is: which.
@@ -126,7 +126,7 @@ mod tests {
         BufReader::new(root.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let deaf: u32 = line.trim().parse().unwrap();
         let is_there = || proc::is_alive(deaf);
-        let mut tree = Tree::default();
+        let mut tree = ProcessTree::default();
         tree.send(Signal::Terminate, [root.id()]);
         root.wait().unwrap();
         assert!(is_there());

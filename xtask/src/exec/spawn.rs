@@ -202,21 +202,21 @@ impl Process {
 
 /// Starts a command whose output is taken line by line, both streams in the
 /// order they came.
-pub fn lines(call: &Call<'_>) -> io::Result<Lines> {
+pub fn lines(call: &Call<'_>) -> io::Result<OutputLines> {
     let reader = call.fed().stderr_to_stdout().reader().map_err(|error| call.understood(error))?;
     let reader = Arc::new(reader);
-    Ok(Lines { lines: read_lines(Arc::clone(&reader)), reader })
+    Ok(OutputLines { lines: read_lines(Arc::clone(&reader)), reader })
 }
 
 /// A running command and what it says.
 #[derive(Debug)]
-pub struct Lines {
+pub struct OutputLines {
     /// Line by line, until nobody holds the output any more.
     pub lines: Receiver<String>,
     reader: Arc<duct::ReaderHandle>,
 }
 
-impl Lines {
+impl OutputLines {
     /// The number of the process.
     pub fn pids(&self) -> Vec<u32> {
         self.reader.pids()
@@ -249,29 +249,29 @@ fn read_lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
 
 /// Starts a command that we talk to, by its stdin and stdout; its stderr comes
 /// as a third stream.
-pub fn talking(call: &Call<'_>) -> io::Result<(Process, Talk, PipeReader)> {
+pub fn talking(call: &Call<'_>) -> io::Result<(Process, ChildStream, PipeReader)> {
     let (stdin, to) = io::pipe()?;
     let (from, stdout) = io::pipe()?;
     let (words, stderr) = io::pipe()?;
     let started = call.expression().stdin_file(stdin).stdout_file(stdout).stderr_file(stderr).start();
     let process = started.map(Process).map_err(|error| call.understood(error))?;
-    Ok((process, Talk { to, from }, words))
+    Ok((process, ChildStream { to, from }, words))
 }
 
 /// A child's stdin and stdout as one stream.
 #[derive(Debug)]
-pub struct Talk {
+pub struct ChildStream {
     to: PipeWriter,
     from: PipeReader,
 }
 
-impl Read for Talk {
+impl Read for ChildStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.from.read(buffer)
     }
 }
 
-impl Write for Talk {
+impl Write for ChildStream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.to.write(buffer)
     }

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use crate::ctx::Ctx;
-use crate::exec::file_stats::{self, FileStats, Found};
+use crate::exec::file_stats::{self, FileStats, WalkedFile};
 use crate::exec::git::{git, why};
 use crate::exec::{contents, run};
+use crate::model::content_cache;
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
-use crate::model::remembered;
 use crate::model::visibility::Visibility;
 
 /// Of a symbolic link and of a submodule, as git writes their modes.
@@ -24,7 +24,7 @@ pub(super) const SUBMODULE: &str = "160000";
 
 /// All that was looked at, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct WorkTree {
     /// The files below the root, in the order of their paths: those that git
     /// tracks, those that it does not ignore, and all those, folders ending in
     /// `/` among them, that a build can see. Each goes by its own name.
@@ -42,12 +42,12 @@ pub struct Tree {
     /// Files that changed and look to BuildKit as they did.
     pub unseen: Vec<String>,
     /// Those that have several names, in the order of their paths.
-    pub twins: Vec<Twin>,
+    pub twins: Vec<HardLink>,
 }
 
 /// A name of a file that has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Twin {
+pub struct HardLink {
     /// Its place among those that lie here.
     pub at: usize,
     /// What the names have in common: device and inode.
@@ -56,7 +56,7 @@ pub struct Twin {
     pub id: String,
 }
 
-impl Tree {
+impl WorkTree {
     /// The same files as filters know them, those of a submodule by its path,
     /// each with its place among those that lie here; a submodule has none.
     /// None: they are the same.
@@ -87,7 +87,7 @@ impl Tree {
     pub fn twins_as_seen(&self, sees: impl Fn(usize) -> bool) -> Vec<(usize, String)> {
         let mut names = BTreeMap::new();
         let seen = self.twins.iter().filter(|twin| sees(twin.at));
-        seen.map(|Twin { at, file, id }| match names.entry(*file).or_insert(*at) {
+        seen.map(|HardLink { at, file, id }| match names.entry(*file).or_insert(*at) {
             first if first == at => (*at, id.clone()),
             first => (*at, format!("{id} = {}", self.lying[*first].path)),
         })
@@ -113,7 +113,7 @@ impl Listing {
 }
 
 /// Looks at the tree. `Err` is why nobody knows.
-pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<Tree, Doubt> {
+pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
         let seen = file_stats::walk(ctx, sight);
@@ -124,9 +124,9 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<Tree, Doubt> {
     let of_git = all.iter().filter(|found| !found.walked).map(|found| (found.path, &found.stat));
     file_stats::settle(ctx, stats.iter().map(|(path, stat)| (path.as_str(), stat)).chain(of_git))?;
     let ids = contents::ids(ctx, &all)?;
-    let mut tree = Tree { lying: Vec::with_capacity(all.len()), ..Tree::default() };
+    let mut tree = WorkTree { lying: Vec::with_capacity(all.len()), ..WorkTree::default() };
     let mut last = (0, String::new());
-    for (Found { path, stat, walked, listed }, id) in all.iter().zip(ids) {
+    for (WalkedFile { path, stat, walked, listed }, id) in all.iter().zip(ids) {
         if last.0 != stat.mode {
             last = (stat.mode, format!("{:o}", stat.mode));
         }
@@ -140,16 +140,16 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<Tree, Doubt> {
             // A file's path that is a folder now: what is in it is listed.
             0o040_000 if !path.ends_with('/') => continue,
             0o040_000 => {
-                let is_unseen = id.is_some_and(|id| remembered::unmarked(&id).1);
+                let is_unseen = id.is_some_and(|id| content_cache::unmarked(&id).1);
                 tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
             }
             0o100_000 => {
                 let id = id.ok_or_else(|| format!("{path} was not read"))?;
-                let (id, is_unseen) = remembered::unmarked(&id);
+                let (id, is_unseen) = content_cache::unmarked(&id);
                 tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
                 id.clone_into(&mut file.id);
                 if stat.names > 1 {
-                    tree.twins.push(Twin { at: tree.lying.len(), file: (stat.dev, stat.ino), id: id.to_owned() });
+                    tree.twins.push(HardLink { at: tree.lying.len(), file: (stat.dev, stat.ino), id: id.to_owned() });
                 }
             }
             _ => return Err(format!("{path} is neither a file nor a link").into()),
@@ -164,14 +164,14 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<Tree, Doubt> {
     }
     let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
     let modules = listing.modules().into_iter().map(module).collect();
-    Ok(Tree { stats, listing, modules, ..tree })
+    Ok(WorkTree { stats, listing, modules, ..tree })
 }
 
 /// What a build can see and what git lists, in the order of their paths.
-fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<Found<'a>> {
+fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<WalkedFile<'a>> {
     let seen = stats.iter().filter(|(path, _)| file_stats::holds_itself(path));
-    let mut all: Vec<Found<'_>> =
-        seen.map(|(path, stat)| Found { path, stat: *stat, walked: true, listed: false }).collect();
+    let mut all: Vec<WalkedFile<'_>> =
+        seen.map(|(path, stat)| WalkedFile { path, stat: *stat, walked: true, listed: false }).collect();
     let (seen, mut at, mut folders) = (all.len(), 0, BTreeMap::new());
     for path in listing.index.keys().chain(&listing.new) {
         // Both lists begin anew with what is new.
@@ -186,7 +186,7 @@ fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<Found<'
         } else if is_below_folders(ctx, path, &mut folders)
             && let Ok(metadata) = ctx.root.join(path).symlink_metadata()
         {
-            all.push(Found { path, stat: file_stats::stat(&metadata), walked: false, listed: true });
+            all.push(WalkedFile { path, stat: file_stats::stat(&metadata), walked: false, listed: true });
         }
     }
     if all.len() > seen {

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use crate::model::config::Service;
 use crate::model::definition_changes::{DefinitionChanges, Sides};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::dockerfile_changes::Touch;
 use crate::model::event::Cause;
-use crate::model::redefined::Touch;
 
 /// Changed paths, from the root, `/` between names.
 ///
@@ -102,7 +102,7 @@ fn utf8(bytes: Vec<u8>) -> String {
 
 /// What changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct ChangeSet {
     /// These files, as far as anybody knows.
     pub paths: Paths,
     /// Why everything counts as changed, whatever the files.
@@ -111,7 +111,7 @@ pub struct Scope {
 
 /// A pattern of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule<'a> {
+pub struct PathRule<'a> {
     /// As services.toml has it.
     pub pattern: &'a str,
     /// Its line there.
@@ -126,7 +126,7 @@ pub enum Reason<'a> {
         /// The file.
         path: &'a str,
         /// The pattern that includes it.
-        rule: Rule<'a>,
+        rule: PathRule<'a>,
     },
     /// A changed file that is none of its `paths`, and that it is made of all
     /// the same: its workflow, its tables in services.toml.
@@ -148,7 +148,7 @@ pub enum Reason<'a> {
         /// How many files were looked at.
         files: usize,
         /// The first file that a `!` pattern left out.
-        excluded: Option<(&'a str, Rule<'a>)>,
+        excluded: Option<(&'a str, PathRule<'a>)>,
         /// The first that says how it is built, and says the same as before.
         same: Option<&'a str>,
     },
@@ -162,7 +162,7 @@ pub struct Verdict<'a> {
     /// Why it is affected or not.
     pub reason: Reason<'a>,
     /// With `explain`: each pattern that included files, with all of these.
-    pub hits: Vec<(Rule<'a>, Vec<Hit<'a>>)>,
+    pub hits: Vec<(PathRule<'a>, Vec<Hit<'a>>)>,
 }
 
 /// A file that counts for a service.
@@ -200,7 +200,7 @@ impl Verdict<'_> {
 /// `redefined`, for files that `paths` include.
 pub fn verdicts<'a>(
     services: &[&'a Service],
-    scope: &'a Scope,
+    scope: &'a ChangeSet,
     sides: Sides<'_>,
     redefined: Redefined<'_>,
     explain: bool,
@@ -247,7 +247,7 @@ fn reason<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) 
     Reason::Nothing { files, excluded, same }
 }
 
-fn hits<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) -> Vec<(Rule<'a>, Vec<Hit<'a>>)> {
+fn hits<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) -> Vec<(PathRule<'a>, Vec<Hit<'a>>)> {
     let patterns = service.paths.patterns();
     let mut files = vec![Vec::new(); patterns.len()];
     for path in paths.iter() {
@@ -263,8 +263,8 @@ fn hits<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) ->
     hit.map(|(at, files)| (rule(service, at), files)).collect()
 }
 
-fn rule(service: &Service, at: usize) -> Rule<'_> {
-    Rule { pattern: service.paths.patterns()[at].text(), line: service.path_lines[at] }
+fn rule(service: &Service, at: usize) -> PathRule<'_> {
+    PathRule { pattern: service.paths.patterns()[at].text(), line: service.path_lines[at] }
 }
 
 /// A path as one line that nobody can take for anything else: quoted when it
@@ -304,8 +304,8 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         Project::parse("services.toml".into(), TOML).unwrap()
     }
 
-    fn changed(paths: &[&str]) -> Scope {
-        Scope { paths: Paths::default().with(paths.iter().map(ToString::to_string)), everything: None }
+    fn changed(paths: &[&str]) -> ChangeSet {
+        ChangeSet { paths: Paths::default().with(paths.iter().map(ToString::to_string)), everything: None }
     }
 
     /// A tree that has these files, on both sides.
@@ -315,11 +315,11 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
     }
 
     /// One line a service, as a test can read it.
-    fn told(scope: &Scope) -> Vec<String> {
+    fn told(scope: &ChangeSet) -> Vec<String> {
         with_tree(&[], |sides| told_in(sides, scope))
     }
 
-    fn told_in(sides: Sides<'_>, scope: &Scope) -> Vec<String> {
+    fn told_in(sides: Sides<'_>, scope: &ChangeSet) -> Vec<String> {
         let project = project();
         let services: Vec<_> = project.services.values().collect();
         let line = |verdict: &Verdict<'_>| match &verdict.reason {
@@ -393,7 +393,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
             // In another project these are files as any other.
             assert_eq!(with_tree(&[], told)[0], "2 None", "{path}");
         }
-        let scope = Scope { everything: Some(Cause::doubt("the base is gone")), ..Scope::default() };
+        let scope = ChangeSet { everything: Some(Cause::doubt("the base is gone")), ..ChangeSet::default() };
         assert_eq!(told(&scope), ["all: the base is gone None", "all: the base is gone None"]);
     }
 

@@ -58,7 +58,7 @@ impl Base {
 
 /// What a stand-in is made as: a target of `bases/Dockerfile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum StandInKind {
     /// `debian:bookworm-slim`.
     Debian,
     /// `python:3.11`.
@@ -79,7 +79,7 @@ pub enum Kind {
     Redis,
 }
 
-impl Kind {
+impl StandInKind {
     /// The target's name.
     pub fn target(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for StandInKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.target())
     }
@@ -108,7 +108,7 @@ pub struct StandIn {
     /// The reference as it is written in the Dockerfile.
     pub reference: String,
     /// What it is made as.
-    pub kind: Kind,
+    pub kind: StandInKind,
     /// The version of the program in it, for those that come in several: a
     /// whole one or its beginning; empty for the newest.
     pub version: String,
@@ -145,31 +145,31 @@ pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
     let number = first.starts_with(|c: char| c.is_ascii_digit());
     let within = |version: &str| first == version || first.strip_prefix(version).is_some_and(|r| r.starts_with('.'));
     let (kind, version) = match project {
-        Project::Debian if within("12") || ["bookworm", "latest", "stable", "slim"].contains(&first) => {
-            (Kind::Debian, "")
+        Upstream::Debian if within("12") || ["bookworm", "latest", "stable", "slim"].contains(&first) => {
+            (StandInKind::Debian, "")
         }
-        Project::Debian => return none(" (Debian 12 is the one there is)"),
-        Project::Python if within("3.11") || !number || first == "3" => (Kind::Python, ""),
-        Project::Python => return none(" (Python 3.11 is the one there is)"),
-        Project::Node => match first {
-            _ if ["18", "20", "22", "24"].into_iter().any(within) => (Kind::Node, first),
-            "latest" | "current" | "alpine" | "slim" | "bookworm" => (Kind::Node, "24"),
-            "lts" => (Kind::Node, "22"),
+        Upstream::Debian => return none(" (Debian 12 is the one there is)"),
+        Upstream::Python if within("3.11") || !number || first == "3" => (StandInKind::Python, ""),
+        Upstream::Python => return none(" (Python 3.11 is the one there is)"),
+        Upstream::Node => match first {
+            _ if ["18", "20", "22", "24"].into_iter().any(within) => (StandInKind::Node, first),
+            "latest" | "current" | "alpine" | "slim" | "bookworm" => (StandInKind::Node, "24"),
+            "lts" => (StandInKind::Node, "22"),
             _ => return none(" (Node 18, 20, 22 and 24 are those there are)"),
         },
-        Project::Nginx => (Kind::Nginx, ""),
-        Project::NginxUnprivileged => (Kind::NginxUnprivileged, ""),
-        Project::Uv => match words.iter().find_map(|word| word.strip_prefix("python")) {
-            Some("3.11" | "3") => (Kind::UvPython, if number { first } else { "" }),
+        Upstream::Nginx => (StandInKind::Nginx, ""),
+        Upstream::NginxUnprivileged => (StandInKind::NginxUnprivileged, ""),
+        Upstream::Uv => match words.iter().find_map(|word| word.strip_prefix("python")) {
+            Some("3.11" | "3") => (StandInKind::UvPython, if number { first } else { "" }),
             Some(_) => return none(" (Python 3.11 is the one there is)"),
-            None if number => (Kind::Uv, first),
-            None if words.len() == 1 && first == "latest" => (Kind::Uv, ""),
+            None if number => (StandInKind::Uv, first),
+            None if words.len() == 1 && first == "latest" => (StandInKind::Uv, ""),
             None => return none(" (a uv image of another base)"),
         },
-        Project::Postgres if within("15") || !number => (Kind::Postgres, ""),
-        Project::Postgres => return none(" (Postgres 15 is the one there is)"),
-        Project::Redis if within("7") || !number => (Kind::Redis, ""),
-        Project::Redis => return none(" (Redis 7 is the one there is)"),
+        Upstream::Postgres if within("15") || !number => (StandInKind::Postgres, ""),
+        Upstream::Postgres => return none(" (Postgres 15 is the one there is)"),
+        Upstream::Redis if within("7") || !number => (StandInKind::Redis, ""),
+        Upstream::Redis => return none(" (Redis 7 is the one there is)"),
     };
     let plain = version.chars().all(|c| c.is_ascii_digit() || c == '.');
     if !plain {
@@ -191,7 +191,7 @@ pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
     })
 }
 
-enum Project {
+enum Upstream {
     Debian,
     Python,
     Node,
@@ -204,21 +204,21 @@ enum Project {
 
 /// Which well-known image a path names, whatever mirror it is on. The part
 /// that is the project's own stays in the name.
-fn project(path: &str) -> Option<(&'static str, Project)> {
+fn project(path: &str) -> Option<(&'static str, Upstream)> {
     let mirrored = path.rsplit_once("library/").filter(|(host, _)| host.is_empty() || host.ends_with('/'));
     let short = match mirrored {
         Some((_, name)) => name,
         None => path.strip_prefix("docker.io/").unwrap_or(path),
     };
     Some(match short {
-        "debian" => ("debian", Project::Debian),
-        "python" => ("python", Project::Python),
-        "node" => ("node", Project::Node),
-        "nginx" => ("nginx", Project::Nginx),
-        "postgres" => ("postgres", Project::Postgres),
-        "redis" => ("redis", Project::Redis),
-        _ if short.ends_with("nginxinc/nginx-unprivileged") => ("nginx-unprivileged", Project::NginxUnprivileged),
-        _ if short.ends_with("astral-sh/uv") => ("uv", Project::Uv),
+        "debian" => ("debian", Upstream::Debian),
+        "python" => ("python", Upstream::Python),
+        "node" => ("node", Upstream::Node),
+        "nginx" => ("nginx", Upstream::Nginx),
+        "postgres" => ("postgres", Upstream::Postgres),
+        "redis" => ("redis", Upstream::Redis),
+        _ if short.ends_with("nginxinc/nginx-unprivileged") => ("nginx-unprivileged", Upstream::NginxUnprivileged),
+        _ if short.ends_with("astral-sh/uv") => ("uv", Upstream::Uv),
         _ => return None,
     })
 }

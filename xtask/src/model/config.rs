@@ -1,11 +1,11 @@
 //! services.toml: read as it stands, then checked; only the checked form is
 //! public, so whoever holds a [`Project`] holds a right one.
 
-mod between;
 mod check;
+mod cross_checks;
 mod raw;
 mod read;
-pub(super) mod words;
+pub(super) mod values;
 
 pub use self::read::text;
 
@@ -88,12 +88,12 @@ pub struct Service {
     /// How the application's own tests run.
     pub test: Option<Test>,
     /// Where it stands.
-    pub lines: Lines,
+    pub lines: ServiceLines,
 }
 
 /// Lines of a service in services.toml, for what only the tree can refuse.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct ServiceLines {
     /// Its table.
     pub table: usize,
     /// The context, where it is written.

@@ -26,7 +26,7 @@ pub struct Coverage<'a> {
 
 /// Why a file matters to a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader<'a> {
+pub enum InputReader<'a> {
     /// It says how to build: the Dockerfile or its ignore file.
     Definition,
     /// An instruction reads it.
@@ -35,12 +35,12 @@ pub enum Reader<'a> {
 
 impl<'a> Coverage<'a> {
     /// What reads the file at `path`, from the root.
-    pub fn reader(&self, path: &str) -> Option<Reader<'a>> {
+    pub fn reader(&self, path: &str) -> Option<InputReader<'a>> {
         let Service { dockerfile, context, .. } = self.service;
         if path == dockerfile || self.ignore_file.is_some_and(|file| path == file) {
-            return Some(Reader::Definition);
+            return Some(InputReader::Definition);
         }
-        self.input(in_context(context.as_str(), path)?).map(Reader::Instruction)
+        self.input(in_context(context.as_str(), path)?).map(InputReader::Instruction)
     }
 
     /// The instruction that reads the file at `path`, from the context.
@@ -75,7 +75,7 @@ impl<'a> Coverage<'a> {
     }
 
     /// The files that are read and that the filter leaves out.
-    pub fn missed<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<(&'p str, Reader<'a>)> {
+    pub fn missed<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<(&'p str, InputReader<'a>)> {
         let left_out = paths.into_iter().filter(|path| !self.service.paths.includes(path));
         left_out.filter_map(|path| Some((path, self.reader(path)?))).collect()
     }
@@ -94,7 +94,7 @@ pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec
 /// What a stage reads and the filter leaves out, by what reads it.
 fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let Service { name, dockerfile, paths, .. } = coverage.service;
-    let mut groups: Vec<(Reader<'_>, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(InputReader<'_>, Vec<&str>)> = Vec::new();
     let files = tracked.iter().chain(here).copied().filter(|path| !path.ends_with('/'));
     for (path, reader) in coverage.missed(files) {
         match groups.iter_mut().find(|(other, _)| *other == reader) {
@@ -102,12 +102,14 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Dia
             None => groups.push((reader, vec![path])),
         }
     }
-    let finding = |(reader, files): (Reader<'_>, Vec<&str>)| {
+    let finding = |(reader, files): (InputReader<'_>, Vec<&str>)| {
         let by = paths.decider(files[0]);
         let which = by.map_or("`paths`".to_owned(), |at| format!("the pattern `{}`", paths.patterns()[at].text()));
         let what = match reader {
-            Reader::Definition => "which says how it is built".to_owned(),
-            Reader::Instruction(input) => format!("which {dockerfile}:{} `{}` reads", input.line, input.instruction),
+            InputReader::Definition => "which says how it is built".to_owned(),
+            InputReader::Instruction(input) => {
+                format!("which {dockerfile}:{} `{}` reads", input.line, input.instruction)
+            }
         };
         Diagnostic {
             file: Some(FILE.into()),

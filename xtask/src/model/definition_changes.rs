@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::model::config::{FILE, Service};
 use crate::model::doubt::Doubt;
 use crate::model::event::Cause;
-use crate::model::yaml::{self, Node, Value};
+use crate::model::yaml::{self, YamlNode, YamlValue};
 
 /// Where workflows are.
 pub const WORKFLOWS: &str = ".github/workflows";
@@ -228,7 +228,7 @@ impl Workflow {
 /// The local workflows and actions that a workflow or an action calls.
 fn calls(text: &str) -> Calls {
     let root = yaml::parse(text).map_err(|error| error.to_string())?;
-    let root = root.filter(|root| matches!(root.value, Value::Map(_))).ok_or("it is no workflow and no action")?;
+    let root = root.filter(|root| matches!(root.value, YamlValue::Map(_))).ok_or("it is no workflow and no action")?;
     let mut found = Vec::new();
     walk(&root, &mut found);
     Ok(found)
@@ -236,8 +236,8 @@ fn calls(text: &str) -> Calls {
 
 /// Every `uses` of something of this repository's own, wherever it stands:
 /// more than GitHub would call, never less.
-fn walk(node: &Node, found: &mut Vec<String>) {
-    let uses = node.get("uses").and_then(Node::text);
+fn walk(node: &YamlNode, found: &mut Vec<String>) {
+    let uses = node.get("uses").and_then(YamlNode::text);
     found.extend(
         uses.filter(|uses| ["./", "$/", "../"].iter().any(|own| uses.starts_with(own)) || *uses == ".")
             .map(str::to_owned),

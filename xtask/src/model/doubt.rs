@@ -43,14 +43,14 @@ impl From<Doubt> for String {
 
 /// What was found out, beside errors that end the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<T> {
+pub enum Answer<T> {
     /// The answer.
     Known(T),
     /// Nobody can tell.
     Doubt(Doubt),
 }
 
-impl<T> Told<T> {
+impl<T> Answer<T> {
     /// A doubt, by its reason.
     pub fn doubt(why: impl Into<Doubt>) -> Self {
         Self::Doubt(why.into())
@@ -65,15 +65,15 @@ impl<T> Told<T> {
     }
 
     /// The answer, made into another.
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Told<U> {
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
-            Self::Known(it) => Told::Known(make(it)),
-            Self::Doubt(why) => Told::Doubt(why),
+            Self::Known(it) => Answer::Known(make(it)),
+            Self::Doubt(why) => Answer::Doubt(why),
         }
     }
 }
 
-impl<T> From<Result<T, Doubt>> for Told<T> {
+impl<T> From<Result<T, Doubt>> for Answer<T> {
     fn from(result: Result<T, Doubt>) -> Self {
         match result {
             Ok(it) => Self::Known(it),

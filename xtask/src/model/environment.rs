@@ -33,7 +33,7 @@ const SYNTAX: &str = "BUILDKIT_SYNTAX";
 
 /// A variable as a child sees it: none where it is not set, `Some(None)` where
 /// it is not UTF-8.
-pub type Look<'a> = &'a dyn Fn(&str) -> Option<Option<String>>;
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Option<String>>;
 
 /// The variables among these that our builds do not see.
 pub fn set_aside<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
@@ -47,7 +47,7 @@ pub fn set_aside<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 
 /// Build arguments with their values, as buildx takes them: `K` alone has the
 /// environment's, also where that is empty, or is none. Later ones win.
-pub fn build_args(args: &[String], look: Look<'_>) -> BTreeMap<String, String> {
+pub fn build_args(args: &[String], look: Lookup<'_>) -> BTreeMap<String, String> {
     let date = look(DATE).flatten().filter(|date| !date.is_empty()).map(|date| (DATE.to_owned(), date));
     let pair = |arg: &String| match arg.split_once('=') {
         Some((key, value)) => Some((key.to_owned(), value.to_owned())),
@@ -57,7 +57,7 @@ pub fn build_args(args: &[String], look: Look<'_>) -> BTreeMap<String, String> {
 }
 
 /// Why nobody can tell what the environment makes of a build.
-pub fn doubt(args: &[String], look: Look<'_>) -> Option<String> {
+pub fn doubt(args: &[String], look: Lookup<'_>) -> Option<String> {
     let named = args.iter().filter(|arg| !arg.contains('=')).map(String::as_str);
     let mut read = named.chain([DATE]);
     if let Some(name) = read.find(|name| look(name) == Some(None)) {

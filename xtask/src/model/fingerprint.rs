@@ -15,8 +15,8 @@ use hmac_sha256::Hash;
 
 use crate::model::base::Base;
 use crate::model::config::Service;
+use crate::model::dockerfile_changes;
 use crate::model::platform::Platform;
-use crate::model::redefined;
 
 /// Changes when the same inputs are to give another word.
 const FORMAT: &str = "4";
@@ -106,7 +106,7 @@ pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
     for Base { reference, stand_in, id, config: _ } in *bases {
         hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
     }
-    let definition = redefined::definition(service);
+    let definition = dockerfile_changes::definition(service);
     // A Dockerfile that is copied is a file like others.
     let is_meant_only = |path: &str| definition.iter().any(|file| file == path) && !is_read(path);
     let counts = |file: &&File| paths.includes(&file.path) && !is_meant_only(&file.path);

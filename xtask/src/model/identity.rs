@@ -28,7 +28,7 @@ pub fn is_checkout(word: &str) -> bool {
 
 /// One process of ours, wherever it runs: `BOOT-NAMESPACE-PID-START`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct RunId {
     /// `BOOT-NAMESPACE`: where its number means something.
     pub space: String,
     /// Its number there.
@@ -39,7 +39,7 @@ pub struct Run {
 
 /// What is known of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum Liveness {
     /// Its process is there.
     Lives,
     /// Its process is gone.
@@ -48,24 +48,24 @@ pub enum Life {
     Unknown,
 }
 
-impl Run {
+impl RunId {
     /// What is known of the run in `space`, where `started` tells when the
     /// process of a number began.
-    pub fn life(&self, space: &str, started: impl Fn(u32) -> Option<u64>) -> Life {
+    pub fn life(&self, space: &str, started: impl Fn(u32) -> Option<u64>) -> Liveness {
         if self.space != space || space.ends_with("-0") {
-            return Life::Unknown;
+            return Liveness::Unknown;
         }
-        if started(self.pid) == Some(self.start) { Life::Lives } else { Life::Ended }
+        if started(self.pid) == Some(self.start) { Liveness::Lives } else { Liveness::Ended }
     }
 }
 
-impl fmt::Display for Run {
+impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.space, self.pid, self.start)
     }
 }
 
-impl FromStr for Run {
+impl FromStr for RunId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -90,24 +90,24 @@ mod tests {
     fn only_a_process_of_the_same_namespace_is_ever_taken_for_ended() {
         let started = |pid| (pid == 7).then_some(100);
         for (run, space, expected) in [
-            ("boot-a-7-100", "boot-a", Life::Lives),
-            ("boot-a-7-99", "boot-a", Life::Ended),
-            ("boot-a-8-100", "boot-a", Life::Ended),
-            ("boot-b-8-100", "boot-a", Life::Unknown),
-            ("other-a-8-100", "boot-a", Life::Unknown),
-            ("boot-0-8-100", "boot-0", Life::Unknown),
+            ("boot-a-7-100", "boot-a", Liveness::Lives),
+            ("boot-a-7-99", "boot-a", Liveness::Ended),
+            ("boot-a-8-100", "boot-a", Liveness::Ended),
+            ("boot-b-8-100", "boot-a", Liveness::Unknown),
+            ("other-a-8-100", "boot-a", Liveness::Unknown),
+            ("boot-0-8-100", "boot-0", Liveness::Unknown),
         ] {
-            assert_eq!(run.parse::<Run>().unwrap().life(space, started), expected, "{run} in {space}");
+            assert_eq!(run.parse::<RunId>().unwrap().life(space, started), expected, "{run} in {space}");
         }
     }
 
     #[test]
     fn a_run_is_what_we_write_and_nothing_else() {
-        assert_eq!("b00t-f0-7-100".parse::<Run>().unwrap().to_string(), "b00t-f0-7-100");
+        assert_eq!("b00t-f0-7-100".parse::<RunId>().unwrap().to_string(), "b00t-f0-7-100");
         for wrong in
             ["", "up", "test", "a-b-c", "a-b-7-c", "a-b-7-100-1", "a-b-+7-100", "a-b-07-100", "-b-7-1", "a-b/c-7-1"]
         {
-            assert_eq!(wrong.parse::<Run>(), Err(()), "{wrong}");
+            assert_eq!(wrong.parse::<RunId>(), Err(()), "{wrong}");
         }
     }
 

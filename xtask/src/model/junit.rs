@@ -37,10 +37,10 @@ impl FromStr for ReportPath {
 /// Counts the tests of a report. What is skipped, and what was expected to fail
 /// and did, is neither passed nor failed.
 pub fn count(report: &str) -> Result<Tally, Diagnostic> {
-    let mut reader = Reader { text: report.trim_start_matches('\u{feff}'), at: 0 };
+    let mut reader = JunitReader { text: report.trim_start_matches('\u{feff}'), at: 0 };
     let mut tally = Tally::default();
     // The elements that are open, and what became of each.
-    let mut open: Vec<(&str, Outcome)> = Vec::new();
+    let mut open: Vec<(&str, CaseResult)> = Vec::new();
     let mut is_over = false;
     while let Some(piece) = reader.next().map_err(|why| reader.wrong(why))? {
         match piece {
@@ -54,7 +54,7 @@ pub fn count(report: &str) -> Result<Tally, Diagnostic> {
                 if open.is_empty() && (is_over || !is_root) {
                     return Err(reader.wrong(format!("`<{name}>` where one `<testsuites>` was expected")));
                 }
-                open.push((name, Outcome::Passed));
+                open.push((name, CaseResult::Passed));
                 if is_empty {
                     tally += close(&mut open);
                 }
@@ -76,26 +76,26 @@ pub fn count(report: &str) -> Result<Tally, Diagnostic> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Outcome {
+enum CaseResult {
     Passed,
     Skipped,
     Failed,
 }
 
 /// Takes the innermost element away: what it is counts for the one around it.
-fn close(open: &mut Vec<(&str, Outcome)>) -> Tally {
+fn close(open: &mut Vec<(&str, CaseResult)>) -> Tally {
     let Some((name, outcome)) = open.pop() else { return Tally::default() };
     match name {
         "testcase" => match outcome {
-            Outcome::Passed => Tally { passed: 1, failed: 0 },
-            Outcome::Failed => Tally { passed: 0, failed: 1 },
-            Outcome::Skipped => Tally::default(),
+            CaseResult::Passed => Tally { passed: 1, failed: 0 },
+            CaseResult::Failed => Tally { passed: 0, failed: 1 },
+            CaseResult::Skipped => Tally::default(),
         },
         "failure" | "error" | "skipped" => {
             let is_bad = name != "skipped";
             match open.last_mut() {
-                Some(("testcase", around)) if is_bad => *around = Outcome::Failed,
-                Some(("testcase", around)) if *around == Outcome::Passed => *around = Outcome::Skipped,
+                Some(("testcase", around)) if is_bad => *around = CaseResult::Failed,
+                Some(("testcase", around)) if *around == CaseResult::Passed => *around = CaseResult::Skipped,
                 // A whole suite that could not be run.
                 Some(("testsuite" | "testsuites", _)) if is_bad => return Tally { passed: 0, failed: 1 },
                 _ => {}
@@ -113,12 +113,12 @@ enum Piece<'a> {
     End(&'a str),
 }
 
-struct Reader<'a> {
+struct JunitReader<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JunitReader<'a> {
     fn wrong(&self, why: impl Into<String>) -> Diagnostic {
         let before = self.text.get(..self.at).unwrap_or(self.text);
         Diagnostic::new(why).line(before.matches('\n').count() + 1)

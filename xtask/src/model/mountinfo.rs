@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// One line of a mountinfo. Paths are bytes there, not text.
 #[derive(Debug)]
-pub struct Mount {
+pub struct MountPoint {
     /// The number of what holds its files.
     pub device: Vec<u8>,
     /// The folder of that which is mounted.
@@ -32,12 +32,12 @@ pub fn at_or_below(mountinfo: &[u8], path: &Path) -> Option<PathBuf> {
 }
 
 /// All lines of a table: `ID PARENT DEVICE ROOT POINT OPTIONS [MORE…] - KIND SOURCE OPTIONS`
-pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
+pub fn parse(mountinfo: &[u8]) -> Vec<MountPoint> {
     let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(unescape(bytes)));
     let line = |line: &[u8]| {
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let dash = words.iter().position(|word| *word == b"-")?;
-        Some(Mount {
+        Some(MountPoint {
             device: words.get(2)?.to_vec(),
             root: path(words.get(3)?),
             point: path(words.get(4)?),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use camino::Utf8PathBuf;
 
-use super::config::words::{self, visible};
+use super::config::values::{self, visible};
 use super::reference::Name;
 
 use crate::model::diagnostic::Diagnostic;
@@ -31,7 +31,7 @@ pub fn path(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
 
 /// An image's name, without registry and tag.
 pub fn image_name(text: &str) -> Result<Name, Diagnostic> {
-    words::image_name(text)?;
+    values::image_name(text)?;
     text.parse()
 }
 

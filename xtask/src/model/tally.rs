@@ -20,7 +20,7 @@ impl std::ops::AddAssign for Tally {
 
 /// Where a libtest program is.
 #[derive(Clone, Copy)]
-enum Run {
+enum LibtestState {
     /// None is running.
     No,
     /// One of so many tests.
@@ -35,27 +35,27 @@ enum Run {
 /// there was none: a run that does not say what it did has not done it.
 pub fn libtest(output: &str) -> Option<Tally> {
     let mut sum = None;
-    let mut run = Run::No;
+    let mut run = LibtestState::No;
     for line in output.lines() {
         run = match (run, began(line), ended(line)) {
-            (Run::Of(tests), _, Some((_, tally, all))) if all == tests => {
+            (LibtestState::Of(tests), _, Some((_, tally, all))) if all == tests => {
                 *sum.get_or_insert_default() += tally;
-                Run::No
+                LibtestState::No
             }
-            (Run::Failures(tests), _, Some((false, tally, all))) if all == tests => {
+            (LibtestState::Failures(tests), _, Some((false, tally, all))) if all == tests => {
                 *sum.get_or_insert_default() += tally;
-                Run::No
+                LibtestState::No
             }
-            (Run::Of(tests), ..) if line == "failures:" => Run::Failures(tests),
-            (Run::Of(_), Some(tests), _) => {
+            (LibtestState::Of(tests), ..) if line == "failures:" => LibtestState::Failures(tests),
+            (LibtestState::Of(_), Some(tests), _) => {
                 *sum.get_or_insert_default() += Tally { passed: 0, failed: 1 };
-                Run::Of(tests)
+                LibtestState::Of(tests)
             }
-            (Run::No, Some(tests), _) => Run::Of(tests),
+            (LibtestState::No, Some(tests), _) => LibtestState::Of(tests),
             _ => run,
         };
     }
-    if !matches!(run, Run::No) {
+    if !matches!(run, LibtestState::No) {
         *sum.get_or_insert_default() += Tally { passed: 0, failed: 1 };
     }
     sum

@@ -7,12 +7,12 @@ pub const COLUMNS: &str = "-eo pid,euid,ruid,suid,comm";
 
 /// A process, with every user that it is or can be again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessUsers {
     users: Vec<String>,
     command: String,
 }
 
-impl Process {
+impl ProcessUsers {
     /// One from what the kernel says of it: `/proc/PID/status` as it stands.
     pub fn of_status(text: &str) -> Option<Self> {
         let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
@@ -24,7 +24,7 @@ impl Process {
 
 /// The processes in a table of `ps`'s, with [`COLUMNS`] or, where the engine's
 /// `ps` knows no such columns, with its own. `None`: the table does not tell.
-pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<Process>> {
+pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<ProcessUsers>> {
     let at = |names: &[&str]| -> Vec<usize> {
         (0..titles.len()).filter(|at| names.contains(&titles[*at].to_uppercase().as_str())).collect()
     };
@@ -36,13 +36,16 @@ pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<Process>> {
     rows.iter()
         .map(|row| {
             let cell = |at: usize| row.get(at).filter(|cell| !cell.is_empty()).cloned();
-            Some(Process { users: users.iter().map(|at| cell(*at)).collect::<Option<_>>()?, command: cell(command)? })
+            Some(ProcessUsers {
+                users: users.iter().map(|at| cell(*at)).collect::<Option<_>>()?,
+                command: cell(command)?,
+            })
         })
         .collect()
 }
 
 /// Whether none of them is root, and what there is to say of it.
-pub fn verdict(processes: &[Process]) -> (bool, String) {
+pub fn verdict(processes: &[ProcessUsers]) -> (bool, String) {
     let is_root = |user: &String| user == "root" || user.parse() == Ok(0_u64);
     let roots: Vec<&str> = processes
         .iter()
@@ -65,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_status_of_the_kernel_tells_all_four_users() {
-        let of = |text: &str| Process::of_status(text).map(|process| verdict(&[process]));
+        let of = |text: &str| ProcessUsers::of_status(text).map(|process| verdict(&[process]));
         let users = |line: &str| format!("Name:\tpython\nPid:\t7\nUid:\t{line}\nGid:\t0\t0\t0\t0\n");
         assert_eq!(of(&users("9\t9\t9\t9")), Some((true, "1 processes of user 9".into())));
         for line in ["0\t9\t9\t9", "9\t0\t9\t9", "9\t9\t0\t9", "9\t9\t9\t0"] {

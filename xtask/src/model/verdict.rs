@@ -13,7 +13,7 @@ use crate::model::diagnostic::Diagnostic;
 
 /// A job that came before, as `toJSON(needs)` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Need {
+pub struct NeededJob {
     /// How it ended.
     pub result: JobResult,
     /// What it put out.
@@ -52,7 +52,7 @@ impl fmt::Display for JobResult {
 
 /// What is to be said of one job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub struct JobVerdict {
     /// The job.
     pub job: String,
     /// How it ended.
@@ -67,17 +67,17 @@ pub struct Line {
 pub const PLAN: &str = "plan";
 
 /// Reads `toJSON(needs)`.
-pub fn needs(json: &str) -> Result<BTreeMap<String, Need>, Diagnostic> {
-    let needs: BTreeMap<String, Need> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+pub fn needs(json: &str) -> Result<BTreeMap<String, NeededJob>, Diagnostic> {
+    let needs: BTreeMap<String, NeededJob> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     if needs.is_empty() { Err("no job is in it".into()) } else { Ok(needs) }
 }
 
 /// Every job's line. `may_skip` are those that this event has no use for.
-pub fn verdict(needs: &BTreeMap<String, Need>, may_skip: &[&str]) -> Vec<Line> {
+pub fn verdict(needs: &BTreeMap<String, NeededJob>, may_skip: &[&str]) -> Vec<JobVerdict> {
     let plan = needs.get(PLAN).filter(|plan| plan.result == JobResult::Success);
     // What is neither says nothing.
     let affected: Option<bool> = plan.and_then(|plan| plan.outputs.get("affected")?.parse().ok());
-    let judge = |job: &str, need: &Need| match (&need.result, affected) {
+    let judge = |job: &str, need: &NeededJob| match (&need.result, affected) {
         (JobResult::Success, None) if job == PLAN => (false, "it did not say whether anything is affected"),
         (JobResult::Success, _) => (true, "it succeeded"),
         (JobResult::Skipped, _) if job == PLAN => (false, "without a plan nothing may be skipped"),
@@ -88,9 +88,9 @@ pub fn verdict(needs: &BTreeMap<String, Need>, may_skip: &[&str]) -> Vec<Line> {
         (JobResult::Cancelled, _) => (false, "it was cancelled"),
         (JobResult::Other(_), _) => (false, "nobody knows this result"),
     };
-    let line = |(job, need): (&String, &Need)| {
+    let line = |(job, need): (&String, &NeededJob)| {
         let (right, why) = judge(job, need);
-        Line { job: job.clone(), result: need.result.clone(), right, why }
+        JobVerdict { job: job.clone(), result: need.result.clone(), right, why }
     };
     needs.iter().map(line).collect()
 }
@@ -105,7 +105,7 @@ mod tests {
             let (job, result) = word.split_once('=').unwrap();
             let outputs = affected.filter(|_| job == PLAN).map(|it| ("affected".to_owned(), it.to_owned()));
             let result = serde_json::from_value(result.into()).unwrap();
-            (job.to_owned(), Need { result, outputs: outputs.into_iter().collect() })
+            (job.to_owned(), NeededJob { result, outputs: outputs.into_iter().collect() })
         };
         let needs = jobs.split(' ').map(need).collect();
         verdict(&needs, may_skip).into_iter().filter(|line| !line.right).map(|line| line.job).collect()

@@ -10,7 +10,7 @@ use path_filter::Pattern;
 
 use crate::model::definition_changes::{Read, WORKFLOWS};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::yaml::{self, Node};
+use crate::model::yaml::{self, YamlNode};
 
 /// What is looked for beyond what is wrong everywhere.
 #[derive(Clone, Copy, Default)]
@@ -42,7 +42,7 @@ const PATTERNS: usize = 1000;
 
 /// Everything that is wrong with a file, by line.
 pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Diagnostic> {
-    let mut look = Look { file, text: text.lines().collect(), rules, found: BTreeSet::new(), patterns: 0 };
+    let mut look = Linter { file, text: text.lines().collect(), rules, found: BTreeSet::new(), patterns: 0 };
     match yaml::parse(text) {
         Err(error) => {
             look.add(
@@ -59,7 +59,7 @@ pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Diagnostic> {
     found
 }
 
-struct Look<'a> {
+struct Linter<'a> {
     file: &'a str,
     text: Vec<&'a str>,
     rules: Rules<'a>,
@@ -67,12 +67,12 @@ struct Look<'a> {
     patterns: usize,
 }
 
-impl Look<'_> {
+impl Linter<'_> {
     fn add(&mut self, line: usize, message: String, help: impl Into<String>) {
         self.found.insert(Diagnostic::new(message).of(self.file).line(line).help(help));
     }
 
-    fn root(&mut self, root: &Node) {
+    fn root(&mut self, root: &YamlNode) {
         for (line, message, help) in shape::wrong(self.file, root) {
             self.add(line, message, help);
         }
@@ -83,7 +83,7 @@ impl Look<'_> {
         }
         self.triggers(root);
         let has_permissions = root.get("permissions").is_some();
-        for (name, job) in root.get("jobs").map(Node::map).unwrap_or_default() {
+        for (name, job) in root.get("jobs").map(YamlNode::map).unwrap_or_default() {
             let title = name.text().unwrap_or_default();
             if !has_permissions && job.get("permissions").is_none() {
                 self.add(
@@ -107,8 +107,8 @@ impl Look<'_> {
         }
     }
 
-    fn steps(&mut self, job: &Node) {
-        for step in job.get("steps").map(Node::list).unwrap_or_default() {
+    fn steps(&mut self, job: &YamlNode) {
+        for step in job.get("steps").map(YamlNode::list).unwrap_or_default() {
             if let Some(uses) = step.get("uses") {
                 self.uses(uses);
             }
@@ -116,14 +116,14 @@ impl Look<'_> {
                 self.run(run);
             }
             // dorny/paths-filter and its forks; elsewhere the word means other things.
-            let is_filter = step.get("uses").and_then(Node::text).is_some_and(|uses| uses.contains("filter"));
+            let is_filter = step.get("uses").and_then(YamlNode::text).is_some_and(|uses| uses.contains("filter"));
             if let Some(filters) = step.get("with").and_then(|with| with.get("filters")).filter(|_| is_filter) {
                 self.filters(filters);
             }
         }
     }
 
-    fn uses(&mut self, node: &Node) {
+    fn uses(&mut self, node: &YamlNode) {
         let Some(uses) = node.text() else { return };
         if let Some(place) = uses.strip_prefix("./").or(uses.strip_prefix("$/")) {
             self.local(node.line, uses, &docker_context::clean(place));
@@ -179,7 +179,7 @@ impl Look<'_> {
         self.add(line, format!("`{uses}`: {what} is there"), "write it, or name another one: the run ends here");
     }
 
-    fn run(&mut self, node: &Node) {
+    fn run(&mut self, node: &YamlNode) {
         let Some(run) = node.text() else { return };
         for line in node.line..=node.end.min(self.text.len()) {
             let source = self.text[line - 1];
@@ -214,11 +214,11 @@ impl Look<'_> {
         }
     }
 
-    fn triggers(&mut self, root: &Node) {
-        for (event, settings) in root.get("on").map(Node::map).unwrap_or_default() {
+    fn triggers(&mut self, root: &YamlNode) {
+        for (event, settings) in root.get("on").map(YamlNode::map).unwrap_or_default() {
             for key in ["paths", "paths-ignore"] {
                 let what = format!("`on.{}.{key}`", event.text().unwrap_or_default());
-                for pattern in settings.get(key).map(Node::list).unwrap_or_default() {
+                for pattern in settings.get(key).map(YamlNode::list).unwrap_or_default() {
                     self.pattern(pattern.text().unwrap_or_default(), pattern.line, &what, true);
                 }
             }
@@ -226,7 +226,7 @@ impl Look<'_> {
     }
 
     /// A block of filters, as dorny/paths-filter takes it: YAML in YAML.
-    fn filters(&mut self, node: &Node) {
+    fn filters(&mut self, node: &YamlNode) {
         let Some(text) = node.text().filter(|text| text.contains('\n')) else { return };
         match yaml::parse(text) {
             Err(error) => self.add(
@@ -246,7 +246,7 @@ impl Look<'_> {
         }
     }
 
-    fn filter(&mut self, node: &Node, offset: usize, what: &str) {
+    fn filter(&mut self, node: &YamlNode, offset: usize, what: &str) {
         if let Some(text) = node.text() {
             self.pattern(text, offset + node.line, what, false);
         }

@@ -19,61 +19,61 @@ const BYTES: usize = 1 << 20;
 
 /// A node with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct YamlNode {
     /// The line that it starts on, from 1; of a block, that of its first line of text.
     pub line: usize,
     /// The line that it ends on.
     pub end: usize,
     /// What it is.
-    pub value: Value,
+    pub value: YamlValue,
 }
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum YamlValue {
     /// A scalar, as text.
     Text(String),
     /// A sequence.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// A mapping, in its order.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(YamlNode, YamlNode)>),
 }
 
-impl Node {
+impl YamlNode {
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            YamlValue::Text(text) => Some(text),
             _ => None,
         }
     }
 
     /// The nodes of a sequence; none of anything else.
-    pub fn list(&self) -> &[Node] {
+    pub fn list(&self) -> &[YamlNode] {
         match &self.value {
-            Value::List(nodes) => nodes,
+            YamlValue::List(nodes) => nodes,
             _ => &[],
         }
     }
 
     /// The pairs of a mapping; none of anything else.
-    pub fn map(&self) -> &[(Node, Node)] {
+    pub fn map(&self) -> &[(YamlNode, YamlNode)] {
         match &self.value {
-            Value::Map(pairs) => pairs,
+            YamlValue::Map(pairs) => pairs,
             _ => &[],
         }
     }
 
     /// A mapping's value.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&YamlNode> {
         self.map().iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
     fn size(&self) -> Size {
         let (nodes, bytes) = match &self.value {
-            Value::Text(text) => (0, text.len()),
-            Value::List(nodes) => sum(nodes.iter()),
-            Value::Map(pairs) => sum(pairs.iter().flat_map(|(key, value)| [key, value])),
+            YamlValue::Text(text) => (0, text.len()),
+            YamlValue::List(nodes) => sum(nodes.iter()),
+            YamlValue::Map(pairs) => sum(pairs.iter().flat_map(|(key, value)| [key, value])),
         };
         (1 + nodes, bytes)
     }
@@ -82,26 +82,26 @@ impl Node {
 /// Nodes, and bytes of scalars.
 type Size = (usize, usize);
 
-fn sum<'a>(nodes: impl Iterator<Item = &'a Node>) -> Size {
-    nodes.map(Node::size).fold((0, 0), |(nodes, bytes), (n, b)| (nodes + n, bytes + b))
+fn sum<'a>(nodes: impl Iterator<Item = &'a YamlNode>) -> Size {
+    nodes.map(YamlNode::size).fold((0, 0), |(nodes, bytes), (n, b)| (nodes + n, bytes + b))
 }
 
 const TOO_MUCH: &str = "too much for a workflow: more than 50,000 nodes or 1 MiB, aliases counted as what they name";
 
 /// A collection that is being read.
 struct Open {
-    node: Node,
+    node: YamlNode,
     anchor: usize,
-    key: Option<Node>,
+    key: Option<YamlNode>,
     /// The keys so far.
     seen: BTreeSet<String>,
 }
 
 /// Reads the first document; `None` when there is none. What is wrong has its
 /// line, and no file.
-pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
+pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
     let mut open: Vec<Open> = Vec::new();
-    let mut anchors: BTreeMap<usize, Node> = BTreeMap::new();
+    let mut anchors: BTreeMap<usize, YamlNode> = BTreeMap::new();
     // What is kept for aliases is a copy each, and counts as well.
     let mut left = (NODES, BYTES);
     let mut take = |(nodes, bytes): Size| {
@@ -121,7 +121,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
             end = end.saturating_sub(1).max(line);
         }
         let wrong = |message: &str| Err(Diagnostic::new(message).line(line));
-        let node = |value| Node { line, end, value };
+        let node = |value| YamlNode { line, end, value };
         let (done, anchor) = match event {
             Event::MappingStart(_, anchor, _) | Event::SequenceStart(_, anchor, _) => {
                 if open.len() == DEPTH {
@@ -131,26 +131,26 @@ pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
                     return wrong(TOO_MUCH);
                 }
                 let is_map = matches!(event, Event::MappingStart(..));
-                let value = if is_map { Value::Map(Vec::new()) } else { Value::List(Vec::new()) };
+                let value = if is_map { YamlValue::Map(Vec::new()) } else { YamlValue::List(Vec::new()) };
                 open.push(Open { node: node(value), anchor, key: None, seen: BTreeSet::new() });
                 continue;
             }
             Event::MappingEnd | Event::SequenceEnd => match open.pop() {
-                Some(Open { node, anchor, .. }) => (Node { end, ..node }, anchor),
+                Some(Open { node, anchor, .. }) => (YamlNode { end, ..node }, anchor),
                 None => continue,
             },
             Event::Scalar(text, _, anchor, _) => {
                 if take((1, text.len())).is_none() {
                     return wrong(TOO_MUCH);
                 }
-                (node(Value::Text(text.into_owned())), anchor)
+                (node(YamlValue::Text(text.into_owned())), anchor)
             }
             Event::Alias(anchor) => match anchors.get(&anchor) {
                 Some(known) => {
                     if take(known.size()).is_none() {
                         return wrong(TOO_MUCH);
                     }
-                    (Node { line, end, ..known.clone() }, 0)
+                    (YamlNode { line, end, ..known.clone() }, 0)
                 }
                 None => return wrong("an alias of what it is in itself"),
             },
@@ -164,15 +164,15 @@ pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
         }
         let Some(parent) = open.last_mut() else { return Ok(Some(done)) };
         match (&mut parent.node.value, parent.key.take()) {
-            (Value::List(list), _) => list.push(done),
-            (Value::Map(pairs), Some(key)) => pairs.push((key, done)),
-            (Value::Map(_), None) => {
+            (YamlValue::List(list), _) => list.push(done),
+            (YamlValue::Map(pairs), Some(key)) => pairs.push((key, done)),
+            (YamlValue::Map(_), None) => {
                 if done.text().is_some_and(|text| !parent.seen.insert(text.to_owned())) {
                     return wrong(&format!("the key `{}` stands here twice", done.text().unwrap_or_default()));
                 }
                 parent.key = Some(done);
             }
-            (Value::Text(_), _) => {}
+            (YamlValue::Text(_), _) => {}
         }
     }
     Ok(None)
@@ -182,7 +182,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Diagnostic> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Node {
+    fn read(text: &str) -> YamlNode {
         parse(text).unwrap().unwrap()
     }
 
@@ -192,7 +192,10 @@ mod tests {
             "# first\non:\n  push:\n    paths: [a, 'b']\njobs:\n  one:\n    run: |\n      x\n      y\n    env: {}\n",
         );
         let push = root.get("on").and_then(|on| on.get("push")).unwrap();
-        assert_eq!(push.get("paths").unwrap().list()[1], Node { line: 4, end: 4, value: Value::Text("b".into()) });
+        assert_eq!(
+            push.get("paths").unwrap().list()[1],
+            YamlNode { line: 4, end: 4, value: YamlValue::Text("b".into()) }
+        );
         let job = root.get("jobs").and_then(|jobs| jobs.get("one")).unwrap();
         let run = job.get("run").unwrap();
         assert_eq!((run.text(), run.line, run.end), (Some("x\ny\n"), 8, 9));

@@ -2,7 +2,7 @@
 //! before anything is touched.
 //!
 //! Ours is what says so and does not inherit it. A container or a network has a
-//! name that only we give ([`Mark`]). An image hands its labels down to whatever
+//! name that only we give ([`Owner`]). An image hands its labels down to whatever
 //! is built on it, so labels alone prove nothing: it needs a name of ours, or
 //! its id is in this machine's own record of builds. A folder holds a marker.
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use crate::model::base;
 use crate::model::config::Project;
-use crate::model::identity::{Life, is_checkout};
-use crate::plan::container::{Mark, STARTING, pin};
+use crate::model::identity::{Liveness, is_checkout};
+use crate::plan::container::{Owner, STARTING, pin};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Wanted<'a> {
+pub struct Selection<'a> {
     /// Whose.
     pub project: &'a Project,
     /// The checkout that asks.
@@ -46,7 +46,7 @@ pub enum Fate {
 
 /// A container or a network that the engine holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thing {
+pub struct EngineObject {
     /// Which of the two.
     pub is_network: bool,
     /// The engine's id.
@@ -54,11 +54,11 @@ pub struct Thing {
     /// Its name.
     pub name: String,
     /// Whose it is.
-    pub mark: Mark,
+    pub mark: Owner,
     /// The service that it runs.
     pub service: Option<String>,
     /// What is known of the run that made it.
-    pub life: Life,
+    pub life: Liveness,
     /// Whether its process goes on.
     pub runs: bool,
     /// When it was made, in seconds since 1970.
@@ -69,7 +69,7 @@ pub struct Thing {
 
 /// An image that the engine holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Image {
+pub struct ImageFacts {
     /// The engine's id.
     pub id: String,
     /// Its names, with tags.
@@ -92,7 +92,7 @@ pub struct Image {
 
 /// A folder where `--cache local` keeps its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folder {
+pub struct CacheFolder {
     /// The service that the marker of ours in it says; none: there is no such
     /// marker, or not in a folder of ours.
     pub service: Option<String>,
@@ -104,22 +104,23 @@ pub struct Folder {
 
 /// What the run that is swept leaves: what runs of this checkout made whose
 /// process is gone, half of a `docker up` included.
-pub fn swept(things: &[Thing], checkout: &str) -> Vec<Thing> {
-    let is_left = |one: &&Thing| one.mark.checkout == checkout && one.life == Life::Ended && is_half(things, one);
+pub fn swept(things: &[EngineObject], checkout: &str) -> Vec<EngineObject> {
+    let is_left =
+        |one: &&EngineObject| one.mark.checkout == checkout && one.life == Liveness::Ended && is_half(things, one);
     things.iter().filter(is_left).cloned().collect()
 }
 
 /// Whether a thing ends with the run that made it: an `up` does until all of it
 /// is there.
-fn is_half(things: &[Thing], one: &Thing) -> bool {
+fn is_half(things: &[EngineObject], one: &EngineObject) -> bool {
     let mut same = things.iter().filter(|other| other.mark.id == one.mark.id && !other.is_network);
     let is_empty = one.mark.is_up() && same.clone().next().is_none();
     !one.mark.is_up() || is_empty || same.any(|other| other.name.ends_with(STARTING) && other.mark.by == one.mark.by)
 }
 
-impl Wanted<'_> {
+impl Selection<'_> {
     /// What becomes of a container or a network, one of `things`.
-    pub fn thing(&self, one: &Thing, things: &[Thing]) -> Fate {
+    pub fn thing(&self, one: &EngineObject, things: &[EngineObject]) -> Fate {
         // A network is shared by the services of its run.
         let of_service = self.is_chosen(one.service.as_deref()) && (self.services.is_empty() || !one.is_network);
         if !self.is_of_checkout(Some(&one.mark.checkout)) || !of_service || !self.is_old(one.created) {
@@ -127,11 +128,11 @@ impl Wanted<'_> {
         }
         let runs = things.iter().any(|other| other.mark.id == one.mark.id && other.runs);
         match (one.mark.is_up(), one.life) {
-            (_, Life::Ended) if is_half(things, one) => Fate::Goes,
-            (true, Life::Lives) if is_half(things, one) => Fate::Stays("`docker up` is starting it".into()),
+            (_, Liveness::Ended) if is_half(things, one) => Fate::Goes,
+            (true, Liveness::Lives) if is_half(things, one) => Fate::Stays("`docker up` is starting it".into()),
             (true, _) if !runs || self.running => Fate::Goes,
             (true, _) => Fate::Stays("it is up: `docker down` or `--all` ends it".into()),
-            (false, Life::Lives) => Fate::Stays("the command that made it goes on".into()),
+            (false, Liveness::Lives) => Fate::Stays("the command that made it goes on".into()),
             (false, _) if self.running => Fate::Goes,
             (false, _) => Fate::Stays("its run may go on where it can't be seen; `--all` takes it".into()),
         }
@@ -139,7 +140,7 @@ impl Wanted<'_> {
 
     /// What becomes of an image, and the names that it loses: none is the whole
     /// image, by its id.
-    pub fn image(&self, image: &Image) -> (Fate, Vec<String>) {
+    pub fn image(&self, image: &ImageFacts) -> (Fate, Vec<String>) {
         if !self.is_old(image.created) {
             return (Fate::Other, Vec::new());
         }
@@ -166,7 +167,7 @@ impl Wanted<'_> {
     }
 
     /// Stand-ins are the machine's: the one who made it takes it, if all is to go.
-    fn stand_in(&self, image: &Image) -> (Fate, Vec<String>) {
+    fn stand_in(&self, image: &ImageFacts) -> (Fate, Vec<String>) {
         let is_ours = image.maker.as_deref() == Some(self.checkout);
         if !self.running || !self.services.is_empty() || !is_ours {
             return (Fate::Other, Vec::new());
@@ -178,7 +179,7 @@ impl Wanted<'_> {
     }
 
     /// What becomes of a folder of the cache. The project's checkouts share it.
-    pub fn folder(&self, folder: &Folder) -> Fate {
+    pub fn folder(&self, folder: &CacheFolder) -> Fate {
         match &folder.service {
             None => Fate::Stays("there is no marker of ours in it".into()),
             service if !self.is_chosen(service.as_deref()) || !self.is_old(folder.written) => Fate::Other,
@@ -201,7 +202,7 @@ impl Wanted<'_> {
 
     /// Whether we give a name to images: the services', those of their tests
     /// and of the linters, and whatever has the checkout's own tag beside it.
-    fn is_name(&self, name: &str, image: &Image) -> bool {
+    fn is_name(&self, name: &str, image: &ImageFacts) -> bool {
         let Some((repository, tag)) = name.rsplit_once(':') else { return false };
         let own = image.checkout.as_deref().map(pin);
         let is_pinned = own.as_deref() == Some(tag)
@@ -242,8 +243,8 @@ mod tests {
         Project::parse("services.toml".into(), &text).unwrap()
     }
 
-    fn wanted(project: &Project) -> Wanted<'_> {
-        Wanted {
+    fn wanted(project: &Project) -> Selection<'_> {
+        Selection {
             project,
             checkout: OURS,
             services: &[],
@@ -263,13 +264,13 @@ mod tests {
         }
     }
 
-    fn thing(what: &str, id: &str, checkout: &str, life: Life) -> Thing {
-        let mark = Mark { checkout: checkout.into(), id: id.into(), by: RUN.parse().ok() };
+    fn thing(what: &str, id: &str, checkout: &str, life: Liveness) -> EngineObject {
+        let mark = Owner { checkout: checkout.into(), id: id.into(), by: RUN.parse().ok() };
         let name = if what == "network" { format!("scribe-{id}") } else { format!("scribe-{id}-{what}") };
         let is_network = what == "network";
         let service = (!is_network).then(|| what.trim_end_matches(STARTING).to_owned());
         let runs = !is_network;
-        Thing { is_network, id: name.clone(), name, mark, service, life, runs, created: 900, bytes: 1 }
+        EngineObject { is_network, id: name.clone(), name, mark, service, life, runs, created: 900, bytes: 1 }
     }
 
     #[test]
@@ -281,25 +282,25 @@ mod tests {
         let (lives, hidden, is_up) = ("the command", "its run may", "it is up");
         // What it is, then its fate: as asked, with `--all`, with `--all-checkouts`, with both.
         for (what, id, checkout, life, expected) in [
-            ("web", RUN, OURS, Life::Ended, [goes, goes, goes, goes]),
-            ("web", RUN, OURS, Life::Lives, [lives, lives, lives, lives]),
-            ("web", RUN, OURS, Life::Unknown, [hidden, goes, hidden, goes]),
-            ("web", RUN, THEIRS, Life::Ended, [other, other, goes, goes]),
-            ("web", RUN, THEIRS, Life::Lives, [other, other, lives, lives]),
-            ("web", RUN, THEIRS, Life::Unknown, [other, other, hidden, goes]),
-            ("web", up, OURS, Life::Ended, [is_up, goes, is_up, goes]),
-            ("web", up, OURS, Life::Lives, [is_up, goes, is_up, goes]),
-            ("web", up, OURS, Life::Unknown, [is_up, goes, is_up, goes]),
-            ("web", theirs, THEIRS, Life::Ended, [other, other, is_up, goes]),
-            ("web.starting", up, OURS, Life::Ended, [goes, goes, goes, goes]),
-            ("web.starting", up, OURS, Life::Lives, ["`docker up` is"; 4]),
-            ("web.starting", theirs, THEIRS, Life::Ended, [other, other, goes, goes]),
-            ("network", up, OURS, Life::Ended, [goes, goes, goes, goes]),
-            ("network", RUN, OURS, Life::Ended, [goes, goes, goes, goes]),
+            ("web", RUN, OURS, Liveness::Ended, [goes, goes, goes, goes]),
+            ("web", RUN, OURS, Liveness::Lives, [lives, lives, lives, lives]),
+            ("web", RUN, OURS, Liveness::Unknown, [hidden, goes, hidden, goes]),
+            ("web", RUN, THEIRS, Liveness::Ended, [other, other, goes, goes]),
+            ("web", RUN, THEIRS, Liveness::Lives, [other, other, lives, lives]),
+            ("web", RUN, THEIRS, Liveness::Unknown, [other, other, hidden, goes]),
+            ("web", up, OURS, Liveness::Ended, [is_up, goes, is_up, goes]),
+            ("web", up, OURS, Liveness::Lives, [is_up, goes, is_up, goes]),
+            ("web", up, OURS, Liveness::Unknown, [is_up, goes, is_up, goes]),
+            ("web", theirs, THEIRS, Liveness::Ended, [other, other, is_up, goes]),
+            ("web.starting", up, OURS, Liveness::Ended, [goes, goes, goes, goes]),
+            ("web.starting", up, OURS, Liveness::Lives, ["`docker up` is"; 4]),
+            ("web.starting", theirs, THEIRS, Liveness::Ended, [other, other, goes, goes]),
+            ("network", up, OURS, Liveness::Ended, [goes, goes, goes, goes]),
+            ("network", RUN, OURS, Liveness::Ended, [goes, goes, goes, goes]),
         ] {
             let one = thing(what, id, checkout, life);
             for (at, expected) in expected.into_iter().enumerate() {
-                let wanted = Wanted { running: at % 2 == 1, all_checkouts: at > 1, ..wanted(&project) };
+                let wanted = Selection { running: at % 2 == 1, all_checkouts: at > 1, ..wanted(&project) };
                 let fate = wanted.thing(&one, std::slice::from_ref(&one));
                 let found = word(&fate);
                 assert!(
@@ -314,9 +315,9 @@ mod tests {
     fn a_system_is_one_thing_and_its_service_and_age_are_exact() {
         let project = project();
         let up = format!("up-{OURS}");
-        let stopped = |what| Thing { runs: false, ..thing(what, &up, OURS, Life::Ended) };
-        let network = thing("network", &up, OURS, Life::Ended);
-        let whole = [network.clone(), stopped("web"), thing("web-admin", &up, OURS, Life::Ended)];
+        let stopped = |what| EngineObject { runs: false, ..thing(what, &up, OURS, Liveness::Ended) };
+        let network = thing("network", &up, OURS, Liveness::Ended);
+        let whole = [network.clone(), stopped("web"), thing("web-admin", &up, OURS, Liveness::Ended)];
         let ended = [network.clone(), stopped("web"), stopped("web-admin")];
         let half = [network.clone(), stopped("web"), stopped("web-admin.starting")];
         for one in &whole {
@@ -332,17 +333,17 @@ mod tests {
         assert_eq!(swept(&half, THEIRS), []);
         let alone = [network];
         assert_eq!(swept(&alone, OURS), alone);
-        let tests = [Life::Ended, Life::Lives, Life::Unknown].map(|life| thing("web", RUN, OURS, life));
+        let tests = [Liveness::Ended, Liveness::Lives, Liveness::Unknown].map(|life| thing("web", RUN, OURS, life));
         assert_eq!(swept(&tests, OURS), tests[..1]);
 
         let services = ["web".to_owned()];
-        let only = Wanted { services: &services, ..wanted(&project) };
-        let old = |age| Wanted { older_than: Some(Duration::from_secs(age)), ..wanted(&project) };
+        let only = Selection { services: &services, ..wanted(&project) };
+        let old = |age| Selection { older_than: Some(Duration::from_secs(age)), ..wanted(&project) };
         for (what, fate) in [("web", Fate::Goes), ("web-admin", Fate::Other), ("network", Fate::Other)] {
-            let one = thing(what, RUN, OURS, Life::Ended);
+            let one = thing(what, RUN, OURS, Liveness::Ended);
             assert_eq!(only.thing(&one, std::slice::from_ref(&one)), fate, "{what}");
         }
-        let one = thing("web", RUN, OURS, Life::Ended);
+        let one = thing("web", RUN, OURS, Liveness::Ended);
         assert_eq!(old(100).thing(&one, std::slice::from_ref(&one)), Fate::Goes);
         assert_eq!(old(101).thing(&one, std::slice::from_ref(&one)), Fate::Other);
     }
@@ -379,30 +380,30 @@ mod tests {
             (&[], web, Some(OURS), true, [goes, goes], 0),
             (&[], web, Some(OURS), false, [nameless, nameless], 0),
         ] {
-            let image = Image {
+            let image = ImageFacts {
                 id: "sha256:1".into(),
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 service: service.map(str::to_owned),
                 checkout: checkout.map(str::to_owned),
                 known,
                 created: 900,
-                ..Image::default()
+                ..ImageFacts::default()
             };
             for (at, expected) in expected.into_iter().enumerate() {
-                let wanted = Wanted { all_checkouts: at == 1, ..wanted(&project) };
+                let wanted = Selection { all_checkouts: at == 1, ..wanted(&project) };
                 let (fate, gone) = wanted.image(&image);
                 let found = word(&fate);
                 assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{image:?}: {found}");
                 assert_eq!(gone.len(), if fate == Fate::Goes { removed } else { 0 }, "{image:?}: {gone:?}");
             }
             if expected[0] == goes {
-                let used = Image { users: vec!["app".into()], ..image.clone() };
+                let used = ImageFacts { users: vec!["app".into()], ..image.clone() };
                 let all = removed == names.len();
                 assert_eq!(word(&wanted(&project).image(&used).0), if all { "app uses it" } else { goes }, "{used:?}");
-                let young = Wanted { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
+                let young = Selection { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
                 assert_eq!(young.image(&image).0, Fate::Other);
                 let services = ["web-admin".to_owned()];
-                assert_eq!(Wanted { services: &services, ..wanted(&project) }.image(&image).0, Fate::Other);
+                assert_eq!(Selection { services: &services, ..wanted(&project) }.image(&image).0, Fate::Other);
             }
         }
     }
@@ -410,23 +411,23 @@ mod tests {
     #[test]
     fn a_stand_in_goes_with_all_that_its_maker_has_and_with_nobody_else() {
         let project = project();
-        let of = |maker: &str, name: &str| Image {
+        let of = |maker: &str, name: &str| ImageFacts {
             names: vec![name.to_owned()],
             maker: Some(maker.to_owned()),
-            ..Image::default()
+            ..ImageFacts::default()
         };
-        let all = Wanted { running: true, ..wanted(&project) };
+        let all = Selection { running: true, ..wanted(&project) };
         let name = format!("{}/python:3.11", base::DOMAIN);
         assert_eq!(all.image(&of(OURS, &name)), (Fate::Goes, vec![name.clone()]));
-        let used = Image { users: vec!["x".into()], ..of(OURS, &name) };
+        let used = ImageFacts { users: vec!["x".into()], ..of(OURS, &name) };
         assert_eq!(word(&all.image(&used).0), "x uses it");
         let services = ["web".to_owned()];
         for (wanted, image) in [
             (wanted(&project), of(OURS, &name)),
             (all.clone(), of(THEIRS, &name)),
             (all.clone(), of("", &name)),
-            (Wanted { all_checkouts: true, ..all.clone() }, of(THEIRS, &name)),
-            (Wanted { services: &services, ..all.clone() }, of(OURS, &name)),
+            (Selection { all_checkouts: true, ..all.clone() }, of(THEIRS, &name)),
+            (Selection { services: &services, ..all.clone() }, of(OURS, &name)),
             (all.clone(), of(OURS, "otherteam/on-a-stand-in:1")),
         ] {
             assert_eq!(wanted.image(&image).0, Fate::Other, "{image:?}");
@@ -442,16 +443,16 @@ mod tests {
             (Some("web-admin"), "goes", "", ""),
             (None, "there is no marker", "there is no marker", "there is no marker"),
         ] {
-            let folder = Folder { service: service.map(str::to_owned), written: 900, mounted: None };
-            let some = Wanted { services: &services, ..wanted(&project) };
-            let old = Wanted { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
+            let folder = CacheFolder { service: service.map(str::to_owned), written: 900, mounted: None };
+            let some = Selection { services: &services, ..wanted(&project) };
+            let old = Selection { older_than: Some(Duration::from_secs(101)), ..wanted(&project) };
             for (wanted, expected) in [(wanted(&project), all), (some, of_web), (old, young)] {
                 let fate = wanted.folder(&folder);
                 let found = word(&fate);
                 assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{folder:?}: {found}");
                 // What somebody mounted in it is his, and keeps what would go.
                 let disk = "something is mounted at /mnt";
-                let with = wanted.folder(&Folder { mounted: Some(disk.into()), ..folder.clone() });
+                let with = wanted.folder(&CacheFolder { mounted: Some(disk.into()), ..folder.clone() });
                 assert_eq!(word(&with), if expected == "goes" { disk } else { found }, "{folder:?}");
             }
         }

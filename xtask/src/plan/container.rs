@@ -33,7 +33,7 @@ pub const STARTING: &str = ".starting";
 
 /// One container of a service.
 #[derive(Clone, Debug)]
-pub struct Container<'a> {
+pub struct ContainerSpec<'a> {
     /// Whose image it is.
     pub service: &'a Service,
     /// How it is run.
@@ -50,7 +50,7 @@ pub struct Container<'a> {
     pub pass: Vec<String>,
 }
 
-impl Container<'_> {
+impl ContainerSpec<'_> {
     /// Its name within its group.
     pub fn what(&self) -> &str {
         self.role.unwrap_or(&self.service.name)
@@ -61,16 +61,16 @@ impl Container<'_> {
 /// labels are inherited from an image and anybody can write one, so the name
 /// must be the one that we give to what carries them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Owner {
     /// The checkout.
     pub checkout: String,
     /// The group's id.
     pub id: String,
     /// The run that made it, where that is known.
-    pub by: Option<identity::Run>,
+    pub by: Option<identity::RunId>,
 }
 
-impl Mark {
+impl Owner {
     /// Reads it; `None` is somebody else's.
     pub fn read(project: &Project, name: &str, labels: &BTreeMap<String, String>) -> Option<Self> {
         let label = |key| labels.get(&project.label(key)).map(String::as_str);
@@ -104,7 +104,7 @@ fn up(checkout: &str) -> String {
 
 /// A report in a container that has ended.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct TestReport {
     /// Where it is there.
     pub path: String,
     /// Lists what the run has written.
@@ -205,8 +205,8 @@ impl<'a> ContainerGroup<'a> {
 
     /// Starts a container of a service as strictly as it can be run in
     /// production: no root, nothing writable but /tmp, no capabilities.
-    pub fn start(&self, container: &Container<'_>) -> Step {
-        let Container { service, run, role, image, with_needs, env, pass } = container;
+    pub fn start(&self, container: &ContainerSpec<'_>) -> Step {
+        let ContainerSpec { service, run, role, image, with_needs, env, pass } = container;
         let what = container.what();
         let mut step = Step::new("docker")
             .args(["run", "--detach", "--name", &self.name(what)])
@@ -245,12 +245,12 @@ impl<'a> ContainerGroup<'a> {
 
     /// How the report of a test stage is taken out of its container: through
     /// the engine, which may be another machine's.
-    pub fn report(&self, test: &Test) -> Option<Report> {
+    pub fn report(&self, test: &Test) -> Option<TestReport> {
         let path = test.report.as_ref()?.as_str().to_owned();
         let name = self.name(&test.target);
         let written = Step::new("docker").args(["diff", &name]);
         let copy = Step::new("docker").args(["cp", &format!("{name}:{path}"), "-"]);
-        Some(Report { path, written, copy })
+        Some(TestReport { path, written, copy })
     }
 
     /// What ends a container in good order.
@@ -319,7 +319,7 @@ mod tests {
         let service = &project.services["app"];
         let (run, test) = (service.run.as_ref().unwrap(), service.test.as_ref().unwrap());
         let group = ContainerGroup::of_run(&project, "c".into(), "r".into(), Secret::new("chance"));
-        let container = |with_needs| Container {
+        let container = |with_needs| ContainerSpec {
             service,
             run,
             role: None,
@@ -363,7 +363,7 @@ mod tests {
             ("scribe-up-kkkkkkkkkkkk-web", &[("checkout", ours), ("run", "up-kkkkkkkkkkkk")], None),
         ] {
             let labels = labels.iter().map(|(key, value)| (project.label(key), (*value).to_owned())).collect();
-            let mark = Mark::read(&project, name, &labels);
+            let mark = Owner::read(&project, name, &labels);
             let found = mark.as_ref().map(|mark| (mark.id.as_str(), mark.by.as_ref().map(ToString::to_string)));
             assert_eq!(found, expected.map(|(id, by)| (id, by.map(str::to_owned))), "{name} {labels:?}");
             assert!(mark.is_none_or(|mark| mark.checkout == ours && mark.is_up() == name.contains("-up-")));

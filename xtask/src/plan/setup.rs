@@ -1,10 +1,10 @@
 //! What a machine lacks, as the lines that get it.
 
-use crate::plan::step::{Act, Plan, Step};
+use crate::plan::step::{Action, Plan, Step};
 
 /// What is there of all that commands need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct There {
+pub struct Available {
     /// An engine that answers.
     pub engine: bool,
     /// buildx, a plugin of the client.
@@ -15,11 +15,11 @@ pub struct There {
 
 /// Gets the rest. Whether registries answer is asked by a machine that has an
 /// engine.
-pub fn plan(there: There) -> Plan {
-    let There { engine, buildx, bases } = there;
+pub fn plan(there: Available) -> Plan {
+    let Available { engine, buildx, bases } = there;
     let rest = (!engine || !buildx || !bases).then(Step::setup);
     let mut plan = engine_up(engine);
-    plan.steps.extend(rest.map(Act::Run));
+    plan.steps.extend(rest.map(Action::Run));
     plan
 }
 
@@ -56,7 +56,7 @@ mod tests {
             (false, false, false, &[up, rest]),
             (false, true, true, &[up, rest]),
         ] {
-            let there = There { engine, buildx, bases };
+            let there = Available { engine, buildx, bases };
             let lines: Vec<String> = plan(there).commands().map(ToString::to_string).collect();
             assert_eq!(lines, expected, "{there:?}");
         }

@@ -226,7 +226,7 @@ pub fn quote(word: &str) -> Cow<'_, str> {
 
 /// One thing that a plan does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Action {
     /// Runs a command once.
     Run(Step),
     /// Runs a command until it succeeds.
@@ -240,13 +240,13 @@ pub enum Act {
     },
 }
 
-impl From<Step> for Act {
+impl From<Step> for Action {
     fn from(step: Step) -> Self {
         Self::Run(step)
     }
 }
 
-impl Act {
+impl Action {
     /// The command.
     pub fn step(&self) -> &Step {
         match self {
@@ -255,7 +255,7 @@ impl Act {
     }
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(step) => step.fmt(f),
@@ -271,7 +271,7 @@ impl fmt::Display for Act {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Done one after the other; the first failure ends them.
-    pub steps: Vec<Act>,
+    pub steps: Vec<Action>,
     /// Run afterwards, also after a failure or Ctrl-C.
     pub finally: Vec<Step>,
 }
@@ -279,14 +279,14 @@ pub struct Plan {
 impl Plan {
     /// A plan of commands that leave nothing to clean up.
     pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self { steps: steps.into_iter().map(Act::Run).collect(), finally: Vec::new() }
+        Self { steps: steps.into_iter().map(Action::Run).collect(), finally: Vec::new() }
     }
 
     /// Runs as another form of itself, with places of one run, and shows its own.
     #[must_use]
     pub fn run_as(mut self, own: Self) -> Self {
         for (act, own) in self.steps.iter_mut().zip(own.steps) {
-            if let (Act::Run(step), Act::Run(own)) = (act, own) {
+            if let (Action::Run(step), Action::Run(own)) = (act, own) {
                 *step = std::mem::take(step).run_as(own);
             }
         }
@@ -295,7 +295,7 @@ impl Plan {
 
     /// All commands.
     pub fn commands(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().map(Act::step).chain(&self.finally)
+        self.steps.iter().map(Action::step).chain(&self.finally)
     }
 }
 
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn a_step_that_waits_is_a_line_that_waits_and_not_for_ever() {
         let file = std::env::temp_dir().join(format!("until-{}", std::process::id()));
-        let wait = |word: &str, seconds| Act::Until {
+        let wait = |word: &str, seconds| Action::Until {
             step: Step::new("test").args([word, file.to_str().unwrap()]),
             patience: Duration::from_secs(seconds),
             what: "it".into(),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::config::{Run, Service, Test};
-use crate::plan::clean::Thing;
-use crate::plan::container::{Container, ContainerGroup, Report, remove_containers, remove_networks};
-use crate::plan::step::{Act, Plan, Step};
+use crate::plan::clean::EngineObject;
+use crate::plan::container::{ContainerGroup, ContainerSpec, TestReport, remove_containers, remove_networks};
+use crate::plan::step::{Action, Plan, Step};
 
 /// How long a server of `[needs.*]` may take.
 const NEED_PATIENCE: Duration = Duration::from_secs(60);
@@ -24,10 +24,10 @@ pub fn roles<'a>(run: &'a Run, only: Option<&str>) -> Vec<Option<&'a str>> {
 }
 
 /// The network and the servers in it, each of its image, until they serve.
-pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Act> {
+pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Action> {
     let needs = || images.iter().filter_map(|(name, image)| Some((name, group.project.needs.get(name)?, image)));
     let start = needs().map(|(name, need, image)| group.start_need(name, need, image, publish).into());
-    let serve = needs().map(|(name, need, _)| Act::Until {
+    let serve = needs().map(|(name, need, _)| Action::Until {
         step: group.is_ready(name, need),
         patience: NEED_PATIENCE,
         what: name.clone(),
@@ -40,12 +40,12 @@ pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publ
 pub fn up(
     group: &ContainerGroup<'_>,
     images: &BTreeMap<String, String>,
-    containers: &[Container<'_>],
+    containers: &[ContainerSpec<'_>],
     publish_needs: bool,
 ) -> Plan {
     let mut steps = needs(group, images, publish_needs);
     steps.extend(containers.iter().map(|container| group.start(container).into()));
-    steps.extend(group.rename_first().map(Act::Run));
+    steps.extend(group.rename_first().map(Action::Run));
     Plan { steps, finally: Vec::new() }
 }
 
@@ -57,9 +57,9 @@ pub fn rounds<'a>(
     role: Option<&'a str>,
     image: &str,
     with_deps: bool,
-) -> Vec<Container<'a>> {
+) -> Vec<ContainerSpec<'a>> {
     let rounds: &[bool] = if with_deps && !run.needs.is_empty() { &[false, true] } else { &[false] };
-    let container = |with_needs: &bool| Container {
+    let container = |with_needs: &bool| ContainerSpec {
         service,
         run,
         role,
@@ -76,7 +76,7 @@ pub fn rounds<'a>(
 pub fn proof(
     group: &ContainerGroup<'_>,
     images: Option<&BTreeMap<String, String>>,
-    containers: &[Container<'_>],
+    containers: &[ContainerSpec<'_>],
 ) -> Plan {
     let mut plan = Plan::default();
     if let Some(images) = images {
@@ -86,7 +86,7 @@ pub fn proof(
     for container in containers {
         let what = container.what();
         let steps = [group.start(container), group.terminate(what), remove_containers([group.name(what)])];
-        plan.steps.extend(steps.map(Act::Run));
+        plan.steps.extend(steps.map(Action::Run));
     }
     plan
 }
@@ -103,8 +103,8 @@ pub fn tests(
     let mut steps = needs(group, images, false);
     steps.push(group.run_tests(service, test, image).into());
     let mut left: Vec<&str> = images.keys().map(String::as_str).collect();
-    if let Some(Report { written, copy, .. }) = group.report(test) {
-        steps.extend([written, copy].map(Act::Run));
+    if let Some(TestReport { written, copy, .. }) = group.report(test) {
+        steps.extend([written, copy].map(Action::Run));
         left.push(&test.target);
     }
     Plan { steps, finally: remove(group, left) }
@@ -119,9 +119,9 @@ fn remove<'s>(group: &ContainerGroup<'_>, names: impl IntoIterator<Item = &'s st
 
 /// How things that the engine holds are removed, containers first, and which
 /// each step removes.
-pub fn removal(held: &[Thing]) -> Vec<(Step, Vec<&Thing>)> {
-    let of = |is_network| -> Vec<&Thing> { held.iter().filter(|one| one.is_network == is_network).collect() };
-    let ids = |things: &[&Thing]| -> Vec<String> { things.iter().map(|one| one.id.clone()).collect() };
+pub fn removal(held: &[EngineObject]) -> Vec<(Step, Vec<&EngineObject>)> {
+    let of = |is_network| -> Vec<&EngineObject> { held.iter().filter(|one| one.is_network == is_network).collect() };
+    let ids = |things: &[&EngineObject]| -> Vec<String> { things.iter().map(|one| one.id.clone()).collect() };
     let (containers, networks) = (of(false), of(true));
     let steps = [(remove_containers(ids(&containers)), containers), (remove_networks(ids(&networks)), networks)];
     steps.into_iter().filter(|(_, things)| !things.is_empty()).collect()
@@ -130,23 +130,23 @@ pub fn removal(held: &[Thing]) -> Vec<(Step, Vec<&Thing>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::identity::Life;
-    use crate::plan::container::Mark;
+    use crate::model::identity::Liveness;
+    use crate::plan::container::Owner;
 
     #[test]
     fn containers_go_before_the_networks_that_they_are_in() {
-        let thing = |id: &str, is_network| Thing {
+        let thing = |id: &str, is_network| EngineObject {
             is_network,
             id: id.to_owned(),
             name: format!("name-of-{id}"),
-            mark: Mark { checkout: "zzzzzzzzzzzz".into(), id: "run".into(), by: None },
+            mark: Owner { checkout: "zzzzzzzzzzzz".into(), id: "run".into(), by: None },
             service: None,
-            life: Life::Unknown,
+            life: Liveness::Unknown,
             runs: false,
             created: 0,
             bytes: 0,
         };
-        let lines = |held: &[Thing]| -> Vec<(String, usize)> {
+        let lines = |held: &[EngineObject]| -> Vec<(String, usize)> {
             removal(held).into_iter().map(|(step, things)| (step.to_string(), things.len())).collect()
         };
         assert_eq!(lines(&[]), []);

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::mounts::{Mount, with_mounts};
 
 use crate::ctx::Ctx;
-use crate::engine::{Folder, packages};
+use crate::engine::{EngineFolder, packages};
 use crate::exec::{files, input, run};
 use crate::model::base::fnv;
 use crate::plan::build::Request;
@@ -40,7 +40,7 @@ struct Loan {
 
 impl Host {
     /// Reads the host's.
-    pub fn read(ctx: &Ctx, folder: &Folder) -> Self {
+    pub fn read(ctx: &Ctx, folder: &EngineFolder) -> Self {
         let mut host = Self { loans: Vec::new(), notes: Vec::new() };
         let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| {
             let read = input::read(file.into(), LARGEST);
@@ -84,7 +84,7 @@ impl Host {
 
     /// The mirror of Debian's archive that the root file system came from, and
     /// how it is reached. Whose keys sign it is what the image says.
-    fn mirror(&mut self, ctx: &Ctx, folder: &Folder) {
+    fn mirror(&mut self, ctx: &Ctx, folder: &EngineFolder) {
         let acquire = acquire(ctx);
         if !acquire.is_empty() {
             self.lend("apt", "/etc/apt/apt.conf.d/99xtask", "99xtask", acquire.join("\n") + "\n");
@@ -122,19 +122,19 @@ impl Host {
     }
 
     /// Writes it where buildx reads it; as buildx takes it.
-    pub fn secrets(&self, folder: &Folder) -> anyhow::Result<Vec<String>> {
+    pub fn secrets(&self, folder: &EngineFolder) -> anyhow::Result<Vec<String>> {
         self.files(folder).iter().filter(|file| !file.is_there()).try_for_each(Written::write)?;
         Ok(self.specs(folder))
     }
 
     /// The files that buildx reads.
-    fn files(&self, folder: &Folder) -> Vec<Written> {
+    fn files(&self, folder: &EngineFolder) -> Vec<Written> {
         let file = |loan: &Loan| Written { path: place(folder, loan.name), content: loan.content.clone() };
         self.loans.iter().map(file).collect()
     }
 
     /// The same as buildx takes them.
-    fn specs(&self, folder: &Folder) -> Vec<String> {
+    fn specs(&self, folder: &EngineFolder) -> Vec<String> {
         let spec = |loan: &Loan| format!("id={},src={}", id(loan.name), place(folder, loan.name));
         self.loans.iter().map(spec).collect()
     }
@@ -160,7 +160,7 @@ fn id(name: &str) -> String {
     format!("xtask-{name}")
 }
 
-fn place(folder: &Folder, name: &str) -> Utf8PathBuf {
+fn place(folder: &EngineFolder, name: &str) -> Utf8PathBuf {
     folder.dir.join("bases/host").join(name)
 }
 
@@ -177,7 +177,7 @@ pub struct Loans {
 impl Loans {
     /// Finds what a Dockerfile and its ignore file are lent.
     pub fn new(ctx: &Ctx, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<Self> {
-        let folder = Folder::of(ctx)?;
+        let folder = EngineFolder::of(ctx)?;
         let host = Host::read(ctx, &folder);
         let text = with_mounts(text, &host.mounts());
         // Under the name of what is in it, so that no other run changes it and the

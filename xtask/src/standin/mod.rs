@@ -21,13 +21,13 @@ use self::host::Host;
 pub use self::host::Loans;
 pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
-use crate::engine::{Folder, network, packages};
+use crate::engine::{EngineFolder, network, packages};
 use crate::exec::engine::{Engine, answers};
 use crate::exec::{checkout, clock, program, run};
 use crate::fault;
 use crate::model::age::Age;
 use crate::model::base::{self, Base, Bases, StandIn};
-use crate::model::complaint::Complaint;
+use crate::model::build_failure::BuildFailure;
 use crate::model::config::Project;
 use crate::model::reference::Image;
 use crate::plan::build::{Request, buildx};
@@ -62,7 +62,7 @@ pub struct Record {
 /// The record of the last `setup`, if there was one.
 pub fn record(ctx: &Ctx) -> Option<Record> {
     // Not of a folder that somebody else could have written it in.
-    let folder = Folder::of(ctx).ok()?;
+    let folder = EngineFolder::of(ctx).ok()?;
     serde_json::from_str(&fs::read_to_string(record_file(&folder)).ok()?).ok()
 }
 
@@ -85,13 +85,13 @@ pub fn fresh(ctx: &Ctx) -> Option<Record> {
 /// Writes the record.
 pub fn remember(ctx: &Ctx, mode: Bases, why: &str) -> anyhow::Result<Record> {
     let record = Record { mode, asked: clock::now().as_secs(), why: why.to_owned() };
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     drop(folder.lock(ctx, "bases")?);
     fs::write(record_file(&folder), serde_json::to_string_pretty(&record)? + "\n")?;
     Ok(record)
 }
 
-fn record_file(folder: &Folder) -> Utf8PathBuf {
+fn record_file(folder: &EngineFolder) -> Utf8PathBuf {
     folder.dir.join("bases.json")
 }
 
@@ -253,7 +253,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
         return Ok(0);
     }
     let ctx = &engine.ctx;
-    let folder = Folder::of(ctx)?;
+    let folder = EngineFolder::of(ctx)?;
     let _lock = folder.lock(ctx, "bases")?;
     // Somebody else may have made them while we waited for the lock.
     let missing = missing(engine, wanted)?;
@@ -289,7 +289,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
 /// What failed, with a way out: that the network is not reached is only the
 /// likeliest cause.
 fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
-    match Complaint::of(fault::said(&error)) {
+    match BuildFailure::of(fault::said(&error)) {
         Some(complaint) if fault::code(&error) == fault::Code::Failed => {
             let said = fault::said(&error).to_owned();
             fault::failed(format!("{what}: {error}")).said(&said).help(complaint.help()).into()
@@ -324,13 +324,13 @@ fn build(
 fn version(it: &StandIn) -> String {
     let whole = it.version.split('.').count() >= 3;
     match it.kind {
-        base::Kind::Uv | base::Kind::UvPython if !whole => format!("VERSION={}.*", it.version),
+        base::StandInKind::Uv | base::StandInKind::UvPython if !whole => format!("VERSION={}.*", it.version),
         _ => format!("VERSION={}", it.version),
     }
 }
 
 /// The root file system, as a file in the build context.
-fn root(ctx: &Ctx, folder: &Folder, context: &Utf8Path) -> anyhow::Result<()> {
+fn root(ctx: &Ctx, folder: &EngineFolder, context: &Utf8Path) -> anyhow::Result<()> {
     let tar = context.join("root.tar");
     let found = tar.metadata().ok().filter(|found| found.is_file());
     let age = found.and_then(|found| found.modified().ok()?.elapsed().ok());

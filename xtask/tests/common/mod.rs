@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::ctx::{Ctx, Env, Format};
-use xtask::engine::{Folder, packages};
+use xtask::engine::{EngineFolder, packages};
 use xtask::exec::checkout;
 use xtask::exec::engine::Engine;
 use xtask::exec::files as own;
@@ -70,8 +70,8 @@ pub fn engine() -> Engine {
 }
 
 /// The folder of a private engine whose programs are there, for root.
-pub fn programs() -> Option<(Ctx, Folder)> {
-    let folder = Folder::of(&ctx()).ok()?;
+pub fn programs() -> Option<(Ctx, EngineFolder)> {
+    let folder = EngineFolder::of(&ctx()).ok()?;
     (own::user() == 0 && packages::installed(&folder)).then(|| (ctx(), folder))
 }
 

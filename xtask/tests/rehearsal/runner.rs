@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
-use xtask::model::yaml::{self, Node};
+use xtask::model::yaml::{self, YamlNode};
 
 use crate::actions;
 use crate::expression::{Scope, Status, condition, evaluate, string, template};
@@ -40,12 +40,12 @@ pub fn run(world: &World, event: &Event, file: &str) -> Option<Vec<Ran>> {
     Some(Workflow { world, event, root, scope }.jobs(None))
 }
 
-fn read(world: &World, event: &Event, file: &str) -> Node {
+fn read(world: &World, event: &Event, file: &str) -> YamlNode {
     yaml::parse(&world.show(&event.sha, file)).unwrap().unwrap()
 }
 
 /// The inputs with which an event starts a workflow, if it does.
-fn starts(on: &Node, event: &Event) -> Option<Value> {
+fn starts(on: &YamlNode, event: &Event) -> Option<Value> {
     let known = ["push", "pull_request", "merge_group", "schedule", "workflow_dispatch"];
     only(on, &known);
     let settings = on.get(&event.name)?;
@@ -56,14 +56,14 @@ fn starts(on: &Node, event: &Event) -> Option<Value> {
                 Some(tag) => ("tags", tag),
                 None => ("branches", event.reference.strip_prefix("refs/heads/").unwrap()),
             };
-            let hits = |pattern: &Node| match pattern.text().unwrap().strip_suffix('*') {
+            let hits = |pattern: &YamlNode| match pattern.text().unwrap().strip_suffix('*') {
                 Some(start) => name.starts_with(start) && !name.contains('/'),
                 None => pattern.text() == Some(name),
             };
             settings.get(kind)?.list().iter().any(hits).then(|| json!({}))
         }
         "workflow_dispatch" => {
-            let declared = settings.get("inputs").map(Node::map).unwrap_or_default();
+            let declared = settings.get("inputs").map(YamlNode::map).unwrap_or_default();
             Some(inputs(declared, &event.inputs))
         }
         "schedule" => (!settings.list().is_empty()).then(|| json!({})),
@@ -75,14 +75,14 @@ fn starts(on: &Node, event: &Event) -> Option<Value> {
 }
 
 /// What is given, by what is declared.
-fn inputs(declared: &[(Node, Node)], given: &Map<String, Value>) -> Value {
+fn inputs(declared: &[(YamlNode, YamlNode)], given: &Map<String, Value>) -> Value {
     let unknown = given.keys().find(|name| declared.iter().all(|(known, _)| known.text() != Some(name)));
     assert!(unknown.is_none(), "the input {unknown:?} is not declared");
-    let one = |(name, node): &(Node, Node)| {
+    let one = |(name, node): &(YamlNode, YamlNode)| {
         only(node, &["description", "required", "type", "default", "options"]);
         let name = name.text().unwrap();
         let is_boolean = text(node, "type") == "boolean";
-        let value = match (given.get(name), node.get("default").and_then(Node::text)) {
+        let value = match (given.get(name), node.get("default").and_then(YamlNode::text)) {
             (Some(value), _) => value.clone(),
             (None, Some(default)) if is_boolean => json!(default == "true"),
             (None, default) => {
@@ -93,7 +93,7 @@ fn inputs(declared: &[(Node, Node)], given: &Map<String, Value>) -> Value {
         // GitHub puts null where an expression gives nothing.
         let value = if value.is_null() && !is_boolean { json!("") } else { value };
         assert_eq!(value.is_boolean(), is_boolean, "the input `{name}` is {value}");
-        let options = node.get("options").map(Node::list).unwrap_or_default();
+        let options = node.get("options").map(YamlNode::list).unwrap_or_default();
         assert!(options.is_empty() || options.iter().any(|it| it.text() == value.as_str()), "`{name}`: {value}");
         (name.to_owned(), value)
     };
@@ -103,18 +103,18 @@ fn inputs(declared: &[(Node, Node)], given: &Map<String, Value>) -> Value {
 struct Workflow<'a> {
     world: &'a World,
     event: &'a Event,
-    root: Node,
+    root: YamlNode,
     scope: Scope,
 }
 
 impl Workflow<'_> {
     /// All jobs. `most`: the permissions that the calling job has.
-    fn jobs(&self, most: Option<&Node>) -> Vec<Ran> {
+    fn jobs(&self, most: Option<&YamlNode>) -> Vec<Ran> {
         let jobs = self.root.get("jobs").unwrap().map();
         let mut done: Vec<Ran> = Vec::new();
         while done.len() < jobs.len() {
             let is_done = |name: &str| done.iter().any(|ran| ran.name == name);
-            let is_next = |(name, job): &&(Node, Node)| {
+            let is_next = |(name, job): &&(YamlNode, YamlNode)| {
                 !is_done(name.text().unwrap()) && needs(job).iter().all(|need| is_done(need))
             };
             let (name, job) = jobs.iter().find(is_next).expect("jobs that need each other, or what is not there");
@@ -126,7 +126,7 @@ impl Workflow<'_> {
         done
     }
 
-    fn job(&self, name: &str, job: &Node, done: &[Ran]) -> Ran {
+    fn job(&self, name: &str, job: &YamlNode, done: &[Ran]) -> Ran {
         only(
             job,
             &[
@@ -159,7 +159,7 @@ impl Workflow<'_> {
             log: String::new(),
             summary: String::new(),
         };
-        if !condition(job.get("if").and_then(Node::text).unwrap_or("success()"), &scope) {
+        if !condition(job.get("if").and_then(YamlNode::text).unwrap_or("success()"), &scope) {
             return ran;
         }
         scope.status = Status::Success;
@@ -176,7 +176,7 @@ impl Workflow<'_> {
             if machine.failed {
                 ran.result = "failure";
             }
-            for (name, node) in job.get("outputs").map(Node::map).unwrap_or_default() {
+            for (name, node) in job.get("outputs").map(YamlNode::map).unwrap_or_default() {
                 let value = string(&value(node, &machine.scope));
                 ran.outputs.insert(name.text().unwrap().into(), json!(value));
             }
@@ -188,7 +188,7 @@ impl Workflow<'_> {
 
     /// How all ended that a job hangs on, however far back: what GitHub means
     /// by `success()`.
-    fn status(&self, job: &Node, done: &[Ran]) -> Status {
+    fn status(&self, job: &YamlNode, done: &[Ran]) -> Status {
         let mut status = Status::Success;
         let mut open = needs(job);
         while let Some(name) = open.pop() {
@@ -204,12 +204,12 @@ impl Workflow<'_> {
     }
 
     /// A reusable workflow of this repository: of the same commit.
-    fn call(&self, name: &str, job: &Node, uses: &str, scope: &Scope) -> Ran {
+    fn call(&self, name: &str, job: &YamlNode, uses: &str, scope: &Scope) -> Ran {
         let root = read(self.world, self.event, uses.strip_prefix("./").unwrap());
         only(&root, &["name", "on", "permissions", "env", "jobs"]);
         let declared = root.get("on").and_then(|on| on.get("workflow_call")).unwrap();
         only(declared, &["inputs"]);
-        let with = job.get("with").map(Node::map).unwrap_or_default();
+        let with = job.get("with").map(YamlNode::map).unwrap_or_default();
         let given = with.iter().map(|(name, node)| (name.text().unwrap().to_owned(), value(node, scope))).collect();
         let mut inner = Scope::default();
         inner.contexts.insert("github", self.scope.contexts["github"].clone());
@@ -241,7 +241,7 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(workflow: &Workflow<'a>, job: &Node, scope: Scope) -> Self {
+    fn new(workflow: &Workflow<'a>, job: &YamlNode, scope: Scope) -> Self {
         let dir = workflow.world.folder("machine");
         for folder in ["work", "cargo/bin", "tmp", "files"] {
             std::fs::create_dir_all(dir.join(folder)).unwrap();
@@ -252,13 +252,13 @@ impl<'a> Machine<'a> {
         }
         let scope = Scope { workspace: dir.join("work"), hash: Some(actions::hash_files), ..scope };
         let (world, event) = (workflow.world, workflow.event);
-        let permissions = job.get("permissions").or(workflow.root.get("permissions")).map(Node::map);
+        let permissions = job.get("permissions").or(workflow.root.get("permissions")).map(YamlNode::map);
         let can_write = permissions.unwrap_or_default().iter().any(|(_, level)| level.text() == Some("write"));
         Self { world, event, dir, env, can_write, to_cache: Vec::new(), scope, failed: false, log: String::new() }
     }
 
     /// Steps of a job or of an action; what they are called is known among them.
-    fn steps(&mut self, steps: &Node) {
+    fn steps(&mut self, steps: &YamlNode) {
         let outside = self.scope.contexts.insert("steps", json!({}));
         steps.list().iter().for_each(|step| self.step(step));
         if let Some(outside) = outside {
@@ -266,10 +266,10 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn step(&mut self, step: &Node) {
+    fn step(&mut self, step: &YamlNode) {
         only(step, &["id", "name", "if", "env", "run", "shell", "uses", "with"]);
         self.scope.status = if self.failed { Status::Failure } else { Status::Success };
-        if !condition(step.get("if").and_then(Node::text).unwrap_or("success()"), &self.scope) {
+        if !condition(step.get("if").and_then(YamlNode::text).unwrap_or("success()"), &self.scope) {
             return;
         }
         let mut env = self.env.clone();
@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
             _ => panic!("a step has `run` or `uses`"),
         };
         outputs.extend(self.take_files());
-        if let Some(id) = step.get("id").and_then(Node::text) {
+        if let Some(id) = step.get("id").and_then(YamlNode::text) {
             let steps = self.scope.contexts.get_mut("steps").unwrap();
             steps[id] = json!({ "outputs": outputs });
         }
@@ -391,13 +391,13 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Refuses keys that nobody here would honour.
-fn only(node: &Node, known: &[&str]) {
+fn only(node: &YamlNode, known: &[&str]) {
     let unknown = node.map().iter().find(|(key, _)| !known.contains(&key.text().unwrap()));
     assert!(unknown.is_none(), "the rehearsal does not know this key: {:?}", unknown.map(|(key, _)| key));
 }
 
 /// A called job that asks for more than its caller has is refused by GitHub.
-fn may(asked: Option<&Node>, most: Option<&Node>) {
+fn may(asked: Option<&YamlNode>, most: Option<&YamlNode>) {
     let rank = |text: &str| ["none", "read", "write"].iter().position(|it| *it == text).expect("a permission");
     for (name, level) in asked.expect("permissions").map() {
         let Some(most) = most else { return };
@@ -407,31 +407,31 @@ fn may(asked: Option<&Node>, most: Option<&Node>) {
     }
 }
 
-fn needs(job: &Node) -> Vec<String> {
+fn needs(job: &YamlNode) -> Vec<String> {
     let Some(needs) = job.get("needs") else { return Vec::new() };
-    let several = needs.list().iter().filter_map(Node::text).map(str::to_owned).collect();
+    let several = needs.list().iter().filter_map(YamlNode::text).map(str::to_owned).collect();
     needs.text().map_or(several, |one| vec![one.to_owned()])
 }
 
 /// The values of a matrix with one key.
-fn matrices(job: &Node) -> Vec<Value> {
+fn matrices(job: &YamlNode) -> Vec<Value> {
     let Some(strategy) = job.get("strategy") else { return vec![json!({})] };
     only(strategy, &["fail-fast", "matrix"]);
     let [(key, values)] = strategy.get("matrix").unwrap().map() else { panic!("a matrix with one key") };
-    let row = |value: &Node| json!({ key.text().unwrap(): value.text().unwrap() });
+    let row = |value: &YamlNode| json!({ key.text().unwrap(): value.text().unwrap() });
     values.list().iter().map(row).collect()
 }
 
-fn variables(node: &Node, scope: &Scope) -> BTreeMap<String, String> {
+fn variables(node: &YamlNode, scope: &Scope) -> BTreeMap<String, String> {
     node.map().iter().map(|(name, node)| (name.text().unwrap().to_owned(), string(&value(node, scope)))).collect()
 }
 
-fn value(node: &Node, scope: &Scope) -> Value {
+fn value(node: &YamlNode, scope: &Scope) -> Value {
     template(node.text().expect("a scalar"), scope)
 }
 
-fn text<'a>(node: &'a Node, key: &str) -> &'a str {
-    node.get(key).and_then(Node::text).unwrap_or_default()
+fn text<'a>(node: &'a YamlNode, key: &str) -> &'a str {
+    node.get(key).and_then(YamlNode::text).unwrap_or_default()
 }
 
 /// Whether an expression of GitHub's is true: for actions that take some.

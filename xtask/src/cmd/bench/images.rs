@@ -7,18 +7,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cmd;
 use crate::cmd::bench::{AN_HOUR, Bench, median, plain, timed};
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::image::current;
-use crate::cmd::look::Look;
 use crate::cmd::objects::{Figure, Unit};
+use crate::cmd::shared_scan::SharedScan;
 use crate::exec::container_guard::ContainerGuard;
 use crate::exec::oci::{Descriptor, Manifest};
-use crate::exec::{ask, files, git, run};
+use crate::exec::{container_checks, files, git, run};
 use crate::fault;
 use crate::model::config::Service;
-use crate::model::doubt::Told;
+use crate::model::doubt::Answer;
 use crate::plan::build::{Output, Request, buildx};
-use crate::plan::container::Container;
+use crate::plan::container::ContainerSpec;
 use crate::standin;
 
 impl Bench<'_> {
@@ -64,7 +64,7 @@ impl Bench<'_> {
         let (mut to_health, mut to_exit) = (Vec::new(), Vec::new());
         for _ in 0..self.args.runs {
             let guard = ContainerGuard::new(self.engine, self.project, false)?;
-            let container = Container {
+            let container = ContainerSpec {
                 service,
                 run,
                 role: run.roles.first().map(String::as_str),
@@ -76,9 +76,9 @@ impl Bench<'_> {
             let what = container.role.unwrap_or(&service.name).to_owned();
             let started = Instant::now();
             guard.run(&guard.group.start(&container))?;
-            ask::first_answer(&guard, &container)?;
+            container_checks::first_answer(&guard, &container)?;
             to_health.push(started.elapsed().as_secs_f64());
-            to_exit.push(ask::seconds_to_exit(&guard, &what)?);
+            to_exit.push(container_checks::seconds_to_exit(&guard, &what)?);
         }
         figures.push(plain(
             format!("{}: docker run to the first answer of {}", service.name, run.health),
@@ -92,17 +92,17 @@ impl Bench<'_> {
     /// The same build without us.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
-        let look = Look::new(&ctx, &[service]);
+        let look = SharedScan::new(&ctx, &[service]);
         let definition = look.definition(service)?;
-        let images = definition.images(service.target.as_deref(), &Setting::plain())?;
+        let images = definition.images(service.target.as_deref(), &BuildSettings::plain())?;
         let mut request = cmd::image::plain(&ctx, self.project, service)?;
         request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
         let known = match current::known(&ctx, &look, &definition, &request) {
-            Told::Known(known) => known,
+            Answer::Known(known) => known,
             // Two images that differ by a label would take each other's names.
-            Told::Doubt(why) => {
+            Answer::Doubt(why) => {
                 return Err(fault::failed(format!("`{}` can't be compared: {why}", service.name)).into());
             }
         };
@@ -166,7 +166,7 @@ impl Bench<'_> {
         let ctx = self.at_copy();
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
         let mut most = 0;
-        for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &Setting::plain())? {
+        for image in Definition::read(&ctx, service)?.images(service.target.as_deref(), &BuildSettings::plain())? {
             let image = standin::image_for(self.engine, self.args.bases.mode, &image)?;
             let base = self.layer_ids(&image).unwrap_or_default();
             if ours.starts_with(&base) {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::Setting;
-use crate::cmd::look::Look;
+use crate::cmd::definition::BuildSettings;
 use crate::cmd::objects::ci::Findings;
+use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
 use crate::exec::{interrupt, worktree};
 use crate::fault;
@@ -45,7 +45,7 @@ fn findings(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<Diagnostic>> {
     tracked.sort_unstable();
     tracked.dedup();
     let services: Vec<&Service> = project.services.values().collect();
-    let mut held = Held { ctx, tracked, look: Look::new(ctx, &services), said: BTreeSet::new() };
+    let mut held = Checks { ctx, tracked, look: SharedScan::new(ctx, &services), said: BTreeSet::new() };
     for service in services {
         interrupt::check()?;
         found.extend(held.filter(service));
@@ -74,15 +74,15 @@ fn none(found: &[Diagnostic]) -> anyhow::Result<()> {
 }
 
 /// What all services are held against, and looked at once.
-struct Held<'a> {
+struct Checks<'a> {
     ctx: &'a Ctx,
     tracked: Vec<&'a str>,
-    look: Look<'a>,
+    look: SharedScan<'a>,
     /// Why some of it can't be looked at.
     said: BTreeSet<String>,
 }
 
-impl<'a> Held<'a> {
+impl<'a> Checks<'a> {
     /// Whether a service's filter says the truth about its Dockerfile.
     fn filter(&mut self, service: &'a Service) -> Vec<Diagnostic> {
         let ctx = self.ctx;
@@ -104,7 +104,7 @@ impl<'a> Held<'a> {
                 Default::default()
             }
         };
-        let inputs = match definition.inputs(service.target.as_deref(), &Setting::of_service(service), &links) {
+        let inputs = match definition.inputs(service.target.as_deref(), &BuildSettings::of_service(service), &links) {
             Ok(inputs) => inputs,
             Err(broken) => return vec![finding(service, broken)],
         };

@@ -11,22 +11,22 @@ use std::collections::BTreeSet;
 use docker_context::dockerfile::inputs::Inputs;
 
 use crate::cli::ci::PlanArgs;
-use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::ci::comparison::Comparison;
+use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::image::current::{git_that_goes_in, is_folder_read};
-use crate::cmd::look::{Look, Seen};
+use crate::cmd::shared_scan::{ServiceView, SharedScan};
 use crate::ctx::Ctx;
 use crate::exec::drift::Drift;
 use crate::exec::file_stats;
 use crate::exec::revision::{self, Snapshot};
-use crate::exec::worktree::Tree;
+use crate::exec::worktree::WorkTree;
 use crate::model::affected::{Reason, Verdict, shown};
 use crate::model::config::Service;
-use crate::model::coverage::Reader;
+use crate::model::coverage::InputReader;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::doubt::{Doubt, Told};
+use crate::model::dockerfile_changes::candidates;
+use crate::model::doubt::{Answer, Doubt};
 use crate::model::event::Cause;
-use crate::model::redefined::candidates;
 
 /// The newer side of a comparison, as a build would find it.
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub struct IndirectChanges<'a, 'l> {
     links: Vec<(String, String)>,
     side: Side<'l>,
     /// What each of them sees of the tree.
-    seen: Vec<Option<Seen<'l>>>,
+    seen: Vec<Option<ServiceView<'l>>>,
 }
 
 #[derive(Default)]
@@ -44,17 +44,17 @@ enum Side<'l> {
     #[default]
     None,
     Commit(Snapshot),
-    Tree(&'l Tree, Drift),
+    Tree(&'l WorkTree, Drift),
     /// The files are somebody's list; the tree says how they are built.
     List,
 }
 
 /// Whether a build would find here what a fresh checkout of a commit gives it.
-pub fn lies_here(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Told<bool> {
+pub fn lies_here(ctx: &Ctx, look: &SharedScan<'_>, commit: &str) -> Answer<bool> {
     is_a_checkout_of(ctx, look, commit).into()
 }
 
-fn is_a_checkout_of(ctx: &Ctx, look: &Look<'_>, commit: &str) -> Result<bool, Doubt> {
+fn is_a_checkout_of(ctx: &Ctx, look: &SharedScan<'_>, commit: &str) -> Result<bool, Doubt> {
     if !revision::is_staged(ctx, commit)? {
         return Ok(false);
     }
@@ -66,10 +66,10 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
     /// has it is added to what changed; where nobody can tell, all is.
     pub fn look(
         ctx: &Ctx,
-        look: &'l Look<'a>,
+        look: &'l SharedScan<'a>,
         services: &[&'a Service],
         args: &PlanArgs,
-        outcome: &mut Outcome,
+        outcome: &mut Comparison,
     ) -> Self {
         if outcome.scope.everything.is_some() {
             return Self::default();
@@ -111,7 +111,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         Ok(Self { definitions: definitions.collect(), links, side: Side::Commit(snapshot), seen: Vec::new() })
     }
 
-    fn of_tree(ctx: &Ctx, look: &'l Look<'a>, services: &[&'a Service], whole: bool) -> Result<Self, Doubt> {
+    fn of_tree(ctx: &Ctx, look: &'l SharedScan<'a>, services: &[&'a Service], whole: bool) -> Result<Self, Doubt> {
         let definitions: Vec<_> = services.iter().map(|service| look.definition(service)).collect();
         if whole {
             let tree = look.tree()?;
@@ -139,7 +139,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
 
     /// Why each of these that no path of its own affects is affected all the
     /// same, with the file that did it.
-    pub fn complete(&self, ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
+    pub fn complete(&self, ctx: &Ctx, outcome: &Comparison, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
         let paths: Vec<&str> = outcome.scope.paths.iter().collect();
         let of = |(at, verdict): (usize, &Verdict<'_>)| match &verdict.reason {
             Reason::Nothing { .. } => self.of(ctx, verdict.service, at, &paths),
@@ -160,9 +160,9 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
             Ok(definition) => definition,
             Err(error) => return broken(error),
         };
-        let setting = Setting::of_service(service);
+        let setting = BuildSettings::of_service(service);
         let seen = self.seen.get(at).and_then(Option::as_ref);
-        let of_seen = seen.map(Seen::links);
+        let of_seen = seen.map(ServiceView::links);
         let links = of_seen.as_ref().unwrap_or(&self.links);
         let inputs = match definition.inputs(service.target.as_deref(), &setting, links) {
             Ok(inputs) => inputs,
@@ -177,8 +177,8 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         let coverage = definition.coverage(&inputs);
         let read = |path: &str| match coverage.reader(path) {
             _ if definition.says(path) => Some("it says how it is built".to_owned()),
-            Some(Reader::Definition) => Some("it says how it is built".to_owned()),
-            Some(Reader::Instruction(input)) => {
+            Some(InputReader::Definition) => Some("it says how it is built".to_owned()),
+            Some(InputReader::Instruction(input)) => {
                 Some(format!("{}:{} `{}` reads it", service.dockerfile, input.line, input.instruction))
             }
             None => None,
@@ -228,7 +228,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         &self,
         ctx: &Ctx,
         definition: &Definition<'a>,
-        seen: &Seen<'_>,
+        seen: &ServiceView<'_>,
         inputs: &Inputs,
         counts: impl Fn(&str) -> bool,
     ) -> Option<(String, Cause)> {

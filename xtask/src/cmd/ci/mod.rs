@@ -1,11 +1,11 @@
 //! `ci`: one file a verb; what workflows run, and what keeps workflows right.
 
 pub mod check;
+mod comparison;
+pub mod dockerfile_changes;
 mod indirect_changes;
 mod install;
-mod outcome;
 pub mod plan;
-pub mod redefined;
 pub mod report;
 mod sides;
 mod sync;

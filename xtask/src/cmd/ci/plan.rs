@@ -7,20 +7,20 @@ use camino::Utf8Path;
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd;
+use crate::cmd::ci::comparison::Comparison;
 use crate::cmd::ci::indirect_changes::{self, IndirectChanges};
-use crate::cmd::ci::outcome::Outcome;
-use crate::cmd::ci::{redefined, report, sides};
+use crate::cmd::ci::{dockerfile_changes, report, sides};
 use crate::cmd::image::current;
-use crate::cmd::look::Look;
-use crate::cmd::objects::ci::{Matrix, Planned, Planning, Row};
+use crate::cmd::objects::ci::{Matrix, MatrixRow, Planning, ServicePlan};
+use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
 use crate::exec::git::{self, Names};
 use crate::exec::{github, input, interrupt, revision};
 use crate::fault;
-use crate::model::affected::{Paths, Reason, Scope, Verdict, verdicts};
+use crate::model::affected::{ChangeSet, Paths, Reason, Verdict, verdicts};
 use crate::model::annotation;
 use crate::model::config::{FILE, Project, Service};
-use crate::model::doubt::{Doubt, Told};
+use crate::model::doubt::{Answer, Doubt};
 use crate::model::event::{self, Cause, Compare, Range};
 use crate::model::fingerprint::Fingerprint;
 use crate::plan::step::Plan;
@@ -32,7 +32,9 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         return dry_run(ctx, project, args);
     }
     let mut outcome = match &args.files_from {
-        Some(file) => Outcome { scope: Scope { paths: listed(file)?, everything: None }, ..Outcome::default() },
+        Some(file) => {
+            Comparison { scope: ChangeSet { paths: listed(file)?, everything: None }, ..Comparison::default() }
+        }
         None => look(ctx, project, compare(ctx, project, args), args.fetch)?,
     };
     let of_head = of_head(ctx, args, &mut outcome);
@@ -40,11 +42,11 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let mut services = project.select(&args.services)?;
     services.sort_by_key(|service| &service.name);
     services.dedup_by_key(|service| &service.name);
-    let tree = Look::new(ctx, &services);
+    let tree = SharedScan::new(ctx, &services);
     let beside = IndirectChanges::look(ctx, &tree, &services, args, &mut outcome);
     let (outcome, services) = (&outcome, &services[..]);
     let mut verdicts = sides::with(ctx, outcome, args, |sides| {
-        redefined::with(&beside, sides, |it| verdicts(services, &outcome.scope, sides, it, args.explain))
+        dockerfile_changes::with(&beside, sides, |it| verdicts(services, &outcome.scope, sides, it, args.explain))
     });
     let found = beside.complete(ctx, outcome, &verdicts);
     for (verdict, found) in verdicts.iter_mut().zip(&found) {
@@ -71,7 +73,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
 }
 
 /// services.toml as the commit has it that somebody asks about.
-fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project> {
+fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Comparison) -> Option<Project> {
     let (Some(_), Some(head), None) = (&args.head, &outcome.head, &outcome.scope.everything) else { return None };
     let fetch = args.fetch || ctx.env.get("CI").is_some();
     let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or("it is not there".into()));
@@ -87,15 +89,15 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Outcome) -> Option<Project>
 
 /// Whether the files that lie here are what was asked about. Without `--head`
 /// they are: a build would take them as they lie.
-fn lies_here(ctx: &Ctx, tree: &Look<'_>, args: &PlanArgs, outcome: &Outcome) -> bool {
-    let is_like = |head: &String| indirect_changes::lies_here(ctx, tree, head) == Told::Known(true);
+fn lies_here(ctx: &Ctx, tree: &SharedScan<'_>, args: &PlanArgs, outcome: &Comparison) -> bool {
+    let is_like = |head: &String| indirect_changes::lies_here(ctx, tree, head) == Answer::Known(true);
     args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
 }
 
 /// On all processors: where everybody reads the same tree, nobody waits.
 fn fingerprints<'a>(
     ctx: &Ctx,
-    tree: &Look<'a>,
+    tree: &SharedScan<'a>,
     project: &Project,
     services: &[&'a Service],
 ) -> Vec<Option<Fingerprint>> {
@@ -172,35 +174,35 @@ fn listed(file: &Utf8Path) -> anyhow::Result<Paths> {
     })?)
 }
 
-fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::Result<Outcome> {
+fn look(ctx: &Ctx, project: &Project, compare: Compare, fetch: bool) -> anyhow::Result<Comparison> {
     let branch = &project.default_branch;
     let told = match compare {
         Compare::Range(range) => git::changes(ctx, &range, branch, names(ctx), fetch)?,
         Compare::Everything(cause) => return Ok(all(cause)),
     };
     Ok(match told {
-        Told::Doubt(why) => all(Cause::doubt(why)),
-        Told::Known(git::Changes { base, head, three_dots, range, paths, note }) => {
+        Answer::Doubt(why) => all(Cause::doubt(why)),
+        Answer::Known(git::Changes { base, head, three_dots, range, paths, note }) => {
             if let Some(note) = note {
                 ctx.say(format!("note: {note}"));
             }
-            let scope = Scope { paths, everything: None };
-            Outcome { base: Some(base), head, three_dots, range: Some(range), scope }
+            let scope = ChangeSet { paths, everything: None };
+            Comparison { base: Some(base), head, three_dots, range: Some(range), scope }
         }
     })
 }
 
-fn all(cause: Cause) -> Outcome {
-    Outcome { scope: Scope { everything: Some(cause), ..Scope::default() }, ..Outcome::default() }
+fn all(cause: Cause) -> Comparison {
+    Comparison { scope: ChangeSet { everything: Some(cause), ..ChangeSet::default() }, ..Comparison::default() }
 }
 
 /// The object of `--format json`.
 fn planned<'a>(
-    outcome: &'a Outcome,
+    outcome: &'a Comparison,
     verdicts: &'a [Verdict<'a>],
     explain: bool,
     fingerprints: Vec<Option<Fingerprint>>,
-) -> Planned<'a> {
+) -> ServicePlan<'a> {
     let affected = verdicts.iter().filter(|verdict| verdict.affected());
     let service = |(verdict, fingerprint): (&'a Verdict<'a>, Option<Fingerprint>)| Planning {
         name: &verdict.service.name,
@@ -209,7 +211,7 @@ fn planned<'a>(
         fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
         explain: explain.then(|| report::hits(verdict)),
     };
-    Planned {
+    ServicePlan {
         base: outcome.base.as_deref(),
         head: outcome.head.as_deref(),
         services: verdicts.iter().zip(fingerprints).map(service).collect(),
@@ -217,9 +219,9 @@ fn planned<'a>(
     }
 }
 
-fn row(service: &Service) -> Row<'_> {
+fn row(service: &Service) -> MatrixRow<'_> {
     let platforms: Vec<_> = service.platforms.iter().map(ToString::to_string).collect();
-    Row {
+    MatrixRow {
         service: &service.name,
         image: service.image.as_str(),
         target: service.target.as_deref(),
@@ -231,7 +233,12 @@ fn row(service: &Service) -> Row<'_> {
 
 /// The job's outputs and summary; and what can't be missed where nobody could
 /// tell.
-fn to_github(ctx: &Ctx, outcome: &Outcome, verdicts: &[Verdict<'_>], result: &Planned<'_>) -> anyhow::Result<()> {
+fn to_github(
+    ctx: &Ctx,
+    outcome: &Comparison,
+    verdicts: &[Verdict<'_>],
+    result: &ServicePlan<'_>,
+) -> anyhow::Result<()> {
     let mut outputs: Vec<_> =
         verdicts.iter().map(|verdict| (verdict.service.name.clone(), verdict.affected().to_string())).collect();
     outputs.push(("any".into(), verdicts.iter().any(Verdict::affected).to_string()));

@@ -1,13 +1,13 @@
 //! `ci plan` in words: for a terminal, for a program, for a run's page.
 
-use crate::cmd::ci::outcome::Outcome;
+use crate::cmd::ci::comparison::Comparison;
 use crate::cmd::objects::ci::{self as objects, LeftOut};
-use crate::model::affected::{Hit, Reason, Rule, Verdict, shown};
+use crate::model::affected::{Hit, PathRule, Reason, Verdict, shown};
 use crate::model::annotation::cell;
 use crate::model::config::FILE;
 
 /// A line a service, or with `explain` every file.
-pub fn text(outcome: &Outcome, verdicts: &[Verdict<'_>], explain: bool) -> String {
+pub fn text(outcome: &Comparison, verdicts: &[Verdict<'_>], explain: bool) -> String {
     let mut lines = vec![compared(outcome)];
     let width = verdicts.iter().map(|verdict| verdict.service.name.len()).max().unwrap_or(0);
     for verdict in verdicts {
@@ -20,7 +20,7 @@ pub fn text(outcome: &Outcome, verdicts: &[Verdict<'_>], explain: bool) -> Strin
 }
 
 /// A table for the run's page.
-pub fn markdown(outcome: &Outcome, verdicts: &[Verdict<'_>]) -> String {
+pub fn markdown(outcome: &Comparison, verdicts: &[Verdict<'_>]) -> String {
     let row = |verdict: &Verdict<'_>| {
         format!("| {} | {} | {} |\n", cell(&verdict.service.name), state(verdict), cell(&why(verdict)))
     };
@@ -32,22 +32,22 @@ pub fn markdown(outcome: &Outcome, verdicts: &[Verdict<'_>]) -> String {
 }
 
 /// `reason` of the JSON object.
-pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::Reason<'a> {
+pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::ReasonObject<'a> {
     match &verdict.reason {
-        Reason::Path { path, rule } => objects::Reason::Path { path, pattern: rule.pattern, line: rule.line },
-        Reason::Indirect { path, cause } => objects::Reason::Rule { path, cause: &cause.text },
-        Reason::Everything { cause, path } => objects::Reason::Everything { path: *path, cause: &cause.text },
+        Reason::Path { path, rule } => objects::ReasonObject::Path { path, pattern: rule.pattern, line: rule.line },
+        Reason::Indirect { path, cause } => objects::ReasonObject::Rule { path, cause: &cause.text },
+        Reason::Everything { cause, path } => objects::ReasonObject::Everything { path: *path, cause: &cause.text },
         Reason::Nothing { excluded, .. } => {
             let left_out =
                 excluded.as_ref().map(|(path, rule)| LeftOut { path, pattern: rule.pattern, line: rule.line });
-            objects::Reason::Nothing { cause: why(verdict), left_out }
+            objects::ReasonObject::Nothing { cause: why(verdict), left_out }
         }
     }
 }
 
 /// `explain` of the JSON object.
-pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<objects::Hit<'a>> {
-    let hit = |(rule, files): &(Rule<'a>, Vec<Hit<'a>>)| objects::Hit {
+pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<objects::HitObject<'a>> {
+    let hit = |(rule, files): &(PathRule<'a>, Vec<Hit<'a>>)| objects::HitObject {
         pattern: rule.pattern,
         line: rule.line,
         files: files.iter().map(|hit| hit.path).collect(),
@@ -59,7 +59,7 @@ fn state(verdict: &Verdict<'_>) -> &'static str {
     if verdict.affected() { "affected" } else { "not affected" }
 }
 
-fn compared(outcome: &Outcome) -> String {
+fn compared(outcome: &Comparison) -> String {
     let files = count(outcome.scope.paths.iter().count(), "changed file");
     match (&outcome.scope.everything, &outcome.range) {
         (Some(_), _) => "nothing was compared".into(),
@@ -96,7 +96,7 @@ fn explained(verdict: &Verdict<'_>, lines: &mut Vec<String>) {
     }
 }
 
-fn place(rule: &Rule<'_>) -> String {
+fn place(rule: &PathRule<'_>) -> String {
     format!("{} ({FILE}:{})", rule.pattern, rule.line)
 }
 

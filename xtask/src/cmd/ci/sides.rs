@@ -2,13 +2,13 @@
 //! commits that it compares, or in the tree that lies here.
 
 use crate::cli::ci::PlanArgs;
-use crate::cmd::ci::outcome::Outcome;
+use crate::cmd::ci::comparison::Comparison;
 use crate::ctx::Ctx;
 use crate::exec::revision;
 use crate::model::definition_changes::Sides;
 
 /// Asks with both sides of the comparison. Nothing is read before it is asked for.
-pub fn with<T>(ctx: &Ctx, outcome: &Outcome, args: &PlanArgs, ask: impl FnOnce(Sides<'_>) -> T) -> T {
+pub fn with<T>(ctx: &Ctx, outcome: &Comparison, args: &PlanArgs, ask: impl FnOnce(Sides<'_>) -> T) -> T {
     let fetch = args.fetch || ctx.env.get("CI").is_some();
     let new = |path: &str| match &outcome.head {
         Some(head) => revision::at(ctx, head, path, fetch),

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-use crate::cmd::ci::workflows::{self, There};
+use crate::cmd::ci::workflows::{self, WorkflowFile};
 use crate::cmd::objects::ci::Synced;
 use crate::ctx::Ctx;
 use crate::fault;
@@ -22,10 +22,10 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let mut stale = Vec::new();
     for (service, file, text) in callers(project) {
         match workflows::there(ctx, &file) {
-            There::Ours(there) if there == text => {}
-            There::Ours(_) | There::Nothing => stale.push((file, text)),
+            WorkflowFile::Ours(there) if there == text => {}
+            WorkflowFile::Ours(_) | WorkflowFile::Nothing => stale.push((file, text)),
             // Before anything is written: all of it is right, or none.
-            There::Theirs(why) => return Err(workflows::taken(service, &file, &why).into()),
+            WorkflowFile::Theirs(why) => return Err(workflows::taken(service, &file, &why).into()),
         }
     }
     let orphans = workflows::orphans(ctx, project)?;

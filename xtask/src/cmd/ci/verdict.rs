@@ -18,7 +18,7 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let judged = Judged { passed: lines.iter().all(|line| line.right), jobs: lines };
     let lines = &judged.jobs;
     ctx.result(&judged, || {
-        let row = |line: &verdict::Line| {
+        let row = |line: &verdict::JobVerdict| {
             let mark = if line.right { "ok " } else { "NOT" };
             format!("{mark} {}: {} ({})", line.job, line.result, line.why)
         };

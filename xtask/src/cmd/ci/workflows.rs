@@ -16,10 +16,10 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     let mut found = Vec::new();
     for (service, file, text) in callers(project) {
         let (line, message) = match there(ctx, &file) {
-            There::Ours(there) if there == text => continue,
-            There::Ours(there) => (differs_at(&there, &text), "not what services.toml describes"),
-            There::Nothing => (1, "not there, and services.toml describes it"),
-            There::Theirs(why) => {
+            WorkflowFile::Ours(there) if there == text => continue,
+            WorkflowFile::Ours(there) => (differs_at(&there, &text), "not what services.toml describes"),
+            WorkflowFile::Nothing => (1, "not there, and services.toml describes it"),
+            WorkflowFile::Theirs(why) => {
                 found.push(taken(service, &file, &why));
                 continue;
             }
@@ -47,7 +47,7 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
 }
 
 /// What lies where a workflow of a service belongs.
-pub enum There {
+pub enum WorkflowFile {
     /// Nothing.
     Nothing,
     /// What was written from services.toml, the same or another.
@@ -57,12 +57,12 @@ pub enum There {
 }
 
 /// Looks at it.
-pub fn there(ctx: &Ctx, file: &str) -> There {
+pub fn there(ctx: &Ctx, file: &str) -> WorkflowFile {
     match revision::here(ctx, file) {
-        Ok(None) => There::Nothing,
-        Ok(Some(text)) if text.starts_with(HEADER) => There::Ours(text),
-        Ok(Some(_)) => There::Theirs("`cargo xtask ci sync` did not write it".into()),
-        Err(why) => There::Theirs(why.into()),
+        Ok(None) => WorkflowFile::Nothing,
+        Ok(Some(text)) if text.starts_with(HEADER) => WorkflowFile::Ours(text),
+        Ok(Some(_)) => WorkflowFile::Theirs("`cargo xtask ci sync` did not write it".into()),
+        Err(why) => WorkflowFile::Theirs(why.into()),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     let mut orphans = Vec::new();
     if project.ci.is_some() {
         for file in files(ctx)?.into_iter().filter(|file| !wanted.contains(file)) {
-            if matches!(there(ctx, &file), There::Ours(_)) {
+            if matches!(there(ctx, &file), WorkflowFile::Ours(_)) {
                 orphans.push(file);
             }
         }

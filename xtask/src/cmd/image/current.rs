@@ -7,16 +7,16 @@
 
 use std::borrow::Cow;
 
-use crate::cmd::definition::{Definition, Setting};
+use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::image::record;
-use crate::cmd::look::{Look, Seen};
+use crate::cmd::shared_scan::{ServiceView, SharedScan};
 use crate::ctx::Ctx;
 use crate::engine::search;
 use crate::exec::engine::{Engine, answers::Image};
 use crate::model::base::Base;
 use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
-use crate::model::doubt::{Doubt, Told};
+use crate::model::doubt::{Answer, Doubt};
 use crate::model::environment;
 use crate::model::fingerprint::{self, Fingerprint, Inputs};
 use crate::plan::build::Request;
@@ -24,7 +24,7 @@ use crate::plan::step::Step;
 use docker_context::dockerfile;
 
 /// What a request would build now.
-pub struct Known {
+pub struct CurrentInputs {
     /// Of what the filter includes.
     pub fingerprint: Fingerprint,
     /// Why an image of this fingerprint may still be another.
@@ -35,10 +35,15 @@ pub struct Known {
 }
 
 /// What a request would build now, or why nobody knows.
-pub fn known(ctx: &Ctx, look: &Look<'_>, definition: &Definition<'_>, request: &Request) -> Told<Known> {
+pub fn known(
+    ctx: &Ctx,
+    look: &SharedScan<'_>,
+    definition: &Definition<'_>,
+    request: &Request,
+) -> Answer<CurrentInputs> {
     let (seen, inputs, fingerprint) = match made_of(ctx, look, definition, request) {
         Ok(made) => made,
-        Err(why) => return Told::Doubt(why),
+        Err(why) => return Answer::Doubt(why),
     };
     let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
     let of_buildkit = || {
@@ -46,19 +51,19 @@ pub fn known(ctx: &Ctx, look: &Look<'_>, definition: &Definition<'_>, request: &
         Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
     };
     let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &seen));
-    Told::Known(Known { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
+    Answer::Known(CurrentInputs { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
 }
 
 /// The fingerprint, with what it was made of.
 fn made_of<'k>(
     ctx: &Ctx,
-    look: &'k Look<'_>,
+    look: &'k SharedScan<'_>,
     definition: &Definition<'_>,
     request: &Request,
-) -> Result<(Seen<'k>, dockerfile::inputs::Inputs, Fingerprint), Doubt> {
+) -> Result<(ServiceView<'k>, dockerfile::inputs::Inputs, Fingerprint), Doubt> {
     let (service, target) = (definition.service, request.target.as_deref());
     let seen = look.seen_by(definition)?;
-    let setting = Setting::new(ctx, &request.build_args, &request.platforms, &request.bases);
+    let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &request.bases);
     let inputs = definition.inputs(target, &setting, &seen.links())?;
     let mut build_args = setting.build_args.clone();
     build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
@@ -100,7 +105,7 @@ fn doubt(
     ctx: &Ctx,
     definition: &Definition<'_>,
     inputs: &dockerfile::inputs::Inputs,
-    seen: &Seen<'_>,
+    seen: &ServiceView<'_>,
 ) -> Option<String> {
     let service = definition.service;
     if let Some(path) = definition.linked(ctx) {
@@ -158,10 +163,10 @@ fn goes_in(ctx: &Ctx, coverage: &Coverage<'_>, dir: &str, left: &mut usize) -> b
 
 /// The fingerprint of what `docker SERVICE` builds without options, on
 /// upstream's bases.
-pub fn of_service(ctx: &Ctx, look: &Look<'_>, project: &Project, service: &Service) -> Option<Fingerprint> {
+pub fn of_service(ctx: &Ctx, look: &SharedScan<'_>, project: &Project, service: &Service) -> Option<Fingerprint> {
     let definition = look.definition(service).ok()?;
     let mut request = super::plain(ctx, project, service).ok()?;
-    let images = definition.images(service.target.as_deref(), &Setting::plain()).ok()?;
+    let images = definition.images(service.target.as_deref(), &BuildSettings::plain()).ok()?;
     request.bases = images.iter().map(|image| Base::upstream(image)).collect();
     Some(made_of(ctx, look, &definition, &request).ok()?.2)
 }

@@ -2,7 +2,7 @@
 
 use crate::exec::engine::Engine;
 use crate::fault;
-use crate::model::complaint::{self, Complaint};
+use crate::model::build_failure::{self, BuildFailure};
 use crate::model::config::Service;
 use crate::plan::step::Step;
 
@@ -19,11 +19,11 @@ pub fn explain(engine: &Engine, service: &Service, error: anyhow::Error) -> anyh
     }
     let said = fault::said(&error).to_owned();
     let fault = fault::failed(format!("the build of `{}` failed: {error}", service.name)).said(&said);
-    let complaint = Complaint::of(&said).or_else(|| (!engine.answers()).then_some(Complaint::EngineGone));
+    let complaint = BuildFailure::of(&said).or_else(|| (!engine.answers()).then_some(BuildFailure::EngineGone));
     let help = match complaint {
         Some(complaint) => complaint.help(),
         None if has_no_buildx(engine) => "`docker buildx` is missing: `cargo xtask setup --yes` gets it".into(),
-        None => complaint::unknown(&said).into(),
+        None => build_failure::unknown(&said).into(),
     };
     fault.help(help).into()
 }

@@ -5,33 +5,33 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::cmd::definition::{Definition, Setting};
-use crate::cmd::image::current::{self, Known};
-use crate::cmd::image::leaves;
-use crate::cmd::image::places::Places;
-use crate::cmd::image::{Image, Planned, explain::explain, held, named, record, request};
-use crate::cmd::look::Look;
-use crate::cmd::objects::docker::{self as objects, Outcome};
+use crate::cmd::definition::{BuildSettings, Definition};
+use crate::cmd::image::current::{self, CurrentInputs};
+use crate::cmd::image::outputs::Outputs;
+use crate::cmd::image::publish_guard;
+use crate::cmd::image::{BuiltImage, PlannedBuild, explain::explain, held, named, record, request};
+use crate::cmd::objects::docker::{self as objects, BuildOutcome};
+use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::files;
 use crate::exec::layers::Marker;
-use crate::exec::runner::{self, Hand};
+use crate::exec::runner::{self, Executor};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
-use crate::model::doubt::Told;
+use crate::model::doubt::Answer;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request, image, plan};
-use crate::plan::step::{Act, Plan, Step};
+use crate::plan::step::{Action, Plan, Step};
 use crate::standin;
 
 /// What there is now.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// For a program.
-    pub object: objects::Image,
+    pub object: objects::ImageObject,
     /// Its first name, and what the engine may know it by.
     name: Reference,
     ids: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Built {
 
 /// What buildx says that it made.
 #[derive(Deserialize)]
-struct Made {
+struct BuildMetadata {
     /// Of the index or the manifest.
     #[serde(rename = "containerimage.digest")]
     digest: Option<String>,
@@ -47,7 +47,7 @@ struct Made {
     config: Option<String>,
 }
 
-impl Made {
+impl BuildMetadata {
     /// By what an engine may know it.
     fn ids(&self) -> Vec<String> {
         [&self.digest, &self.config].into_iter().flatten().cloned().collect()
@@ -66,8 +66,8 @@ pub struct Job<'a> {
     request: Request,
     name: Reference,
     definition: Definition<'a>,
-    look: &'a Look<'a>,
-    known: Option<Known>,
+    look: &'a SharedScan<'a>,
+    known: Option<CurrentInputs>,
 }
 
 impl<'a> Job<'a> {
@@ -78,17 +78,17 @@ impl<'a> Job<'a> {
         service: &'a Service,
         mut request: Request,
         mode: Bases,
-        look: &'a Look<'a>,
+        look: &'a SharedScan<'a>,
     ) -> anyhow::Result<Self> {
         let ctx = &engine.ctx;
         let definition = look.definition(service)?;
-        let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
+        let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
-        let leaves = leaves::leaves(&request);
+        let leaves = publish_guard::leaves(&request);
         if leaves && standin::local(ctx, mode).is_some() {
             // Before minutes go into making them.
             let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
-            leaves::check(&request, &service.name, &under)?;
+            publish_guard::check(&request, &service.name, &under)?;
         }
         request.bases = standin::resolve(engine, mode, &images)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
@@ -97,20 +97,20 @@ impl<'a> Job<'a> {
         }
         request.labels.extend(standin::label(project, &request.bases));
         if leaves {
-            leaves::check(&request, &service.name, &standin::stand_ins_under(engine, &request.bases)?)?;
+            publish_guard::check(&request, &service.name, &standin::stand_ins_under(engine, &request.bases)?)?;
         }
         request::check_platforms(engine, &request)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
         let mut job = Self { service, engine, project, request, name, definition, look, known: None };
         if job.request.target == service.target && has_bases(&job.request) {
             let mut known = job.known_now();
-            if matches!(&known, Told::Known(known) if job.pull_bases(known)) {
+            if matches!(&known, Answer::Known(known) if job.pull_bases(known)) {
                 job.request.bases = standin::resolve(engine, mode, &images)?;
                 known = job.known_now();
             }
             let doubt = match &known {
-                Told::Known(known) => known.doubt.clone(),
-                Told::Doubt(why) => Some(why.to_string()),
+                Answer::Known(known) => known.doubt.clone(),
+                Answer::Doubt(why) => Some(why.to_string()),
             };
             if let Some(why) = doubt {
                 ctx.say(format!("note: `{}` is built whether it is up to date or not: {why}", service.name));
@@ -125,11 +125,11 @@ impl<'a> Job<'a> {
         let started = Instant::now();
         let request = self.labelled();
         if let Some(id) = current::reuse(self.engine, self.project, &request)? {
-            return self.built(Outcome::UpToDate, vec![id], started);
+            return self.built(BuildOutcome::UpToDate, vec![id], started);
         }
         let ctx = &self.engine.ctx;
         let marker = Marker::new(&self.project.name, &self.service.name, &request.platforms);
-        let places = Places::prepare(ctx, &request, marker)?;
+        let places = Outputs::prepare(ctx, &request, marker)?;
         let lent = self.definition.lend(ctx, request.clone())?;
         let mut made = self.build(&lent, &places, &build)?;
         let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
@@ -150,32 +150,32 @@ impl<'a> Job<'a> {
         let lost = places.keep_cache(ctx, &lent, build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
-        let mut built = self.built(Outcome::Built, made.ids(), started)?;
+        let mut built = self.built(BuildOutcome::Built, made.ids(), started)?;
         built.object.fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
         built.object.warnings = warnings.into_iter().collect();
         Ok(built)
     }
 
     /// What `run` would do, by what is known now. Asks, and changes nothing.
-    pub fn planned(&self) -> anyhow::Result<Planned> {
+    pub fn planned(&self) -> anyhow::Result<PlannedBuild> {
         let ctx = &self.engine.ctx;
         let request = self.labelled();
         if let Some((image, steps)) = current::reusable(self.engine, self.project, &request)? {
-            return Ok(Planned { plan: Plan::of(steps), image });
+            return Ok(PlannedBuild { plan: Plan::of(steps), image });
         }
         let (lent, is_lent) = self.definition.lent(ctx, request)?;
         // Stand-ins, and what is lent to builds on them.
         let setup = (!is_lent || !has_bases(&self.request)).then(Step::setup);
         let pulls = self.known.iter().flat_map(|known| self.pulls(known));
-        let steps = setup.into_iter().chain(pulls).map(Act::Run);
+        let steps = setup.into_iter().chain(pulls).map(Action::Run);
         let Plan { steps: build, finally } = plan(&lent);
-        Ok(Planned { plan: Plan { steps: steps.chain(build).collect(), finally }, image: named(&lent) })
+        Ok(PlannedBuild { plan: Plan { steps: steps.chain(build).collect(), finally }, image: named(&lent) })
     }
 
     /// Lets the engine have the bases by name, where an image is to stay in it.
     /// BuildKit gets a base for itself, and nobody can ask it for the ONBUILD of
     /// one; what it has of the layers is not downloaded again. Whether one came.
-    fn pull_bases(&self, known: &Known) -> bool {
+    fn pull_bases(&self, known: &CurrentInputs) -> bool {
         let ctx = &self.engine.ctx;
         let pull = |step: &Step| {
             ctx.show(step);
@@ -185,7 +185,7 @@ impl<'a> Job<'a> {
         steps.iter().map(pull).fold(false, |any, came| any | came)
     }
 
-    fn pulls(&self, known: &Known) -> Vec<Step> {
+    fn pulls(&self, known: &CurrentInputs) -> Vec<Step> {
         let Request { platforms, output, .. } = &self.request;
         if *output != Output::Load || platforms.len() > 1 {
             return Vec::new();
@@ -200,7 +200,7 @@ impl<'a> Job<'a> {
         known.unknown_bases.iter().map(pull).collect()
     }
 
-    fn known_now(&self) -> Told<Known> {
+    fn known_now(&self) -> Answer<CurrentInputs> {
         current::known(&self.engine.ctx, self.look, &self.definition, &self.request)
     }
 
@@ -214,9 +214,9 @@ impl<'a> Job<'a> {
     fn build(
         &self,
         request: &Request,
-        places: &Places,
+        places: &Outputs,
         build: &impl Fn(&Step) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Made> {
+    ) -> anyhow::Result<BuildMetadata> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
@@ -227,12 +227,12 @@ impl<'a> Job<'a> {
         serde_json::from_str(&text).context("buildx does not tell what it made as JSON of the usual shape")
     }
 
-    fn built(&self, outcome: Outcome, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
+    fn built(&self, outcome: BuildOutcome, ids: Vec<String>, started: Instant) -> anyhow::Result<Built> {
         // Asking costs a tenth of a cached build, so only who reads the answer asks.
         let asks = self.engine.ctx.format == Format::Json;
         let pin = format!(":{}", request::pin(&self.engine.ctx)?);
         let in_engine = !matches!(self.request.output, Output::Oci(_));
-        let object = objects::Image {
+        let object = objects::ImageObject {
             service: self.service.name.clone(),
             image: self.service.image.to_string(),
             // The checkout's own tag is for us.
@@ -262,12 +262,12 @@ fn has_bases(request: &Request) -> bool {
 impl Built {
     /// For people: the name that they type next, and what it weighs.
     pub fn line(&self) -> String {
-        let objects::Image { service, tags, outcome, seconds, .. } = &self.object;
+        let objects::ImageObject { service, tags, outcome, seconds, .. } = &self.object;
         format!("{service}: {} {outcome} in {seconds:.1} s", tags.join(" "))
     }
 
     /// The very image, as the engine holds it.
-    pub fn held(&self, engine: &Engine) -> anyhow::Result<Image> {
+    pub fn held(&self, engine: &Engine) -> anyhow::Result<BuiltImage> {
         for id in &self.ids {
             if let Some(image) = held(engine, &self.name, id)? {
                 return Ok(image);
@@ -282,11 +282,11 @@ impl Built {
 /// Makes the image; what is half-made goes with the place where it is made.
 struct Building<'a, F> {
     ctx: &'a Ctx,
-    places: &'a Places,
+    places: &'a Outputs,
     build: &'a F,
 }
 
-impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Building<'_, F> {
+impl<F: Fn(&Step) -> anyhow::Result<()>> Executor for Building<'_, F> {
     fn run(&self, step: &Step) -> anyhow::Result<()> {
         if step.tool == "docker" {
             return steadily(self.ctx, step, self.build);

@@ -4,15 +4,15 @@
 pub mod current;
 mod explain;
 pub(super) mod job;
-mod leaves;
-mod places;
+mod outputs;
+pub(super) mod parallel;
+mod publish_guard;
 pub mod record;
 pub mod request;
-pub(super) mod several;
 
 use crate::cli::docker::BuildArgs;
-use crate::cmd::definition::{Definition, Setting};
-use crate::cmd::look::Look;
+use crate::cmd::definition::{BuildSettings, Definition};
+use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::Ctx;
 use crate::exec::engine::Engine;
 use crate::fault;
@@ -27,7 +27,7 @@ use self::job::Job;
 /// An image that the engine holds. Its name may be another image's by the time
 /// it is run: another checkout builds under the same. Its id may not.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct BuiltImage {
     /// For people.
     pub name: Reference,
     /// What is run.
@@ -35,8 +35,8 @@ pub struct Image {
 }
 
 /// What the engine has under a name, or has built by that digest: found once.
-pub fn held(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<Image>> {
-    Ok(engine.image(by)?.map(|image| Image { name: name.clone(), id: image.id }))
+pub fn held(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<BuiltImage>> {
+    Ok(engine.image(by)?.map(|image| BuiltImage { name: name.clone(), id: image.id }))
 }
 
 /// The build alone, for verbs that need an image first.
@@ -47,9 +47,9 @@ pub fn image(
     target: Option<&str>,
     tag: &Tag,
     bases: Bases,
-) -> anyhow::Result<Image> {
+) -> anyhow::Result<BuiltImage> {
     let request = request_for(&engine.ctx, project, service, target, tag)?;
-    let look = Look::new(&engine.ctx, &[service]);
+    let look = SharedScan::new(&engine.ctx, &[service]);
     let job = Job::new(engine, project, service, request, bases, &look)?;
     job.run(|step| engine.run(step))?.held(engine)
 }
@@ -63,8 +63,8 @@ pub fn planned(
     target: Option<&str>,
     tag: &Tag,
     bases: Bases,
-) -> anyhow::Result<Planned> {
-    let look = Look::new(engine.map_or(ctx, |engine| &engine.ctx), &[service]);
+) -> anyhow::Result<PlannedBuild> {
+    let look = SharedScan::new(engine.map_or(ctx, |engine| &engine.ctx), &[service]);
     plan_of(ctx, engine, project, service, request_for(ctx, project, service, target, tag)?, bases, &look)
 }
 
@@ -88,7 +88,7 @@ fn request_for(
 }
 
 /// What a build would do.
-pub struct Planned {
+pub struct PlannedBuild {
     /// Its steps.
     pub plan: Plan,
     /// What its image is run by.
@@ -103,11 +103,11 @@ pub(super) fn plan_of<'a>(
     service: &'a Service,
     request: Request,
     bases: Bases,
-    look: &'a Look<'a>,
-) -> anyhow::Result<Planned> {
+    look: &'a SharedScan<'a>,
+) -> anyhow::Result<PlannedBuild> {
     let Some(engine) = engine else {
         check(ctx, service, &request)?;
-        return Ok(Planned { plan: plan(&request), image: named(&request) });
+        return Ok(PlannedBuild { plan: plan(&request), image: named(&request) });
     };
     Job::new(engine, project, service, request, bases, look)?.planned()
 }
@@ -124,7 +124,7 @@ pub fn plain(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<
 }
 
 fn check(ctx: &Ctx, service: &Service, request: &Request) -> anyhow::Result<()> {
-    let setting = Setting::new(ctx, &request.build_args, &request.platforms, &[]);
+    let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &[]);
     Definition::read(ctx, service)?.images(request.target.as_deref(), &setting)?;
     Ok(())
 }

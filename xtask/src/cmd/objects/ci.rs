@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use crate::ctx::Object;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::verdict::Line;
+use crate::model::verdict::JobVerdict;
 
 /// Of `ci plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Planned<'a> {
+pub struct ServicePlan<'a> {
     /// The commit that was compared with.
     pub base: Option<&'a str>,
     /// The newer one; none: the working tree.
@@ -27,18 +27,18 @@ pub struct Planning<'a> {
     /// Whether its image is another one now.
     pub affected: bool,
     /// Why.
-    pub reason: Reason<'a>,
+    pub reason: ReasonObject<'a>,
     /// What it would be made of, where that is known.
     pub fingerprint: Option<String>,
     /// With `--explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub explain: Option<Vec<Hit<'a>>>,
+    pub explain: Option<Vec<HitObject<'a>>>,
 }
 
 /// Why a service is affected, or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Reason<'a> {
+pub enum ReasonObject<'a> {
     /// The first file that it is made from.
     Path {
         /// The file.
@@ -87,7 +87,7 @@ pub struct LeftOut<'a> {
 
 /// The changed files that a pattern includes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Hit<'a> {
+pub struct HitObject<'a> {
     /// The pattern.
     pub pattern: &'a str,
     /// Its line in services.toml.
@@ -100,13 +100,13 @@ pub struct Hit<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Matrix<'a> {
     /// A job for each.
-    pub include: Vec<Row<'a>>,
+    pub include: Vec<MatrixRow<'a>>,
 }
 
 /// A service as a row of a job's matrix. Texts only: that is all an expression
 /// can put into an action's input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row<'a> {
+pub struct MatrixRow<'a> {
     /// Its name in services.toml.
     pub service: &'a str,
     /// The image's.
@@ -142,7 +142,7 @@ pub struct Synced {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Judged {
     /// What is to be said of each.
-    pub jobs: Vec<Line>,
+    pub jobs: Vec<JobVerdict>,
     /// Whether all went well.
     pub passed: bool,
 }
@@ -154,7 +154,7 @@ pub struct Installed {
     pub installed: String,
 }
 
-impl Object for Planned<'_> {}
+impl Object for ServicePlan<'_> {}
 impl Object for Findings {}
 impl Object for Synced {}
 impl Object for Judged {}

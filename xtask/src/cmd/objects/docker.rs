@@ -10,7 +10,7 @@ use crate::model::platform::Platform;
 
 /// Of `docker SERVICE`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Image {
+pub struct ImageObject {
     /// Its name in services.toml.
     pub service: String,
     /// The image's, without registry and tag.
@@ -26,7 +26,7 @@ pub struct Image {
     /// How long it took.
     pub seconds: f64,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: BuildOutcome,
     /// What it was made of, where that is known.
     pub fingerprint: Option<String>,
     /// What went wrong beside it.
@@ -40,7 +40,7 @@ pub struct Image {
 /// What became of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum BuildOutcome {
     /// BuildKit made it.
     Built,
     /// It was there already.
@@ -49,7 +49,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for BuildOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Built => "built",
@@ -74,13 +74,13 @@ pub struct Images {
 #[serde(untagged)]
 pub enum OneOfAll {
     /// An image.
-    Image(Box<Image>),
+    Image(Box<ImageObject>),
     /// None.
     Failed {
         /// Its name in services.toml.
         service: String,
-        /// [`Outcome::Failed`].
-        outcome: Outcome,
+        /// [`BuildOutcome::Failed`].
+        outcome: BuildOutcome,
         /// Why.
         error: String,
     },
@@ -206,7 +206,7 @@ pub struct Cleaned {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CleanItem {
     /// What it is.
-    pub kind: Kind,
+    pub kind: CleanKind,
     /// The engine's, or a path.
     pub id: String,
     /// For people.
@@ -221,7 +221,7 @@ pub struct CleanItem {
 /// What can be cleaned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum CleanKind {
     /// A container.
     Container,
     /// A network.
@@ -232,7 +232,7 @@ pub enum Kind {
     Cache,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for CleanKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Container => "container",
@@ -259,7 +259,7 @@ pub struct Down {
     pub removed: usize,
 }
 
-impl Object for Image {}
+impl Object for ImageObject {}
 impl Object for Images {}
 impl Object for Proved {}
 impl Object for Cleaned {}

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::ci::*;
 use super::docker::*;
 use super::*;
-use crate::fault::{Failure, Place, Report};
+use crate::fault::{ErrorReport, Failure, Location};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::verdict::{JobResult, Line};
+use crate::model::verdict::{JobResult, JobVerdict};
 
 /// An object: its heading in the guide, its type, an example.
 struct Example(&'static str, String, Value);
@@ -50,22 +50,22 @@ fn servers() -> Vec<Servers> {
     })
 }
 
-fn kinds() -> Vec<Kind> {
+fn kinds() -> Vec<CleanKind> {
     all(|one| match one {
-        None => Some(Kind::Container),
-        Some(Kind::Container) => Some(Kind::Network),
-        Some(Kind::Network) => Some(Kind::Image),
-        Some(Kind::Image) => Some(Kind::Cache),
-        Some(Kind::Cache) => None,
+        None => Some(CleanKind::Container),
+        Some(CleanKind::Container) => Some(CleanKind::Network),
+        Some(CleanKind::Network) => Some(CleanKind::Image),
+        Some(CleanKind::Image) => Some(CleanKind::Cache),
+        Some(CleanKind::Cache) => None,
     })
 }
 
-fn outcomes() -> Vec<Outcome> {
+fn outcomes() -> Vec<BuildOutcome> {
     all(|one| match one {
-        None => Some(Outcome::Built),
-        Some(Outcome::Built) => Some(Outcome::UpToDate),
-        Some(Outcome::UpToDate) => Some(Outcome::Failed),
-        Some(Outcome::Failed) => None,
+        None => Some(BuildOutcome::Built),
+        Some(BuildOutcome::Built) => Some(BuildOutcome::UpToDate),
+        Some(BuildOutcome::UpToDate) => Some(BuildOutcome::Failed),
+        Some(BuildOutcome::Failed) => None,
     })
 }
 
@@ -77,8 +77,8 @@ fn units() -> Vec<Unit> {
     })
 }
 
-fn image() -> Image {
-    Image {
+fn image() -> ImageObject {
+    ImageObject {
         service: "web".into(),
         image: "infinite-scribe-web".into(),
         tags: vec!["infinite-scribe-web:local".into()],
@@ -86,7 +86,7 @@ fn image() -> Image {
         platforms: vec!["linux/amd64".parse().unwrap()],
         size_bytes: Some(46_501_291),
         seconds: 4.213,
-        outcome: Outcome::Built,
+        outcome: BuildOutcome::Built,
         fingerprint: Some("zyxwvutsrqponmlkzyxwvutsrqponmlk".into()),
         warnings: vec!["the layer cache of `web` was not kept: …".into()],
         test: Some(proved()),
@@ -110,16 +110,16 @@ fn proved() -> Proved {
     Proved { passed: false, results: vec![proof] }
 }
 
-fn clean_item(kind: Kind, why: Option<&str>) -> CleanItem {
+fn clean_item(kind: CleanKind, why: Option<&str>) -> CleanItem {
     CleanItem { kind, id: "7719…".into(), name: "web".into(), bytes: 4096, why: why.map(str::to_owned) }
 }
 
-fn planned() -> Planned<'static> {
+fn planned() -> ServicePlan<'static> {
     let planning = |name, affected, reason| Planning { name, affected, reason, fingerprint: None, explain: None };
     let (path, pattern, line) = ("apps/web/README.md", "!**/*.md", 12);
-    let hit = Hit { pattern: "apps/web/**", line: 11, files: vec!["apps/web/src/a.ts"] };
-    let reason = Reason::Path { path: "apps/web/src/a.ts", pattern: "apps/web/**", line: 11 };
-    Planned {
+    let hit = HitObject { pattern: "apps/web/**", line: 11, files: vec!["apps/web/src/a.ts"] };
+    let reason = ReasonObject::Path { path: "apps/web/src/a.ts", pattern: "apps/web/**", line: 11 };
+    ServicePlan {
         base: Some("8fef1d8…"),
         head: None,
         services: vec![
@@ -130,21 +130,25 @@ fn planned() -> Planned<'static> {
                 fingerprint: Some("zyxwvutsrqponmlkzyxwvutsrqponmlk".into()),
                 explain: Some(vec![hit]),
             },
-            planning("a", true, Reason::Rule { path: ".github/workflows/a.yml", cause: "the workflow of `a`" }),
-            planning("b", true, Reason::Everything { path: None, cause: "started by hand" }),
-            planning("c", true, Reason::Everything { path: Some("services.toml"), cause: "it can't be compared" }),
-            planning("d", false, Reason::Nothing { cause: "3 files against 4 patterns".into(), left_out: None }),
+            planning("a", true, ReasonObject::Rule { path: ".github/workflows/a.yml", cause: "the workflow of `a`" }),
+            planning("b", true, ReasonObject::Everything { path: None, cause: "started by hand" }),
+            planning(
+                "c",
+                true,
+                ReasonObject::Everything { path: Some("services.toml"), cause: "it can't be compared" },
+            ),
+            planning("d", false, ReasonObject::Nothing { cause: "3 files against 4 patterns".into(), left_out: None }),
             planning(
                 "e",
                 false,
-                Reason::Nothing {
+                ReasonObject::Nothing {
                     cause: "3 files against 4 patterns; … is left out by …".into(),
                     left_out: Some(LeftOut { path, pattern, line }),
                 },
             ),
         ],
         matrix: Matrix {
-            include: vec![Row {
+            include: vec![MatrixRow {
                 service: "web",
                 image: "infinite-scribe-web",
                 target: Some("web"),
@@ -173,10 +177,10 @@ fn status() -> Status {
 fn examples() -> Vec<Example> {
     let failed = OneOfAll::Failed {
         service: "backend".into(),
-        outcome: Outcome::Failed,
+        outcome: BuildOutcome::Failed,
         error: "the build of `backend` failed: …".into(),
     };
-    let up_to_date = Image { outcome: Outcome::UpToDate, warnings: Vec::new(), test: None, ..image() };
+    let up_to_date = ImageObject { outcome: BuildOutcome::UpToDate, warnings: Vec::new(), test: None, ..image() };
     let figure = |name: &str, raw, ratio, unit| Figure { name: name.into(), ours: 0.052, raw, ratio, unit };
     vec![
         example("docker SERVICE", &image()),
@@ -189,7 +193,7 @@ fn examples() -> Vec<Example> {
             "docker clean",
             &Cleaned {
                 removed: kinds().into_iter().map(|kind| clean_item(kind, None)).collect(),
-                left: vec![clean_item(Kind::Image, Some("demo-x uses it"))],
+                left: vec![clean_item(CleanKind::Image, Some("demo-x uses it"))],
                 freed_bytes: 16_384,
             },
         ),
@@ -225,7 +229,7 @@ fn examples() -> Vec<Example> {
             "ci verdict",
             &Judged {
                 passed: true,
-                jobs: vec![Line {
+                jobs: vec![JobVerdict {
                     job: "build".into(),
                     result: JobResult::Skipped,
                     right: true,
@@ -264,14 +268,14 @@ fn examples() -> Vec<Example> {
                 ],
             },
         ),
-        example("--dry-run", &Plan { plan: vec!["docker buildx build …".into()] }),
+        example("--dry-run", &PlanObject { plan: vec!["docker buildx build …".into()] }),
         example(
             "Errors",
-            &Report {
+            &ErrorReport {
                 error: Failure {
                     message: "services.toml:3: unknown field `nope`".into(),
                     because: Vec::new(),
-                    place: Some(Place { file: "services.toml".into(), line: Some(3), column: Some(1) }),
+                    place: Some(Location { file: "services.toml".into(), line: Some(3), column: Some(1) }),
                     help: Some("docs/services-toml.md has all keys".into()),
                     exit_code: 2,
                 },

@@ -9,7 +9,7 @@ use crate::exec::run;
 use crate::fault;
 use crate::model::tally::{self, Tally};
 use crate::model::{archive, junit};
-use crate::plan::container::Report;
+use crate::plan::container::TestReport;
 use crate::plan::step::Step;
 
 /// Passed and failed, and what went wrong, if anything did.
@@ -23,7 +23,7 @@ pub fn cargo(ctx: &Ctx, step: &Step) -> Counted {
 
 /// Runs a service's tests and counts: by the report that they write, or by the
 /// closing lines of a runner that writes none.
-pub fn service(engine: &Engine, tests: &Step, report: Option<&Report>) -> Counted {
+pub fn service(engine: &Engine, tests: &Step, report: Option<&TestReport>) -> Counted {
     let (output, ended) = watch(&engine.ctx, tests);
     match report {
         // What failed before it wrote a report says why by itself.
@@ -47,8 +47,8 @@ fn watch(ctx: &Ctx, step: &Step) -> (String, anyhow::Result<()>) {
 }
 
 /// The report, out of the container that wrote it.
-fn read(engine: &Engine, report: &Report) -> anyhow::Result<Option<Tally>> {
-    let Report { path, written, copy } = report;
+fn read(engine: &Engine, report: &TestReport) -> anyhow::Result<Option<Tally>> {
+    let TestReport { path, written, copy } = report;
     let help = "`report` in services.toml is the file that the command of the test stage must write";
     let changes = engine.read(written)?;
     // One that the image brought along says nothing of this run.

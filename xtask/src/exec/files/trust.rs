@@ -26,7 +26,7 @@ const STICKY: u32 = 0o1000;
 
 /// What one step of a way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// Its permissions say nothing: who owns it can change where it leads.
     Link,
     /// Who may write in it can put something else in the place of what is below.
@@ -39,11 +39,11 @@ pub enum Kind {
 
 /// One step of the way to a file, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct PathStep {
     /// Where.
     pub path: PathBuf,
     /// What.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Whose.
     pub uid: u32,
     /// Permissions.
@@ -63,17 +63,17 @@ pub fn believed(ctx: &Ctx) -> Vec<u32> {
 }
 
 /// Why the last of these steps can't be relied upon, if so.
-pub fn doubt(way: &[Seen], believed: &[u32]) -> Option<String> {
+pub fn doubt(way: &[PathStep], believed: &[u32]) -> Option<String> {
     way.iter().enumerate().find_map(|(at, seen)| {
         let path = seen.path.display();
         if !believed.contains(&seen.uid) {
             return Some(format!("{path} belongs to user {}", seen.uid));
         }
-        if matches!(seen.kind, Kind::Link | Kind::Socket) {
+        if matches!(seen.kind, FileKind::Link | FileKind::Socket) {
             return None;
         }
         // In a shared folder such as /tmp nobody can rename what is another's.
-        let is_shared = at + 1 < way.len() && seen.kind == Kind::Folder && seen.mode & STICKY != 0;
+        let is_shared = at + 1 < way.len() && seen.kind == FileKind::Folder && seen.mode & STICKY != 0;
         let others = seen.mode & 0o002 != 0;
         let group = seen.mode & 0o020 != 0 && !seen.private_group;
         match (is_shared, others, group) {
@@ -106,7 +106,7 @@ pub fn is_record_ours(ctx: &Ctx, record: &Utf8Path) -> bool {
 }
 
 /// All steps from `/` to a path, through all links; it ends where nothing is.
-pub fn way(path: &Path) -> anyhow::Result<Vec<Seen>> {
+pub fn way(path: &Path) -> anyhow::Result<Vec<PathStep>> {
     let mut ahead: VecDeque<OsString> = parts(path);
     let mut at = PathBuf::from("/");
     let mut way = vec![look(&at)?.context("there is no /")?];
@@ -117,7 +117,7 @@ pub fn way(path: &Path) -> anyhow::Result<Vec<Seen>> {
             continue;
         }
         let Some(seen) = look(&at.join(&part))? else { break };
-        if seen.kind == Kind::Link {
+        if seen.kind == FileKind::Link {
             links += 1;
             anyhow::ensure!(links <= LINKS, "{} leads through too many links", path.display());
             let to = fs::read_link(&seen.path)?;
@@ -145,26 +145,26 @@ fn parts(path: &Path) -> VecDeque<OsString> {
 }
 
 /// One step; `None` where there is nothing.
-pub fn look(path: &Path) -> anyhow::Result<Option<Seen>> {
+pub fn look(path: &Path) -> anyhow::Result<Option<PathStep>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("could not look at {}", path.display())),
     };
     let kind = match found.file_type() {
-        it if it.is_symlink() => Kind::Link,
-        it if it.is_dir() => Kind::Folder,
-        it if it.is_socket() => Kind::Socket,
-        _ => Kind::File,
+        it if it.is_symlink() => FileKind::Link,
+        it if it.is_dir() => FileKind::Folder,
+        it if it.is_socket() => FileKind::Socket,
+        _ => FileKind::File,
     };
     let private_group = group_decides(kind, found.mode()) && owner_alone(&found, path);
-    Ok(Some(Seen { path: path.to_owned(), kind, uid: found.uid(), mode: found.mode() & 0o7777, private_group }))
+    Ok(Some(PathStep { path: path.to_owned(), kind, uid: found.uid(), mode: found.mode() & 0o7777, private_group }))
 }
 
 /// Whether it matters who is in the group: to know that, two files are read and
 /// a program is run.
-fn group_decides(kind: Kind, mode: u32) -> bool {
-    !matches!(kind, Kind::Link | Kind::Socket) && mode & 0o022 == 0o020
+fn group_decides(kind: FileKind, mode: u32) -> bool {
+    !matches!(kind, FileKind::Link | FileKind::Socket) && mode & 0o022 == 0o020
 }
 
 /// Where users have groups of their own, `umask 002` lets the group write, and
@@ -203,18 +203,18 @@ mod tests {
     use super::super::Temporary;
     use super::*;
 
-    fn step(kind: Kind, uid: u32, mode: u32) -> Seen {
-        Seen { path: "/x".into(), kind, uid, mode, private_group: false }
+    fn step(kind: FileKind, uid: u32, mode: u32) -> PathStep {
+        PathStep { path: "/x".into(), kind, uid, mode, private_group: false }
     }
 
     #[test]
     fn a_way_is_as_safe_as_its_weakest_step() {
-        use Kind::{File, Folder, Link, Socket};
+        use FileKind::{File, Folder, Link, Socket};
         let root = step(Folder, 0, 0o755);
         let tmp = step(Folder, 0, 0o1777);
         let shared = [tmp.clone()];
         // What follows `/`, as user 1000; whether it is fine.
-        let rows: [(&[Seen], Option<&str>); 19] = [
+        let rows: [(&[PathStep], Option<&str>); 19] = [
             (&[], None),
             (&[step(Folder, 1000, 0o700)], None),
             (&[step(Folder, 0, 0o755)], None),
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn who_is_in_a_group_is_asked_only_where_it_decides() {
-        use Kind::{File, Folder, Link, Socket};
+        use FileKind::{File, Folder, Link, Socket};
         assert!(!group_decides(Socket, 0o660) && !group_decides(Folder, 0o1777) && group_decides(Folder, 0o775));
         for kind in [Link, Folder, Socket, File] {
             for mode in 0..=0o7777 {

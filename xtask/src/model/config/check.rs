@@ -14,8 +14,8 @@ use std::time::Duration;
 use path_filter::{PathFilter, Pattern};
 
 use super::raw::{Number, Pairs, RawCi, RawFile, RawNeed, RawProject, RawRun, RawService, RawTest, Text, Texts};
-use super::words::{self, Ruling};
-use super::{Lines, OUTPUTS, Project, RESERVED, Run, Service, Test};
+use super::values::{self, Ruling};
+use super::{OUTPUTS, Project, RESERVED, Run, Service, ServiceLines, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
@@ -23,7 +23,7 @@ use crate::model::diagnostic::{Diagnostic, LineIndex};
 use crate::model::platform::Platform;
 
 /// What is wrong, by its offset.
-pub type Wrong = Vec<(usize, String)>;
+pub type Mistakes = Vec<(usize, String)>;
 
 /// The needs that there are, with the variables that they provide.
 type Provided = BTreeMap<String, Vec<String>>;
@@ -32,7 +32,7 @@ type Provided = BTreeMap<String, Vec<String>>;
 const PATTERNS: usize = 20_000;
 
 /// Checks a whole file.
-pub fn project(at: &LineIndex<'_>, raw: RawFile) -> Result<Project, Wrong> {
+pub fn project(at: &LineIndex<'_>, raw: RawFile) -> Result<Project, Mistakes> {
     let checker = Checker { at, wrong: RefCell::default() };
     let project = checker.project(raw);
     let wrong = checker.wrong.into_inner();
@@ -42,7 +42,7 @@ pub fn project(at: &LineIndex<'_>, raw: RawFile) -> Result<Project, Wrong> {
 /// Every check gives `None` where something is wrong, once it has said so.
 pub(super) struct Checker<'a> {
     at: &'a LineIndex<'a>,
-    wrong: RefCell<Wrong>,
+    wrong: RefCell<Mistakes>,
 }
 
 impl Checker<'_> {
@@ -96,7 +96,7 @@ impl Checker<'_> {
     }
 
     fn pairs(&self, key: &str, pairs: Pairs) -> Option<BTreeMap<String, String>> {
-        let pair = |(name, value): (Text, Text)| Some((self.text(key, name, words::variable)?, value.into_inner()));
+        let pair = |(name, value): (Text, Text)| Some((self.text(key, name, values::variable)?, value.into_inner()));
         all(pairs.into_iter().map(pair)).map(|pairs| pairs.into_iter().collect())
     }
 
@@ -122,10 +122,10 @@ impl Checker<'_> {
         self.names_differ(&needs, &services);
         self.no_two_share(&services);
         let RawProject { name, registry, owner, default_branch, trust_bases } = project;
-        let name = self.text("project.name", name, words::component);
+        let name = self.text("project.name", name, values::component);
         let registry = self.read("project.registry", &registry);
-        let owner = self.text("project.owner", owner, words::registry_path);
-        let default_branch = self.optional("project.default-branch", default_branch, words::branch);
+        let owner = self.text("project.owner", owner, values::registry_path);
+        let default_branch = self.optional("project.default-branch", default_branch, values::branch);
         let trust_bases = match trust_bases {
             Some(text) => self.read("project.trust-bases", &text),
             None => Some(Age(Duration::from_secs(24 * 3600))),
@@ -163,9 +163,9 @@ impl Checker<'_> {
                 self.refuse(stage.span().start, "ci.lint", format!("`{}` is a service already", stage.get_ref()));
             }
         }
-        let branches = self.texts("ci.branches", branches.into_inner(), words::branches);
-        let commands = self.optional("ci.commands", commands, words::command);
-        let lint = self.texts("ci.lint", lint, words::lint_stage);
+        let branches = self.texts("ci.branches", branches.into_inner(), values::branches);
+        let commands = self.optional("ci.commands", commands, values::command);
+        let lint = self.texts("ci.lint", lint, values::lint_stage);
         Some(Ci { branches: branches?, commands: commands?, lint: lint? })
     }
 
@@ -187,18 +187,18 @@ impl Checker<'_> {
         let key = |field: &str| format!("services.{name}.{field}");
         let named = self.keep(offset, &format!("services.{name}"), service_name(&name));
         let line = |text: &Option<Text>| text.as_ref().map(|text| self.at.line(text.span().start));
-        let lines = Lines { table: self.at.line(offset), context: line(&context), workflow: line(&workflow) };
+        let lines = ServiceLines { table: self.at.line(offset), context: line(&context), workflow: line(&workflow) };
         let target_line = line(&target);
         let path_lines = paths.get_ref().iter().map(|text| self.at.line(text.span().start)).collect();
-        let title = self.optional(&key("title"), title, words::title);
-        let image_text = self.text(&key("image"), image, words::image_name);
+        let title = self.optional(&key("title"), title, values::title);
+        let image_text = self.text(&key("image"), image, values::image_name);
         let path = |field: &str, text: Option<Text>, rule: fn(&str) -> Ruling| {
             let clean = |text: Option<String>| text.map(|text| docker_context::clean(&text));
             self.optional(&key(field), text, rule).map(clean)
         };
-        let dockerfile = path("dockerfile", dockerfile, words::file);
-        let context = path("context", context, words::path);
-        let target = self.optional(&key("target"), target, words::stage);
+        let dockerfile = path("dockerfile", dockerfile, values::file);
+        let context = path("context", context, values::path);
+        let target = self.optional(&key("target"), target, values::stage);
         let paths = self.filter(&key("paths"), &paths);
         let platforms = self.platforms(&key("platforms"), platforms);
         let size_budget = match size_budget {
@@ -265,12 +265,12 @@ impl Checker<'_> {
             }
         }
         let port = self.port(&key("port"), &port);
-        let health = self.text(&key("health"), health, words::url_path);
-        let roles = self.texts(&key("roles"), roles, words::word);
+        let health = self.text(&key("health"), health, values::url_path);
+        let roles = self.texts(&key("roles"), roles, values::word);
         let needs = self.needs(&key("needs"), needs, known);
         let env = self.pairs(&key("env"), env);
         let up_env = self.pairs(&key("up-env"), up_env);
-        let pass_env = self.texts(&key("pass-env"), pass_env, words::variable);
+        let pass_env = self.texts(&key("pass-env"), pass_env, values::variable);
         let ready_seconds = match ready_seconds {
             Some(number) => self.number(&key("ready-seconds"), &number, 1..=3600),
             None => Some(30),
@@ -296,10 +296,10 @@ impl Checker<'_> {
             self.refuse(target.span().start, &key("target"), why);
         }
         let part = match part {
-            Some(part) => self.text(&key("part"), part, words::part),
-            None => self.keep(target.span().start, &key("part"), words::part(service)).map(|()| service.to_owned()),
+            Some(part) => self.text(&key("part"), part, values::part),
+            None => self.keep(target.span().start, &key("part"), values::part(service)).map(|()| service.to_owned()),
         };
-        let target = self.text(&key("target"), target, words::stage);
+        let target = self.text(&key("target"), target, values::stage);
         let needs = self.needs(&key("needs"), needs, known);
         let report = report.map_or(Some(None), |path| self.read(&key("report"), &path).map(Some));
         Some(Test { target: target?, needs: needs?, part: part?, report: report? })
@@ -353,5 +353,5 @@ fn service_name(name: &str) -> Ruling {
     if OUTPUTS.contains(&name) {
         return Err(format!("`{name}` is an output of `ci plan` already; choose another name").into());
     }
-    words::host(name)
+    values::host(name)
 }

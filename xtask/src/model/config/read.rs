@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::raw::RawFile;
-use super::{FILE, LIMIT, Project, check, words};
+use super::{FILE, LIMIT, Project, check, values};
 use crate::model::diagnostic::{Diagnostic, LineIndex};
 
 /// How many of the things that are wrong are told at once.
@@ -64,7 +64,7 @@ pub fn text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
 /// Every key and every text below a value: nothing that can't be seen. And no
 /// list of tables, which no key takes.
 fn look(
-    wrong: &mut check::Wrong,
+    wrong: &mut check::Mistakes,
     parent: String,
     key: &Spanned<std::borrow::Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
@@ -73,16 +73,16 @@ fn look(
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let name = if name.chars().all(is_bare) { name.to_string() } else { format!("{name:?}") };
     let path = if parent.is_empty() { name } else { format!("{parent}.{name}") };
-    if let Err(why) = words::visible(key.get_ref()) {
+    if let Err(why) = values::visible(key.get_ref()) {
         wrong.push((key.span().start, format!("the key `{path}`: {why}")));
     }
     texts(wrong, &path, value);
 }
 
-fn texts(wrong: &mut check::Wrong, path: &str, value: &Spanned<DeValue<'_>>) {
+fn texts(wrong: &mut check::Mistakes, path: &str, value: &Spanned<DeValue<'_>>) {
     match value.get_ref() {
         DeValue::String(text) => {
-            if let Err(why) = words::visible(text) {
+            if let Err(why) = values::visible(text) {
                 wrong.push((value.span().start, format!("`{path}`: {why}")));
             }
         }
@@ -100,7 +100,7 @@ fn texts(wrong: &mut check::Wrong, path: &str, value: &Spanned<DeValue<'_>>) {
 }
 
 /// All that is wrong as one, by line.
-fn told(at: &LineIndex<'_>, mut wrong: check::Wrong) -> Diagnostic {
+fn told(at: &LineIndex<'_>, mut wrong: check::Mistakes) -> Diagnostic {
     wrong.sort();
     wrong.dedup();
     let mut lines: Vec<String> =

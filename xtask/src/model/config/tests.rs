@@ -290,7 +290,7 @@ fn no_text_panics_and_what_passes_can_be_seen() {
         let quoted = serde_json::json!(word).to_string();
         let text = GOOD.replacen(&format!("\"{}\"", texts[at % texts.len()]), &quoted, 1);
         if Project::parse("services.toml".into(), &text).is_ok() {
-            assert!(!word.chars().any(words::is_hidden), "{word:?}");
+            assert!(!word.chars().any(values::is_hidden), "{word:?}");
         }
         Ok(())
     });

@@ -4,7 +4,7 @@
 
 use crate::model::definition_changes::Read;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::yaml::{self, Node};
+use crate::model::yaml::{self, YamlNode};
 
 /// How deep actions that use actions are followed.
 const DEPTH: usize = 10;
@@ -43,12 +43,12 @@ const RESTORING: [(&str, When); 19] = [
 ];
 
 /// Everything that jobs of a workflow restore although they can write.
-pub fn findings(file: &str, root: &Node, read: Read<'_>) -> Vec<Diagnostic> {
+pub fn findings(file: &str, root: &YamlNode, read: Read<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for (name, job) in root.get("jobs").map(Node::map).unwrap_or_default() {
+    for (name, job) in root.get("jobs").map(YamlNode::map).unwrap_or_default() {
         let permissions = job.get("permissions").or(root.get("permissions"));
         let Some(right) = permissions.and_then(writes) else { continue };
-        for step in job.get("steps").map(Node::list).unwrap_or_default() {
+        for step in job.get("steps").map(YamlNode::list).unwrap_or_default() {
             if let Some(what) = restores(step, read, DEPTH) {
                 let message = format!(
                     "job `{}` can write (`{right}`) and restores what another job saved: {what}",
@@ -64,7 +64,7 @@ pub fn findings(file: &str, root: &Node, read: Read<'_>) -> Vec<Diagnostic> {
 }
 
 /// What a job can write, if it can.
-fn writes(permissions: &Node) -> Option<String> {
+fn writes(permissions: &YamlNode) -> Option<String> {
     if permissions.text() == Some("write-all") {
         return Some("write-all".into());
     }
@@ -73,18 +73,19 @@ fn writes(permissions: &Node) -> Option<String> {
 }
 
 /// What a step restores, and where that stands if not here.
-fn restores(step: &Node, read: Read<'_>, depth: usize) -> Option<String> {
-    if let Some(run) = step.get("run").and_then(Node::text) {
+fn restores(step: &YamlNode, read: Read<'_>, depth: usize) -> Option<String> {
+    if let Some(run) = step.get("run").and_then(YamlNode::text) {
         let words = ["type=gha", "--cache gha", "--cache=gha"];
         return words.into_iter().find(|words| run.contains(words)).map(|words| format!("`{words}`"));
     }
-    let uses = step.get("uses").and_then(Node::text)?;
+    let uses = step.get("uses").and_then(YamlNode::text)?;
     if let Some(place) = uses.strip_prefix("./").or(uses.strip_prefix("$/")) {
         return below(&docker_context::clean(place), read, depth.checked_sub(1)?);
     }
     let name = uses.split('@').next().unwrap_or_default();
     let (_, when) = RESTORING.iter().find(|(action, _)| action.eq_ignore_ascii_case(name))?;
-    let input = |key: &str| step.get("with").and_then(|with| with.get(key)).and_then(Node::text).unwrap_or_default();
+    let input =
+        |key: &str| step.get("with").and_then(|with| with.get(key)).and_then(YamlNode::text).unwrap_or_default();
     let is_off = |text: &str| text.is_empty() || text.eq_ignore_ascii_case("false");
     let does = match when {
         // It only asks whether there is one.

@@ -2,14 +2,14 @@
 //! one that is none, it only runs nothing.
 
 use crate::model::definition_changes::WORKFLOWS;
-use crate::model::yaml::{Node, Value};
+use crate::model::yaml::{YamlNode, YamlValue};
 
 /// What is missing or of another kind than it has to be: line, message, help.
-pub type Wrong = (usize, String, &'static str);
+pub type ShapeError = (usize, String, &'static str);
 
 /// What is wrong with the shape of a file.
-pub fn wrong(file: &str, root: &Node) -> Vec<Wrong> {
-    let is_map = |node: &Node| matches!(node.value, Value::Map(_));
+pub fn wrong(file: &str, root: &YamlNode) -> Vec<ShapeError> {
+    let is_map = |node: &YamlNode| matches!(node.value, YamlValue::Map(_));
     if !is_map(root) {
         let what = format!("{} is no workflow and no action", kind(root));
         return vec![(root.line, what, "a mapping with `on:` and `jobs:`, or of an action with `runs:`")];
@@ -45,9 +45,9 @@ pub fn wrong(file: &str, root: &Node) -> Vec<Wrong> {
     wrong
 }
 
-fn look(wrong: &mut Vec<Wrong>, name: &Node, job: &Node) {
+fn look(wrong: &mut Vec<ShapeError>, name: &YamlNode, job: &YamlNode) {
     let title = format!("job `{}`", name.text().unwrap_or_default());
-    if !matches!(job.value, Value::Map(_)) {
+    if !matches!(job.value, YamlValue::Map(_)) {
         wrong.push((job.line, format!("{title} is {}", kind(job)), "a mapping"));
         return;
     }
@@ -68,11 +68,11 @@ fn look(wrong: &mut Vec<Wrong>, name: &Node, job: &Node) {
     }
 }
 
-fn kind(node: &Node) -> &'static str {
+fn kind(node: &YamlNode) -> &'static str {
     match &node.value {
-        Value::Text(_) => "a scalar",
-        Value::List(_) => "a list",
-        Value::Map(_) => "a mapping",
+        YamlValue::Text(_) => "a scalar",
+        YamlValue::List(_) => "a list",
+        YamlValue::Map(_) => "a mapping",
     }
 }
 

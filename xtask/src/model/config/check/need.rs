@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::Checker;
 use crate::model::config::raw::{RawNeed, Text, Texts};
-use crate::model::config::{Need, words};
+use crate::model::config::{Need, values};
 use crate::model::reference::Image;
 
 impl Checker<'_> {
@@ -21,7 +21,7 @@ impl Checker<'_> {
         };
         let ready = self.command(&key("ready"), ready, false);
         let key = format!("needs.{}", name.get_ref());
-        let name = self.text(&key, name, words::host);
+        let name = self.text(&key, name, values::host);
         Some((
             name?,
             Need { image: image?, port: port?, env: env?, command: command?, ready: ready?, provides: provides? },

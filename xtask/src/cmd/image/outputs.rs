@@ -8,18 +8,18 @@ use crate::exec::atomic_output::AtomicOutput;
 use crate::exec::files::removal;
 use crate::exec::interrupt;
 use crate::exec::layers::Marker;
-use crate::exec::runner::{self, Hand};
+use crate::exec::runner::{self, Executor};
 use crate::fault::{self, Fault};
 use crate::plan::build::{Cache, Output, PartialOutputs, Request, keep};
 use crate::plan::step::Step;
 
 /// The right to write them.
-pub struct Places {
+pub struct Outputs {
     archive: Option<AtomicOutput>,
     cache: Option<(AtomicOutput, Marker)>,
 }
 
-impl Places {
+impl Outputs {
     /// Waits for other runs that write the same; always in this order, so that
     /// no two wait for each other.
     pub fn prepare(ctx: &Ctx, request: &Request, marker: Marker) -> anyhow::Result<Self> {
@@ -78,11 +78,11 @@ impl Places {
 /// Keeps the layer cache; what is half-made goes with the place where it is made.
 struct Keeping<'a, F> {
     ctx: &'a Ctx,
-    places: &'a Places,
+    places: &'a Outputs,
     build: F,
 }
 
-impl<F: Fn(&Step) -> anyhow::Result<()>> Hand for Keeping<'_, F> {
+impl<F: Fn(&Step) -> anyhow::Result<()>> Executor for Keeping<'_, F> {
     fn run(&self, step: &Step) -> anyhow::Result<()> {
         match (step.tool.as_str(), &self.places.cache) {
             ("docker", _) => (self.build)(step),

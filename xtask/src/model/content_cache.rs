@@ -29,7 +29,7 @@ const LONG_AGO: i64 = 4;
 
 /// What the file system says of a file without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stat {
+pub struct FileStat {
     /// Kind and permissions.
     pub mode: u32,
     /// How many names it has.
@@ -46,7 +46,7 @@ pub struct Stat {
     pub changed: (i64, i64),
 }
 
-impl Stat {
+impl FileStat {
     const BYTES: usize = 64;
 
     fn bytes(&self) -> [[u8; 8]; Self::BYTES / 8] {
@@ -92,21 +92,21 @@ impl Stat {
 
 /// A record that is read in the order of its paths.
 #[derive(Debug, Default)]
-pub struct Remembered<'a> {
+pub struct ContentCache<'a> {
     rest: &'a [u8],
-    next: Option<Line<'a>>,
-    found: Option<Line<'a>>,
+    next: Option<CacheLine<'a>>,
+    found: Option<CacheLine<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Line<'a> {
+struct CacheLine<'a> {
     path: &'a [u8],
     stat: &'a [u8],
     id: &'a str,
     whole: &'a [u8],
 }
 
-impl<'a> Remembered<'a> {
+impl<'a> ContentCache<'a> {
     /// Begins to read. What is no record of ours remembers nothing.
     pub fn of(bytes: &'a [u8]) -> Self {
         let mut record = Self { rest: bytes.strip_prefix(MAGIC).unwrap_or_default(), next: None, found: None };
@@ -122,7 +122,7 @@ impl<'a> Remembered<'a> {
 
     /// What the file at `path` held, if it is as it was. Paths come in order.
     /// What was passed over goes to `kept`, as it is.
-    pub fn id(&mut self, path: &str, stat: &Stat, kept: &mut Vec<u8>) -> Option<&'a str> {
+    pub fn id(&mut self, path: &str, stat: &FileStat, kept: &mut Vec<u8>) -> Option<&'a str> {
         while let Some(line) = self.next.filter(|line| line.path < path.as_bytes()) {
             kept.extend_from_slice(line.whole);
             self.step();
@@ -135,7 +135,7 @@ impl<'a> Remembered<'a> {
 
     /// What the file that was asked for last held, if its size and its time of
     /// modification are what they were.
-    pub fn as_buildkit_sees_it(&self, stat: &Stat) -> Option<&'a str> {
+    pub fn as_buildkit_sees_it(&self, stat: &FileStat) -> Option<&'a str> {
         let line = self.found.filter(|line| line.stat[SEEN] == stat.bytes().as_flattened()[SEEN])?;
         Some(line.id.trim_start_matches(HASTY))
     }
@@ -149,7 +149,7 @@ impl<'a> Remembered<'a> {
     }
 }
 
-/// Where size and time of modification stand in a [`Stat`].
+/// Where size and time of modification stand in a [`FileStat`].
 const SEEN: std::ops::Range<usize> = 24..48;
 
 /// What a file holds, and whether BuildKit may not have seen it change: `before`
@@ -167,15 +167,15 @@ pub fn unmarked(id: &str) -> (&str, bool) {
 }
 
 /// `STAT LENGTH LENGTH PATH ID`, each length two bytes.
-fn line(bytes: &[u8]) -> Option<Line<'_>> {
-    let (stat, rest) = bytes.split_at_checked(Stat::BYTES)?;
+fn line(bytes: &[u8]) -> Option<CacheLine<'_>> {
+    let (stat, rest) = bytes.split_at_checked(FileStat::BYTES)?;
     let (lengths, rest) = rest.split_at_checked(4)?;
     let [path, id] = [[lengths[0], lengths[1]], [lengths[2], lengths[3]]].map(|it| usize::from(u16::from_le_bytes(it)));
     let (path, rest) = rest.split_at_checked(path)?;
     let (id, _) = rest.split_at_checked(id)?;
-    let whole = &bytes[..Stat::BYTES + 4 + path.len() + id.len()];
+    let whole = &bytes[..FileStat::BYTES + 4 + path.len() + id.len()];
     let id = if is_id(id) { std::str::from_utf8(id).ok()? } else { return None };
-    Some(Line { path, stat, id, whole })
+    Some(CacheLine { path, stat, id, whole })
 }
 
 /// As git writes ids, after our marks. A loop by hand: of a hundred thousand ids each letter counts.
@@ -198,7 +198,7 @@ pub fn begin() -> Vec<u8> {
 
 /// Adds a file to a record; one that changed shortly before `now` is not to be
 /// believed.
-pub fn add(record: &mut Vec<u8>, path: &str, stat: &Stat, id: &str, now: Duration) {
+pub fn add(record: &mut Vec<u8>, path: &str, stat: &FileStat, id: &str, now: Duration) {
     let hasty = if stat.is_settled(now) { "" } else { "?" };
     let lengths = (u16::try_from(path.len()), u16::try_from(hasty.len() + id.len()));
     if let (Ok(path_length), Ok(id_length)) = lengths {
@@ -217,8 +217,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1000);
 
-    fn stat() -> Stat {
-        Stat { mode: 0o100644, names: 1, dev: 7, ino: 8, size: 9, modified: (5, 6), changed: (900, 1) }
+    fn stat() -> FileStat {
+        FileStat { mode: 0o100644, names: 1, dev: 7, ino: 8, size: 9, modified: (5, 6), changed: (900, 1) }
     }
 
     fn record(paths: &[&str]) -> Vec<u8> {
@@ -227,25 +227,27 @@ mod tests {
         record
     }
 
-    fn found(record: &[u8], path: &str, stat: &Stat) -> Option<String> {
-        Remembered::of(record).id(path, stat, &mut Vec::new()).map(str::to_owned)
+    fn found(record: &[u8], path: &str, stat: &FileStat) -> Option<String> {
+        ContentCache::of(record).id(path, stat, &mut Vec::new()).map(str::to_owned)
     }
 
     #[test]
     fn a_file_that_changed_and_looks_the_same_to_buildkit_is_marked_until_it_looks_otherwise() {
-        let asked = |record: &[u8], stat: &Stat| {
-            let mut known = Remembered::of(record);
+        let asked = |record: &[u8], stat: &FileStat| {
+            let mut known = ContentCache::of(record);
             let id = known.id("a", stat, &mut Vec::new()).map(str::to_owned);
             (id, known.as_buildkit_sees_it(stat).map(str::to_owned))
         };
-        let (was, same) = (stat(), Stat { changed: (950, 2), ino: 99, mode: 0o100600, ..stat() });
+        let (was, same) = (stat(), FileStat { changed: (950, 2), ino: 99, mode: 0o100600, ..stat() });
         let mut hasty = begin();
         add(&mut hasty, "a", &was, "ab", Duration::from_secs(901));
         for record in [record(&["a"]), hasty.clone()] {
             assert_eq!(asked(&record, &same), (None, Some("ab".into())));
-            for other in
-                [Stat { size: 10, ..same }, Stat { modified: (5, 7), ..same }, Stat { modified: (6, 6), ..same }]
-            {
+            for other in [
+                FileStat { size: 10, ..same },
+                FileStat { modified: (5, 7), ..same },
+                FileStat { modified: (6, 6), ..same },
+            ] {
                 assert_eq!(asked(&record, &other), (None, None));
             }
         }
@@ -272,14 +274,14 @@ mod tests {
         assert_eq!(found(&record, "a/", &stat()), None);
         let it = stat();
         for other in [
-            Stat { mode: 0o100755, ..it },
-            Stat { dev: 0, ..it },
-            Stat { ino: 0, ..it },
-            Stat { size: 0, ..it },
-            Stat { modified: (5, 7), ..it },
-            Stat { modified: (6, 6), ..it },
-            Stat { changed: (900, 2), ..it },
-            Stat { changed: (901, 1), ..it },
+            FileStat { mode: 0o100755, ..it },
+            FileStat { dev: 0, ..it },
+            FileStat { ino: 0, ..it },
+            FileStat { size: 0, ..it },
+            FileStat { modified: (5, 7), ..it },
+            FileStat { modified: (6, 6), ..it },
+            FileStat { changed: (900, 2), ..it },
+            FileStat { changed: (901, 1), ..it },
         ] {
             assert_eq!(found(&record, "a", &other), None, "{other:?}");
         }
@@ -291,7 +293,7 @@ mod tests {
             [((900, 0), true), ((997, 999), true), ((998, 1), false), ((1000, 0), false), ((1001, 0), false)]
         {
             let mut record = begin();
-            let stat = Stat { changed, ..stat() };
+            let stat = FileStat { changed, ..stat() };
             add(&mut record, "a", &stat, "ab", NOW);
             assert_eq!(found(&record, "a", &stat).is_some(), known, "{changed:?}");
         }
@@ -299,7 +301,7 @@ mod tests {
 
     #[test]
     fn waiting_ends_when_another_change_has_another_time() {
-        let wait = |changed| Stat { changed, ..stat() }.settles_in(NOW).map(|time| time.as_millis());
+        let wait = |changed| FileStat { changed, ..stat() }.settles_in(NOW).map(|time| time.as_millis());
         assert_eq!(wait((999, 999_000_000)), Some(19));
         assert_eq!(wait((999, 900_000_000)), Some(0));
         // Whole seconds: the file system may know no others.
@@ -339,7 +341,7 @@ mod tests {
     #[test]
     fn what_is_passed_over_is_kept() {
         let old = record(&["a", "b", "c", "d"]);
-        let (mut kept, mut reader) = (begin(), Remembered::of(&old));
+        let (mut kept, mut reader) = (begin(), ContentCache::of(&old));
         assert_eq!(reader.id("b", &stat(), &mut kept), Some("ab"));
         add(&mut kept, "b", &stat(), "cd", NOW);
         reader.end(&mut kept);

@@ -15,7 +15,7 @@ pub const TABLES: [&str; 3] = ["filter", "nat", "mangle"];
 
 /// One iptables rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct FirewallRule {
     /// One of `TABLES`.
     pub table: &'static str,
     /// `FORWARD`.
@@ -26,7 +26,7 @@ pub struct Rule {
     pub words: String,
 }
 
-impl Rule {
+impl FirewallRule {
     /// The arguments that add it.
     pub fn adding(&self) -> Vec<String> {
         let verb = if self.last { "-A" } else { "-I" };
@@ -48,9 +48,9 @@ pub fn guard(bridge: &str) -> String {
 
 /// The rules for a range, in the order in which they are added: of those that
 /// go to the front, the last one comes to stand first.
-pub fn of_range(bridge: &str, range: &str) -> Vec<Rule> {
+pub fn of_range(bridge: &str, range: &str) -> Vec<FirewallRule> {
     let comment = format!("-m comment --comment {}", comment(bridge));
-    let rule = |table, chain, words: String| Rule { table, chain, last: false, words };
+    let rule = |table, chain, words: String| FirewallRule { table, chain, last: false, words };
     vec![
         rule("nat", "POSTROUTING", format!("-s {range} ! -d {range} {comment} -j MASQUERADE")),
         // The range's own side of the bridges; what only says that it comes
@@ -70,9 +70,9 @@ pub fn of_range(bridge: &str, range: &str) -> Vec<Rule> {
 /// that who wants something forwarded still gets it; `open` are the interfaces
 /// that did forward. `bridged` says that frames within a bridge come by, which
 /// were never a matter of forwarding.
-pub fn of_guard(bridge: &str, open: &[String], bridged: bool) -> Vec<Rule> {
+pub fn of_guard(bridge: &str, open: &[String], bridged: bool) -> Vec<FirewallRule> {
     let comment = format!("-m comment --comment {}", guard(bridge));
-    let rule = |words: String| Rule { table: "filter", chain: "FORWARD", last: true, words };
+    let rule = |words: String| FirewallRule { table: "filter", chain: "FORWARD", last: true, words };
     let mut rules: Vec<_> = open.iter().map(|name| rule(format!("-i {name} {comment} -j RETURN"))).collect();
     let routed = if bridged { "-m physdev ! --physdev-is-bridged " } else { "" };
     rules.push(rule(format!("{routed}{comment} -j DROP")));

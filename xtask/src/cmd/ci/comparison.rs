@@ -1,10 +1,10 @@
 //! What `ci plan` compared: its steps pass it on and add to it.
 
-use crate::model::affected::Scope;
+use crate::model::affected::ChangeSet;
 
 /// What was compared, and what came out.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct Comparison {
     /// The older commit, where there is one.
     pub base: Option<String>,
     /// The newer commit; none: the working tree, or a list of files.
@@ -14,5 +14,5 @@ pub struct Outcome {
     /// Both, for people.
     pub range: Option<String>,
     /// What changed.
-    pub scope: Scope,
+    pub scope: ChangeSet,
 }

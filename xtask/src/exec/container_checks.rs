@@ -10,16 +10,16 @@ use anyhow::Context as _;
 
 use crate::exec::container_guard::ContainerGuard;
 use crate::exec::engine::answers::State;
-use crate::exec::http::{self, Bounds, Route};
+use crate::exec::http::{self, ResponseLimits, Route};
 use crate::exec::interrupt;
 use crate::fault;
 use crate::model::users;
-use crate::plan::container::Container;
+use crate::plan::container::ContainerSpec;
 
 /// How long a container may take to end after SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// What an answer about health is held to.
-const ANSWER: Bounds = Bounds { time: Duration::from_secs(5), bytes: 1024 * 1024 };
+const ANSWER: ResponseLimits = ResponseLimits { time: Duration::from_secs(5), bytes: 1024 * 1024 };
 
 /// What waiting for a service came to.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub enum Readiness {
 /// Polls until the service answers as it must; ends the moment it is dead.
 pub fn wait(
     guard: &ContainerGuard<'_>,
-    container: &Container<'_>,
+    container: &ContainerSpec<'_>,
     what: &str,
     healthy: bool,
 ) -> anyhow::Result<Readiness> {
@@ -86,7 +86,7 @@ fn ask(port: u16, path: &Route) -> io::Result<http::Response> {
 }
 
 /// Waits for the first answer, whatever its status, for `bench`.
-pub fn first_answer(guard: &ContainerGuard<'_>, container: &Container<'_>) -> anyhow::Result<()> {
+pub fn first_answer(guard: &ContainerGuard<'_>, container: &ContainerSpec<'_>) -> anyhow::Result<()> {
     let what = container.role.unwrap_or(&container.service.name);
     match wait(guard, container, what, false)? {
         Readiness::Ready(_) => Ok(()),
@@ -127,13 +127,13 @@ pub fn not_root(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool,
 }
 
 /// The processes of a container of this machine, found by their control group.
-fn processes(id: &str) -> Vec<users::Process> {
+fn processes(id: &str) -> Vec<users::ProcessUsers> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let is_of_it = |dir: &std::path::Path| {
         id.len() == 64 && std::fs::read_to_string(dir.join("cgroup")).is_ok_and(|groups| groups.contains(id))
     };
     let dirs = entries.flatten().map(|entry| entry.path()).filter(|dir| is_of_it(dir));
-    dirs.filter_map(|dir| users::Process::of_status(&std::fs::read_to_string(dir.join("status")).ok()?)).collect()
+    dirs.filter_map(|dir| users::ProcessUsers::of_status(&std::fs::read_to_string(dir.join("status")).ok()?)).collect()
 }
 
 /// SIGTERM, and how long it took.

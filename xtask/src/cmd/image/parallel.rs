@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::cmd::image::explain::last_lines;
 use crate::cmd::image::job::{Built, Job};
-use crate::cmd::objects::docker::{Images, OneOfAll, Outcome};
+use crate::cmd::objects::docker::{BuildOutcome, Images, OneOfAll};
 use crate::ctx::{Ctx, Format};
 use crate::exec::build_progress::BuildProgress;
 use crate::exec::engine::Engine;
@@ -46,7 +46,9 @@ pub fn run(
     interrupt::check()?;
     let object = |(result, name): (&anyhow::Result<Built>, &String)| match result {
         Ok(built) => OneOfAll::Image(Box::new(built.object.clone())),
-        Err(error) => OneOfAll::Failed { service: name.clone(), outcome: Outcome::Failed, error: format!("{error:#}") },
+        Err(error) => {
+            OneOfAll::Failed { service: name.clone(), outcome: BuildOutcome::Failed, error: format!("{error:#}") }
+        }
     };
     let object = Images { results: results.iter().zip(&names).map(object).collect(), test: None };
     let lines = results.iter().flatten().map(Built::line).collect::<Vec<_>>().join("\n");

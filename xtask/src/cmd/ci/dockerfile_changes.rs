@@ -6,15 +6,15 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::cmd::ci::indirect_changes::IndirectChanges;
-use crate::cmd::definition::Setting;
+use crate::cmd::definition::BuildSettings;
 use crate::model::affected::Redefined;
 use crate::model::config::Service;
 use crate::model::definition_changes::{Read, Sides};
+use crate::model::dockerfile_changes::{Newer, Touch, touch};
 use crate::model::doubt::Doubt;
 use crate::model::platform::Platform;
-use crate::model::redefined::{Newer, Touch, touch};
 
-type Text = Result<Option<String>, Doubt>;
+type FileText = Result<Option<String>, Doubt>;
 
 /// Asks with both sides of the comparison.
 pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnOnce(Redefined<'_>) -> T) -> T {
@@ -28,7 +28,7 @@ pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnO
         if let Some(known) = answers.borrow().get(&key) {
             return Some(known.clone());
         }
-        let setting = Setting::of_service(service);
+        let setting = BuildSettings::of_service(service);
         let platforms = setting.platforms.iter().map(Platform::as_str).collect();
         let newer = Newer { platforms, links: beside.links(), files: &|| beside.tracked() };
         let answer = touch(service, path, sides, &newer)?;
@@ -37,7 +37,7 @@ pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnO
     })
 }
 
-fn once(known: &RefCell<HashMap<String, Text>>, read: Read<'_>, path: &str) -> Text {
+fn once(known: &RefCell<HashMap<String, FileText>>, read: Read<'_>, path: &str) -> FileText {
     if let Some(text) = known.borrow().get(path) {
         return text.clone();
     }

@@ -12,30 +12,30 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::cmd::definition::{Context, Definition};
 use crate::ctx::Ctx;
 use crate::exec::file_stats::{self, FileStats};
-use crate::exec::worktree::{self, LINK, Tree};
+use crate::exec::worktree::{self, LINK, WorkTree};
 use crate::model::config::Service;
+use crate::model::content_cache::FileStat;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
-use crate::model::remembered::Stat;
 use crate::model::visibility::{self, View, Visibility};
 
 /// Where the two files of a service stand, and where it copies from.
-type Place<'a> = (&'a Utf8Path, &'a Utf8Path);
+type DefinitionPaths<'a> = (&'a Utf8Path, &'a Utf8Path);
 
 /// What a command looks at.
-pub struct Look<'a> {
+pub struct SharedScan<'a> {
     ctx: &'a Ctx,
-    definitions: BTreeMap<Place<'a>, Definition<'a>>,
-    known: OnceLock<Result<Known, Doubt>>,
+    definitions: BTreeMap<DefinitionPaths<'a>, Definition<'a>>,
+    known: OnceLock<Result<Scan, Doubt>>,
     /// Where something is wrong with what all see, each is looked at alone.
-    alone: BTreeMap<Place<'a>, OnceLock<Result<Known, Doubt>>>,
+    alone: BTreeMap<DefinitionPaths<'a>, OnceLock<Result<Scan, Doubt>>>,
 }
 
 /// What was seen.
-pub struct Known {
+pub struct Scan {
     /// All of it.
-    pub tree: Tree,
+    pub tree: WorkTree,
     /// As filters know it, in the order of the paths, each with its place among
     /// what lies there; none: it is the same.
     of_filters: Option<Vec<(File, Option<usize>)>>,
@@ -43,24 +43,24 @@ pub struct Known {
     links: Vec<usize>,
     gits: Vec<usize>,
     /// What each context holds; none: there is one definition, which sees all.
-    views: Option<BTreeMap<(String, String), OnceLock<Shared>>>,
+    views: Option<BTreeMap<(String, String), OnceLock<ContextView>>>,
 }
 
-struct Shared {
+struct ContextView {
     view: View,
     /// Files with several names, as this view has them.
     twins: BTreeMap<usize, String>,
 }
 
 /// What one service sees.
-pub struct Seen<'k> {
-    known: &'k Known,
-    shared: Option<&'k Shared>,
+pub struct ServiceView<'k> {
+    known: &'k Scan,
+    shared: Option<&'k ContextView>,
     /// Its own two files and the folders on the way, where its context lacks them.
     own: Vec<usize>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> SharedScan<'a> {
     /// Reads how the services are built; those that can't be read are looked at
     /// alone.
     pub fn new<'s>(ctx: &'a Ctx, services: impl IntoIterator<Item = &'s &'a Service>) -> Self
@@ -89,13 +89,13 @@ impl<'a> Look<'a> {
     }
 
     /// The tree as all of them see it together, or why nobody knows.
-    pub fn tree(&self) -> Result<&Tree, Doubt> {
+    pub fn tree(&self) -> Result<&WorkTree, Doubt> {
         self.known().map(|known| &known.tree)
     }
 
     /// The same without asking git, and without reading any file.
     pub fn stats(&self) -> Result<FileStats, Doubt> {
-        file_stats::walk(self.ctx, &Together::of(&self.definitions.values().collect::<Vec<_>>()))
+        file_stats::walk(self.ctx, &CombinedContexts::of(&self.definitions.values().collect::<Vec<_>>()))
     }
 
     /// What of that a service sees was touched since, for people.
@@ -105,8 +105,8 @@ impl<'a> Look<'a> {
             // Whether it was looked into in vain says nothing: what came or went has touched it.
             let name =
                 |path: &str| path.strip_suffix('/').filter(|path| path.ends_with('/')).unwrap_or(path).to_owned();
-            let named = |(path, stat): &(String, Stat)| (name(path), *stat);
-            let is_seen = |(path, _): &(String, Stat)| path.is_empty() || definition.holds(path);
+            let named = |(path, stat): &(String, FileStat)| (name(path), *stat);
+            let is_seen = |(path, _): &(String, FileStat)| path.is_empty() || definition.holds(path);
             let before = before.iter().map(named).filter(is_seen).collect();
             let now = definition.stats(self.ctx)?.iter().map(named).collect();
             Ok::<_, Doubt>(file_stats::touched(&before, &now))
@@ -114,13 +114,13 @@ impl<'a> Look<'a> {
         told().unwrap_or_else(|why| Some(format!("nobody knows what changed ({why})")))
     }
 
-    fn known(&self) -> Result<&Known, Doubt> {
+    fn known(&self) -> Result<&Scan, Doubt> {
         let all: Vec<_> = self.definitions.values().collect();
-        self.known.get_or_init(|| Known::look(self.ctx, &all)).as_ref().map_err(Clone::clone)
+        self.known.get_or_init(|| Scan::look(self.ctx, &all)).as_ref().map_err(Clone::clone)
     }
 
     /// What a service sees of it.
-    pub fn seen_by(&self, definition: &Definition<'_>) -> Result<Seen<'_>, Doubt> {
+    pub fn seen_by(&self, definition: &Definition<'_>) -> Result<ServiceView<'_>, Doubt> {
         let of_look = self.definitions.get(&place(definition.service));
         if !of_look.is_some_and(|it| Arc::ptr_eq(it.both(), definition.both())) {
             return Err(
@@ -128,21 +128,21 @@ impl<'a> Look<'a> {
             );
         }
         let known = self.known().or_else(|why| {
-            let is_it = |(of, _): &(&Place<'_>, _)| **of == place(definition.service);
+            let is_it = |(of, _): &(&DefinitionPaths<'_>, _)| **of == place(definition.service);
             let (_, alone) = self.alone.iter().find(is_it).filter(|_| self.alone.len() > 1).ok_or(why)?;
-            alone.get_or_init(|| Known::look(self.ctx, &[definition])).as_ref().map_err(Clone::clone)
+            alone.get_or_init(|| Scan::look(self.ctx, &[definition])).as_ref().map_err(Clone::clone)
         });
         known.map(|known| known.seen_by(definition))
     }
 }
 
-fn place(service: &Service) -> Place<'_> {
+fn place(service: &Service) -> DefinitionPaths<'_> {
     (&service.dockerfile, &service.context)
 }
 
-impl Known {
+impl Scan {
     fn look(ctx: &Ctx, definitions: &[&Definition<'_>]) -> Result<Self, Doubt> {
-        let tree = worktree::look(ctx, &Together::of(definitions))?;
+        let tree = worktree::look(ctx, &CombinedContexts::of(definitions))?;
         // What they say must not have changed since it was read.
         definitions.iter().try_for_each(|definition| definition.stands(ctx))?;
         let of_filters = tree.of_filters();
@@ -169,18 +169,18 @@ impl Known {
         self.of_filters.as_ref().map_or(Some(at), |files| files[at].1)
     }
 
-    fn seen_by(&self, definition: &Definition<'_>) -> Seen<'_> {
-        let Tree { lying, walked, .. } = &self.tree;
+    fn seen_by(&self, definition: &Definition<'_>) -> ServiceView<'_> {
+        let WorkTree { lying, walked, .. } = &self.tree;
         let shared = self.views.as_ref().and_then(|views| views.get(&key(definition))).map(|view| {
             view.get_or_init(|| {
                 let context = definition.context();
                 let view = View::of(lying, walked, context.folder, &context);
                 let sees = |at: usize| self.tree.listed[at] || view.sees(at);
                 let twins = self.tree.twins_as_seen(sees).into_iter().collect();
-                Shared { view, twins }
+                ContextView { view, twins }
             })
         });
-        let mut seen = Seen { known: self, shared, own: Vec::new() };
+        let mut seen = ServiceView { known: self, shared, own: Vec::new() };
         if shared.is_some() {
             let mut own = BTreeSet::new();
             for file in &definition.both().files {
@@ -203,9 +203,9 @@ fn key(definition: &Definition<'_>) -> (String, String) {
     (definition.service.context.to_string(), format!("{:?}", definition.context().ignore))
 }
 
-impl<'k> Seen<'k> {
+impl<'k> ServiceView<'k> {
     /// The tree, as all see it.
-    pub fn tree(&self) -> &'k Tree {
+    pub fn tree(&self) -> &'k WorkTree {
         &self.known.tree
     }
 
@@ -285,7 +285,7 @@ fn apart(heads: &[String]) -> Vec<&str> {
 }
 
 /// What several builds see. Only those are asked that a path can concern.
-struct Together<'d> {
+struct CombinedContexts<'d> {
     /// The files that say how they are built.
     files: BTreeSet<String>,
     /// Where contexts begin.
@@ -293,7 +293,7 @@ struct Together<'d> {
     contexts: BTreeMap<&'d str, Vec<Context<'d>>>,
 }
 
-impl<'d> Together<'d> {
+impl<'d> CombinedContexts<'d> {
     fn of(definitions: &[&'d Definition<'_>]) -> Self {
         let (mut files, mut begins) = (BTreeSet::new(), BTreeSet::new());
         let mut contexts: BTreeMap<&str, Vec<Context<'_>>> = BTreeMap::new();
@@ -315,7 +315,7 @@ impl<'d> Together<'d> {
     }
 }
 
-impl Visibility for Together<'_> {
+impl Visibility for CombinedContexts<'_> {
     fn holds(&self, path: &str) -> bool {
         let is_on_the_way = |files: &BTreeSet<String>| {
             files

@@ -4,7 +4,7 @@
 
 /// What was complained of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Complaint {
+pub enum BuildFailure {
     /// A disk has no room left.
     DiskFull,
     /// A registry wants a login that may write there.
@@ -44,7 +44,7 @@ const UNREACHED: [&str; 9] = [
 ];
 const MISSING: [&str; 3] = [": not found", "manifest unknown", "404 "];
 
-impl Complaint {
+impl BuildFailure {
     /// What a failed build complained of; nothing where it was the build's own
     /// step, or nobody knows.
     pub fn of(said: &str) -> Option<Self> {
@@ -154,7 +154,7 @@ mod tests {
     /// The last two are of Docker Hub and ghcr.io, as their documentation has them.
     #[test]
     fn what_buildx_says_tells_why_a_build_failed() {
-        use Complaint::{
+        use BuildFailure::{
             Certificate, DiskFull, EngineGone, Mirror, NoPlatform, PullDenied, PullMissing, PullUnreached, PushDenied,
             PushRefused, PushUnreached,
         };
@@ -230,7 +230,7 @@ mod tests {
             ),
         ] {
             let log = format!("#4 [1/2] RUN make\n#4 0.1 failed to push 1.2.3.4/x: 401 Unauthorized\nERROR: {said}");
-            assert_eq!(Complaint::of(&log), expected, "{said}");
+            assert_eq!(BuildFailure::of(&log), expected, "{said}");
         }
         let step = "ERROR: failed to solve: process \"/bin/sh -c apt-get install -y hello\" did not complete successfully: exit code: 100";
         for (log, expected) in [
@@ -250,24 +250,24 @@ mod tests {
             ("#5 7.320 E: Unable to locate package hello", None),
             ("#5 1.0 error: failed to push 1.2.3.4/x: 401", None),
         ] {
-            assert_eq!(Complaint::of(&format!("{log}\n{step}")), expected, "{log}");
+            assert_eq!(BuildFailure::of(&format!("{log}\n{step}")), expected, "{log}");
         }
-        assert_eq!(Complaint::of(""), None);
+        assert_eq!(BuildFailure::of(""), None);
     }
 
     #[test]
     fn a_push_is_never_helped_with_base_images() {
         for complaint in [
-            Complaint::PushDenied("r".into()),
-            Complaint::PushUnreached("r".into()),
-            Complaint::PushRefused("r".into()),
+            BuildFailure::PushDenied("r".into()),
+            BuildFailure::PushUnreached("r".into()),
+            BuildFailure::PushRefused("r".into()),
         ] {
             assert!(!complaint.help().contains("base image") && complaint.help().contains(" r"), "{complaint:?}");
         }
         // Nothing was heard, or nothing understood: then no way is pointed.
         for said in ["", "ERROR: failed to solve: x"] {
             let help = unknown(said);
-            assert_eq!(Complaint::of(said), None);
+            assert_eq!(BuildFailure::of(said), None);
             assert!(help.contains("`--progress plain`") && !help.contains("base") && !help.contains("push"), "{help}");
         }
         assert!(unknown("").contains("hint") && !unknown("").contains("step"), "buildx may have had no step to fail");

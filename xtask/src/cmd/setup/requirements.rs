@@ -7,14 +7,14 @@ use crate::cmd::Sources;
 use crate::cmd::objects::SetupItem;
 use crate::ctx::Ctx;
 use crate::engine::packages;
-use crate::engine::search::{self, Answer};
+use crate::engine::search::{self, EngineSearch};
 use crate::exec::engine::Engine;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases};
 use crate::model::bytes::Bytes;
 use crate::plan;
-use crate::plan::setup::There;
+use crate::plan::setup::Available;
 use crate::plan::step::Plan;
 use crate::plan::step::Step;
 use crate::standin::{self, Loans, Record};
@@ -54,8 +54,8 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>>
     let ctx = engine.map_or(ctx, |engine| &engine.ctx);
     let mut items = vec![git(ctx)];
     match &found {
-        Answer::Engine(engine) => items.extend([client(ctx), server(engine)?]),
-        Answer::Nothing(fault) => {
+        EngineSearch::Engine(engine) => items.extend([client(ctx), server(engine)?]),
+        EngineSearch::Nothing(fault) => {
             // What `--yes` can't do here is said as what can be.
             let fix = match packages::release() {
                 Ok(_) => SETUP.to_owned(),
@@ -204,7 +204,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     let found = search::find(ctx)?;
     let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
     let bases = match &found {
-        Answer::Engine(engine) if local => {
+        EngineSearch::Engine(engine) if local => {
             let missing = standin::missing(engine, &standin::stand_ins(&sources.images)?)?;
             for it in &missing {
                 ctx.say(format!("note: the stand-in for {} is not made", it.reference));
@@ -212,15 +212,15 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
             missing.is_empty() && sources.loans.iter().all(Loans::are_there)
         }
         // Without a record of today registries are asked.
-        Answer::Engine(_) => standin::fresh(ctx).is_some(),
-        Answer::Nothing(why) => {
+        EngineSearch::Engine(_) => standin::fresh(ctx).is_some(),
+        EngineSearch::Nothing(why) => {
             ctx.say(format!("note: {why}"));
             false
         }
     };
     let engine = found.engine();
     let buildx = engine.is_some_and(|engine| buildx(&engine.ctx).is_some());
-    let there = There { engine: engine.is_some(), buildx, bases };
+    let there = Available { engine: engine.is_some(), buildx, bases };
     Ok(plan::setup::plan(there))
 }
 
