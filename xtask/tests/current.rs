@@ -8,6 +8,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,6 +30,10 @@ impl Demo {
     fn new(name: &str, dockerfile: &str, paths: &str) -> Self {
         let name = format!("current-{name}-{}", std::process::id());
         let dir = std::env::temp_dir().join("xtask cürrent").join(&name);
+        Self::at(dir, name, dockerfile, paths)
+    }
+
+    fn at(dir: PathBuf, name: String, dockerfile: &str, paths: &str) -> Self {
         fs::create_dir_all(&dir).unwrap();
         let demo = Self { dir, name };
         demo.services(paths);
@@ -102,6 +107,23 @@ impl Demo {
 
     fn outcome(&self, args: &[&str]) -> String {
         self.app(args)["outcome"].as_str().unwrap().to_owned()
+    }
+
+    /// What the image holds by a path.
+    fn held(&self, path: &str) -> String {
+        self.out_of(path, &["-xO"])
+    }
+
+    /// What `tar` makes of a path of the image.
+    fn out_of(&self, path: &str, tar: &[&str]) -> String {
+        let id = docker(&["create", &format!("{}:local", self.name), "x"]).trim().to_owned();
+        let envs = common::engine().ctx.exports;
+        let copy = Command::new("docker").args(["cp", &format!("{id}:{path}"), "-"]).envs(envs).output().unwrap();
+        docker(&["rm", &id]);
+        assert!(copy.status.success(), "{}", stderr(&copy));
+        let mut command = Command::new("tar").args(tar).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        command.stdin.take().unwrap().write_all(&copy.stdout).unwrap();
+        String::from_utf8(command.wait_with_output().unwrap().stdout).unwrap()
     }
 
     fn inspect(&self, tag: &str, what: &str) -> String {
@@ -497,38 +519,70 @@ fn a_definition_behind_a_link_is_always_built() {
 
 #[test]
 #[ignore = "needs a Docker Engine: cargo xtask test images"]
-fn what_buildkit_may_not_see_change_is_never_up_to_date() {
+fn what_changed_and_kept_its_size_and_time_is_in_the_image() {
     let demo = Demo::new("unseen", DOCKERFILE, PATHS);
     // Beside the checkout: what lies in it is no place to remember it by.
     let cache = demo.dir.with_extension("cache");
     let run = || {
-        let mut command = demo.command(&["app", "--format", "json"]);
-        let output = command.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        let output = demo.command(&["app", "--format", "json"]).env("XDG_CACHE_HOME", &cache).output().unwrap();
         exit(&output, 0);
-        (json(&output)["outcome"].as_str().unwrap().to_owned(), stderr(&output))
+        json(&output)["outcome"].as_str().unwrap().to_owned()
     };
-    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
+    assert_eq!([run(), run()], ["built", "up-to-date"]);
     let file = demo.dir.join("src/a");
-    let (text, time) = (fs::read_to_string(&file).unwrap(), file.metadata().unwrap().modified().unwrap());
-    fs::write(&file, text.to_uppercase()).unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-    for _ in 0..2 {
-        let (outcome, said) = run();
-        assert_eq!(outcome, "built");
-        assert!(said.contains("src/a changed and kept its size and time"), "{said}");
+    let time = file.metadata().unwrap().modified().unwrap();
+    let write = |text: &str| {
+        fs::write(&file, text).unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    };
+    let text = fs::read_to_string(&file).unwrap();
+    let [one, other] = [text.to_uppercase(), text.replace('s', "z")];
+    for text in [&one, &other] {
+        write(text);
+        assert_eq!([run(), run()], ["built", "up-to-date"]);
+        assert_eq!(demo.held("/src/a"), *text);
     }
-    fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
-    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
-    let folder = demo.dir.join("src");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-    for _ in 0..2 {
-        let (outcome, said) = run();
-        assert_eq!(outcome, "built");
-        assert!(said.contains("src/ changed and kept its size and time"), "{said}");
+    // What came in between was seen, and not built: the copy is older than it.
+    fs::write(&file, "longer than it was before").unwrap();
+    let mut plan = common::xtask(&["ci", "plan", "--format", "json"]);
+    exit(&plan.current_dir(&demo.dir).env("XDG_CACHE_HOME", &cache).output().unwrap(), 0);
+    write(&one);
+    assert_eq!(run(), "built");
+    assert_eq!(demo.held("/src/a"), one);
+    // A folder's mode is no change of its time.
+    for mode in ["drwx------", "drwxr-x---"] {
+        let bits = if mode.contains("r-x") { 0o750 } else { 0o700 };
+        fs::set_permissions(demo.dir.join("src/b c"), fs::Permissions::from_mode(bits)).unwrap();
+        assert_eq!([run(), run()], ["built", "up-to-date"]);
+        let list = demo.out_of("/src", &["-tv"]);
+        assert!(list.lines().any(|line| line.starts_with(mode) && line.ends_with("src/b c/")), "{list}");
     }
-    fs::File::open(&folder).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
-    assert_eq!([run().0, run().0], ["built", "up-to-date"]);
+    // Where nothing is remembered, nothing is known of what BuildKit has.
+    fs::remove_dir_all(&cache).unwrap();
+    write(&other);
+    assert_eq!(run(), "built");
+    assert_eq!(demo.held("/src/a"), other);
     fs::remove_dir_all(cache).unwrap();
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_file_of_another_checkout_whose_folder_has_the_same_name_is_in_no_image() {
+    let demos = ["samename1", "samename2"].map(|name| {
+        let name = format!("current-{name}-{}", std::process::id());
+        let place = std::env::temp_dir().join(&name).join("repo");
+        let demo = Demo::at(place, name, DOCKERFILE, PATHS);
+        for file in ["src/a", "one", "Dockerfile"] {
+            let file = fs::File::options().write(true).open(demo.dir.join(file)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+        }
+        demo
+    });
+    for demo in &demos {
+        demo.outcome(&[]);
+        assert_eq!(demo.held("/src/a"), fs::read_to_string(demo.dir.join("src/a")).unwrap());
+        assert_eq!(demo.held("/one-"), fs::read_to_string(demo.dir.join("one")).unwrap());
+    }
 }
 
 #[test]

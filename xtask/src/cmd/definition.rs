@@ -39,7 +39,8 @@ pub struct Definition<'a> {
 #[derive(PartialEq, Eq)]
 pub struct DefinitionFiles {
     text: Vec<u8>,
-    ignore_text: Vec<u8>,
+    /// The bytes of the ignore file.
+    pub ignore_text: Vec<u8>,
     /// Whether the Dockerfile lies behind a link: then nobody is shown what it says.
     hidden: bool,
     /// The rules of the context.

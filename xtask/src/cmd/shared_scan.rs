@@ -98,10 +98,17 @@ impl<'a> SharedScan<'a> {
         file_stats::walk(self.ctx, &CombinedContexts::of(&self.definitions.values().collect::<Vec<_>>()))
     }
 
+    /// The word of the copies that BuildKit has of what a service sees; none:
+    /// nobody knows what it sees, as behind a link.
+    pub fn copy(&self, definition: &Definition<'_>) -> Option<u64> {
+        let seen = self.seen_by(definition).ok().filter(|_| definition.linked(self.ctx).is_none())?;
+        Some(seen.known.tree.copy)
+    }
+
     /// What of that a service sees was touched since, for people.
     pub fn touched(&self, definition: &Definition<'_>) -> Option<String> {
         let told = || {
-            let before = &self.seen_by(definition)?.tree().stats;
+            let before = &self.seen_by(definition)?.known.tree.stats;
             // Whether it was looked into in vain says nothing: what came or went has touched it.
             let name =
                 |path: &str| path.strip_suffix('/').filter(|path| path.ends_with('/')).unwrap_or(path).to_owned();
@@ -204,11 +211,6 @@ fn key(definition: &Definition<'_>) -> (String, String) {
 }
 
 impl<'k> ServiceView<'k> {
-    /// The tree, as all see it.
-    pub fn tree(&self) -> &'k WorkTree {
-        &self.known.tree
-    }
-
     /// Whether what lies at this place is seen.
     fn sees(&self, at: usize) -> bool {
         let Some(shared) = self.shared else { return true };

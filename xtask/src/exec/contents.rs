@@ -12,66 +12,115 @@ use crate::exec::file_stats::{WalkedFile, stat};
 use crate::exec::files::trust;
 use crate::exec::git::{git, why};
 use crate::exec::{checkout, clock, files, run};
-use crate::model::content_cache::{self, ContentCache};
+use crate::model::content_cache::{self, Before, ContentCache, Copies, FileStat};
 use crate::model::doubt::Doubt;
 
 /// No record of ours is larger: what does not fit is read again.
 const RECORD: usize = 64 << 20;
 
-/// The id of what each regular file holds, and the mode of each folder.
-pub fn ids(ctx: &Ctx, all: &[WalkedFile<'_>]) -> Result<Vec<Option<String>>, Doubt> {
+/// What is known of the files of a tree.
+pub struct Contents {
+    /// The id of what each regular file holds, and the mode of each folder.
+    pub ids: Vec<Option<String>>,
+    /// The word of the copies that BuildKit has of them: by this one it takes
+    /// none of them for another.
+    pub copy: u64,
+}
+
+/// What these hold.
+pub fn contents(ctx: &Ctx, all: &[WalkedFile<'_>]) -> Result<Contents, Doubt> {
     let began = clock::now();
     let file = record(ctx);
     let bytes = file.as_deref().and_then(read_record).unwrap_or_default();
     let (mut known, mut ids, mut unknown) = (ContentCache::of(&bytes), Vec::with_capacity(all.len()), Vec::new());
-    let mut is_new = false;
+    let (old, mut is_new) = (known.copies, false);
+    let is_taken =
+        |before: Before<'_>, stat: &FileStat, id: &str| old.is_some_and(|old| before.is_taken_for(&old, stat, id));
+    let mut is_mistaken = false;
     for (at, WalkedFile { path, stat, .. }) in all.iter().enumerate() {
         let (is_file, is_folder) = (stat.mode & 0o170_000 == 0o100_000, path.ends_with('/'));
-        let id = if is_file || is_folder { known.id(path, stat, &mut Vec::new()).map(str::to_owned) } else { None };
+        let mut id = if is_file || is_folder { known.id(path, stat, &mut Vec::new()).map(str::to_owned) } else { None };
         is_new |= (is_file || is_folder) && id.is_none();
         if is_file && id.is_none() {
-            unknown.push((at, known.as_buildkit_sees_it(stat)));
+            unknown.push((at, known.before()));
+        } else if is_folder && id.is_none() {
+            let mode = format!("{:o}", stat.mode);
+            is_mistaken |= is_taken(known.before(), stat, &mode);
+            id = Some(mode);
         }
-        let mode = || content_cache::marked(&format!("{:o}", stat.mode), known.as_buildkit_sees_it(stat));
-        ids.push(id.or_else(|| is_folder.then(mode)));
+        ids.push(id);
     }
-    if !is_new {
-        return Ok(ids);
+    if let Some(old) = old.filter(|_| !is_new) {
+        return Ok(Contents { ids, copy: old.word });
     }
     let paths: Vec<&str> = unknown.iter().map(|(at, _)| all[*at].path).collect();
     let hashed: BTreeMap<&str, String> = hash(ctx, &paths)?.into_iter().collect();
-    for (at, seen) in unknown {
-        let WalkedFile { path, stat: before, .. } = &all[at];
+    for (at, before) in unknown {
+        let WalkedFile { path, stat: seen, .. } = &all[at];
         let after = ctx.root.join(path).symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
-        if stat(&after) != *before {
+        if stat(&after) != *seen {
             return Err(format!("{path} changed while it was read").into());
         }
-        ids[at] = hashed.get(path).map(|id| content_cache::marked(id, seen));
+        ids[at] = hashed.get(path).cloned();
+        is_mistaken |= ids[at].as_ref().is_some_and(|id| is_taken(before, seen, id));
     }
-    if let Some(file) = file.filter(|_| !ctx.dry_run) {
-        remember(&file, &bytes, all, &ids, began);
-    }
-    Ok(ids)
+    let copies = old.filter(|_| !is_mistaken);
+    let written = file.filter(|_| !ctx.dry_run).and_then(|file| remember(ctx, &file, &bytes, copies, all, &ids, began));
+    // What is not written down nobody can compare with later.
+    Ok(Contents { ids, copy: written.unwrap_or_else(files::random) })
 }
 
-/// Writes a new record; where that fails, files are read again.
-fn remember(file: &Utf8Path, old: &[u8], all: &[WalkedFile<'_>], ids: &[Option<String>], began: Duration) {
-    let (mut known, mut record) = (ContentCache::of(old), content_cache::begin());
-    for (WalkedFile { path, stat, .. }, id) in all.iter().zip(ids) {
-        if let Some(id) = id {
-            // What lies before it in the old record is another service's.
-            known.id(path, stat, &mut record);
-            content_cache::add(&mut record, path, stat, id, began);
+/// Writes a new record; where that fails, files are read again. The word of the
+/// copies: that of the old ones, if they still stand.
+fn remember(
+    ctx: &Ctx,
+    file: &Utf8Path,
+    old: &[u8],
+    copies: Option<Copies>,
+    all: &[WalkedFile<'_>],
+    ids: &[Option<String>],
+    began: Duration,
+) -> Option<u64> {
+    let is_file = |found: &&WalkedFile<'_>| !found.path.ends_with('/');
+    let with_all = |copies: Copies| all.iter().filter(is_file).fold(copies, |copies, found| copies.with(&found.stat));
+    let none = || Copies::none(files::random());
+    let made = |old: &[u8], copies: Copies| {
+        let (mut known, mut record) = (ContentCache::of(old), content_cache::begin(copies));
+        for (WalkedFile { path, stat, .. }, id) in all.iter().zip(ids) {
+            if let Some(id) = id {
+                // What lies before it in the old record is another service's.
+                known.id(path, stat, &mut record);
+                content_cache::add(&mut record, path, stat, id, began);
+            }
         }
-    }
-    known.end(&mut record);
-    match record.len() {
+        known.end(&mut record);
+        record
+    };
+    let mut copies = with_all(copies.unwrap_or_else(none));
+    let mut record = made(old, copies);
+    if record.len() >= RECORD {
         // Too many that are gone, or of another service: begin anew.
-        RECORD.. if !old.is_empty() => remember(file, &[], all, ids, began),
-        RECORD.. => {}
-        _ if record != old => _ = files::write(file, record),
-        _ => {}
+        copies = with_all(none());
+        record = made(&[], copies);
     }
+    let is_kept = record.len() < RECORD && replace(ctx, file, |now| (now == old).then_some(record));
+    is_kept.then_some(copies.word)
+}
+
+/// After a build during which something was touched: BuildKit may have it as
+/// nobody here has seen it.
+pub fn forget_copies(ctx: &Ctx) {
+    if let Some(file) = record(ctx) {
+        replace(ctx, &file, |now| content_cache::renewed(now, files::random()));
+    }
+}
+
+/// Replaces the record by what is made of it, unless that is nothing. Whether it did.
+fn replace(ctx: &Ctx, file: &Utf8Path, new: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> bool {
+    let lock = file.with_file_name("lock");
+    let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what files hold") else { return false };
+    let new = new(&read_record(file).unwrap_or_default());
+    trust::is_record_ours(ctx, &lock) && new.is_some_and(|new| files::write(file, new).is_ok())
 }
 
 /// Where it is remembered what the files of this checkout held: outside of it.

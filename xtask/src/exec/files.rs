@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use camino::Utf8Path;
 
-pub use self::temporary::{Temporary, sweep_dead};
+pub use self::temporary::{Temporary, random, sweep_dead};
 use crate::ctx::Ctx;
 use crate::exec::spawn::Call;
 use crate::exec::{child, interrupt};
@@ -71,7 +71,7 @@ pub fn read(path: &Utf8Path) -> Option<String> {
 pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(".".into());
     folder(dir)?;
-    let name = format!(".{}.{:016x}", path.file_name().unwrap_or("record"), temporary::random());
+    let name = format!(".{}.{:016x}", path.file_name().unwrap_or("record"), random());
     let new = dir.join(name);
     let written = write_new(&new, bytes.as_ref()).and_then(|()| fs::rename(&new, path));
     if written.is_err() {

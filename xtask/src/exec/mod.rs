@@ -9,6 +9,7 @@ pub mod clock;
 pub mod container_checks;
 pub mod container_guard;
 pub mod contents;
+pub mod context;
 pub mod drift;
 pub mod engine;
 pub mod file_stats;

@@ -13,7 +13,6 @@ use crate::ctx::Ctx;
 use crate::exec::file_stats::{self, FileStats, WalkedFile};
 use crate::exec::git::{git, why};
 use crate::exec::{contents, run};
-use crate::model::content_cache;
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
 use crate::model::visibility::Visibility;
@@ -39,8 +38,8 @@ pub struct WorkTree {
     pub listing: Listing,
     /// The submodules, with their commits.
     modules: Vec<File>,
-    /// Files that changed and look to BuildKit as they did.
-    pub unseen: Vec<String>,
+    /// The word of the copies that BuildKit has of it, as of [`contents`].
+    pub copy: u64,
     /// Those that have several names, in the order of their paths.
     pub twins: Vec<HardLink>,
 }
@@ -123,8 +122,8 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
     let all = all(ctx, &stats, &listing);
     let of_git = all.iter().filter(|found| !found.walked).map(|found| (found.path, &found.stat));
     file_stats::settle(ctx, stats.iter().map(|(path, stat)| (path.as_str(), stat)).chain(of_git))?;
-    let ids = contents::ids(ctx, &all)?;
-    let mut tree = WorkTree { lying: Vec::with_capacity(all.len()), ..WorkTree::default() };
+    let contents::Contents { ids, copy } = contents::contents(ctx, &all)?;
+    let mut tree = WorkTree { lying: Vec::with_capacity(all.len()), copy, ..WorkTree::default() };
     let mut last = (0, String::new());
     for (WalkedFile { path, stat, walked, listed }, id) in all.iter().zip(ids) {
         if last.0 != stat.mode {
@@ -139,17 +138,12 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
             }
             // A file's path that is a folder now: what is in it is listed.
             0o040_000 if !path.ends_with('/') => continue,
-            0o040_000 => {
-                let is_unseen = id.is_some_and(|id| content_cache::unmarked(&id).1);
-                tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
-            }
+            0o040_000 => {}
             0o100_000 => {
-                let id = id.ok_or_else(|| format!("{path} was not read"))?;
-                let (id, is_unseen) = content_cache::unmarked(&id);
-                tree.unseen.extend(is_unseen.then(|| (*path).to_owned()));
-                id.clone_into(&mut file.id);
+                file.id = id.ok_or_else(|| format!("{path} was not read"))?;
                 if stat.names > 1 {
-                    tree.twins.push(HardLink { at: tree.lying.len(), file: (stat.dev, stat.ino), id: id.to_owned() });
+                    let id = file.id.clone();
+                    tree.twins.push(HardLink { at: tree.lying.len(), file: (stat.dev, stat.ino), id });
                 }
             }
             _ => return Err(format!("{path} is neither a file nor a link").into()),

@@ -5,19 +5,18 @@
 //! more within the same tick of the clock, and nothing would tell. What it held
 //! is written down, and not believed.
 //!
-//! BuildKit takes a file of the same size and time of modification for the one
-//! that it has, and builds what that held. So a file that changed and kept both
-//! is marked, until one of them changes. So is a folder whose mode changed: a
-//! `chmod` leaves the time of modification as it was.
+//! BuildKit keeps a copy of each build context, and takes a file of the same
+//! size and time of modification for the one that it has; and a `chmod` of a
+//! folder, which touches no time, it does not see. So the record also has the
+//! word of the copy that BuildKit is asked to keep. Where it could be mistaken,
+//! the word is another, and BuildKit has nothing by that word.
 
 use std::time::Duration;
 
 /// Changes when a record of before can't be read as one of now.
-const MAGIC: &[u8] = b"xtask files 3\n";
+const MAGIC: &[u8] = b"xtask files 4\n";
 /// In front of what a file held: it may hold something else by now.
 const HASTY: char = '?';
-/// In front of what a file holds: BuildKit may not have seen it change.
-const UNSEEN: char = '~';
 /// How long ago a file must have changed to be remembered.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The finest tick of a clock that file systems keep, with room.
@@ -90,9 +89,44 @@ impl FileStat {
     }
 }
 
+/// The copies that BuildKit has of what the record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Their word: no others have it.
+    pub word: u64,
+    /// The latest time of modification of all files that may be in one of them.
+    pub newest: (i64, i64),
+}
+
+impl Copies {
+    const BYTES: usize = 24;
+
+    /// None that there are: by a new word.
+    pub fn none(word: u64) -> Self {
+        Self { word, newest: (i64::MIN, 0) }
+    }
+
+    /// With a file in them.
+    #[must_use]
+    pub fn with(self, stat: &FileStat) -> Self {
+        Self { newest: self.newest.max(stat.modified), ..self }
+    }
+
+    fn bytes(self) -> [[u8; 8]; Self::BYTES / 8] {
+        [self.word.to_le_bytes(), self.newest.0.to_le_bytes(), self.newest.1.to_le_bytes()]
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let [word, seconds, nanos] = *bytes.as_chunks::<8>().0 else { return None };
+        Some(Self { word: u64::from_le_bytes(word), newest: (i64::from_le_bytes(seconds), i64::from_le_bytes(nanos)) })
+    }
+}
+
 /// A record that is read in the order of its paths.
 #[derive(Debug, Default)]
 pub struct ContentCache<'a> {
+    /// What BuildKit has; none: there is no record.
+    pub copies: Option<Copies>,
     rest: &'a [u8],
     next: Option<CacheLine<'a>>,
     found: Option<CacheLine<'a>>,
@@ -109,7 +143,9 @@ struct CacheLine<'a> {
 impl<'a> ContentCache<'a> {
     /// Begins to read. What is no record of ours remembers nothing.
     pub fn of(bytes: &'a [u8]) -> Self {
-        let mut record = Self { rest: bytes.strip_prefix(MAGIC).unwrap_or_default(), next: None, found: None };
+        let parts = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(Copies::BYTES));
+        let (copies, rest) = parts.unwrap_or_default();
+        let mut record = Self { copies: Copies::of(copies), rest, next: None, found: None };
         record.step();
         record
     }
@@ -133,11 +169,9 @@ impl<'a> ContentCache<'a> {
         (line.stat == stat.bytes().as_flattened() && !line.id.starts_with(HASTY)).then_some(line.id)
     }
 
-    /// What the file that was asked for last held, if its size and its time of
-    /// modification are what they were.
-    pub fn as_buildkit_sees_it(&self, stat: &FileStat) -> Option<&'a str> {
-        let line = self.found.filter(|line| line.stat[SEEN] == stat.bytes().as_flattened()[SEEN])?;
-        Some(line.id.trim_start_matches(HASTY))
+    /// What was known of the path that was asked for last.
+    pub fn before(&self) -> Before<'a> {
+        Before(self.found)
     }
 
     /// The rest, as it is.
@@ -149,21 +183,26 @@ impl<'a> ContentCache<'a> {
     }
 }
 
+/// What was known of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a>(Option<CacheLine<'a>>);
+
 /// Where size and time of modification stand in a [`FileStat`].
 const SEEN: std::ops::Range<usize> = 24..48;
 
-/// What a file holds, and whether BuildKit may not have seen it change: `before`
-/// is what it held when it looked the same from outside.
-pub fn marked(id: &str, before: Option<&str>) -> String {
-    match before {
-        Some(before) if before != id => format!("{UNSEEN}{id}"),
-        _ => id.to_owned(),
+impl Before<'_> {
+    /// Whether BuildKit could take what is at the path now for what it has in
+    /// one of its copies, which is something else. What a path held by each size
+    /// and time is known of the last one only: one that is not newer than all
+    /// that there was may have been there before.
+    pub fn is_taken_for(&self, copies: &Copies, stat: &FileStat, id: &str) -> bool {
+        let Some(line) = self.0 else { return false };
+        let is_folder = line.path.ends_with(b"/");
+        match is_folder || line.stat[SEEN] == stat.bytes().as_flattened()[SEEN] {
+            true => line.id.trim_start_matches(HASTY) != id,
+            false => stat.modified <= copies.newest,
+        }
     }
-}
-
-/// What a file holds, without the mark, and whether it was marked.
-pub fn unmarked(id: &str) -> (&str, bool) {
-    id.strip_prefix(UNSEEN).map_or((id, false), |id| (id, true))
 }
 
 /// `STAT LENGTH LENGTH PATH ID`, each length two bytes.
@@ -178,13 +217,10 @@ fn line(bytes: &[u8]) -> Option<CacheLine<'_>> {
     Some(CacheLine { path, stat, id, whole })
 }
 
-/// As git writes ids, after our marks. A loop by hand: of a hundred thousand ids each letter counts.
+/// As git writes ids, after our mark. A loop by hand: of a hundred thousand ids each letter counts.
 fn is_id(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    while at < 2 && at < bytes.len() && [HASTY, UNSEEN].contains(&char::from(bytes[at])) {
-        at += 1;
-    }
-    let marks = at;
+    let marks = usize::from(bytes.first() == Some(&(HASTY as u8)));
+    let mut at = marks;
     while at < bytes.len() && matches!(bytes[at], b'0'..=b'9' | b'a'..=b'f') {
         at += 1;
     }
@@ -192,8 +228,16 @@ fn is_id(bytes: &[u8]) -> bool {
 }
 
 /// The beginning of a new record.
-pub fn begin() -> Vec<u8> {
-    MAGIC.to_vec()
+pub fn begin(copies: Copies) -> Vec<u8> {
+    [MAGIC, copies.bytes().as_flattened()].concat()
+}
+
+/// A record of the same files, of which BuildKit has nothing by the new word.
+/// None where there is no record.
+pub fn renewed(record: &[u8], word: u64) -> Option<Vec<u8>> {
+    let copies = ContentCache::of(record).copies?;
+    let files = &record[MAGIC.len() + Copies::BYTES..];
+    Some([&begin(Copies { word, ..copies }), files].concat())
 }
 
 /// Adds a file to a record; one that changed shortly before `now` is not to be
@@ -222,7 +266,7 @@ mod tests {
     }
 
     fn record(paths: &[&str]) -> Vec<u8> {
-        let mut record = begin();
+        let mut record = begin(Copies::none(0));
         paths.iter().for_each(|path| add(&mut record, path, &stat(), "ab", NOW));
         record
     }
@@ -232,37 +276,56 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changed_and_looks_the_same_to_buildkit_is_marked_until_it_looks_otherwise() {
-        let asked = |record: &[u8], stat: &FileStat| {
+    fn buildkit_takes_for_what_it_has_what_has_the_same_size_and_time_or_may_have_had() {
+        let copies = Copies { word: 1, newest: (7, 5) };
+        let taken = |record: &[u8], path: &str, stat: &FileStat, id: &str| {
             let mut known = ContentCache::of(record);
-            let id = known.id("a", stat, &mut Vec::new()).map(str::to_owned);
-            (id, known.as_buildkit_sees_it(stat).map(str::to_owned))
+            known.id(path, stat, &mut Vec::new());
+            known.before().is_taken_for(&copies, stat, id)
         };
         let (was, same) = (stat(), FileStat { changed: (950, 2), ino: 99, mode: 0o100600, ..stat() });
-        let mut hasty = begin();
+        let mut hasty = begin(copies);
         add(&mut hasty, "a", &was, "ab", Duration::from_secs(901));
-        for record in [record(&["a"]), hasty.clone()] {
-            assert_eq!(asked(&record, &same), (None, Some("ab".into())));
-            for other in [
-                FileStat { size: 10, ..same },
-                FileStat { modified: (5, 7), ..same },
-                FileStat { modified: (6, 6), ..same },
+        for record in [record(&["a"]), hasty] {
+            assert!(taken(&record, "a", &same, "cd"));
+            assert!(!taken(&record, "a", &same, "ab"), "it has the same");
+            assert!(!taken(&record, "b", &same, "cd"), "nothing was there");
+            // Of another size or time than the last one: it may be one before that.
+            for (other, expected) in [
+                (FileStat { size: 10, ..same }, true),
+                (FileStat { modified: (5, 7), ..same }, true),
+                (FileStat { modified: (7, 5), ..same }, true),
+                (FileStat { modified: (7, 6), ..same }, false),
+                (FileStat { modified: (8, 0), ..same }, false),
             ] {
-                assert_eq!(asked(&record, &other), (None, None));
+                for id in ["ab", "cd"] {
+                    assert_eq!(taken(&record, "a", &other, id), expected, "{other:?}");
+                }
             }
         }
-        assert_eq!(asked(&hasty, &was).0, None, "it may have changed within the tick");
-        assert_eq!(asked(&record(&["b"]), &same), (None, None));
-
-        for (id, before, expected) in
-            [("cd", None, "cd"), ("cd", Some("cd"), "cd"), ("cd", Some("ab"), "~cd"), ("cd", Some("~cd"), "~cd")]
-        {
-            assert_eq!(marked(id, before), expected);
-            assert_eq!(unmarked(expected), (id, expected.starts_with('~')));
+        // Of a folder the mode counts, whatever its time.
+        let mut folder = begin(copies);
+        add(&mut folder, "a/", &was, "40755", NOW);
+        for (modified, id, expected) in [((5, 6), "40755", false), ((5, 6), "40700", true), ((9, 0), "40700", true)] {
+            assert_eq!(taken(&folder, "a/", &FileStat { modified, ..was }, id), expected, "{id}");
         }
-        let mut marked = begin();
-        add(&mut marked, "a", &same, "~cd", NOW);
-        assert_eq!(asked(&marked, &same), (Some("~cd".into()), Some("~cd".into())));
+    }
+
+    #[test]
+    fn a_record_says_what_buildkit_has_until_it_is_renewed() {
+        let copies = Copies::none(3).with(&FileStat { modified: (-1, 0), ..stat() }).with(&stat());
+        assert_eq!(copies, Copies { word: 3, newest: (5, 6) });
+        assert_eq!(copies.with(&FileStat { modified: (5, 5), ..stat() }), copies);
+        let mut record = begin(copies);
+        add(&mut record, "a", &stat(), "ab", NOW);
+        assert_eq!(ContentCache::of(&record).copies, Some(copies));
+        let renewed = renewed(&record, 4).unwrap();
+        assert_eq!(ContentCache::of(&renewed).copies, Some(Copies { word: 4, ..copies }));
+        assert_eq!(found(&renewed, "a", &stat()).as_deref(), Some("ab"));
+        for none in [&b""[..], b"xtask files 3\n", &record[..MAGIC.len() + Copies::BYTES - 1]] {
+            assert_eq!(ContentCache::of(none).copies, None);
+            assert_eq!(super::renewed(none, 4), None);
+        }
     }
 
     #[test]
@@ -292,7 +355,7 @@ mod tests {
         for (changed, known) in
             [((900, 0), true), ((997, 999), true), ((998, 1), false), ((1000, 0), false), ((1001, 0), false)]
         {
-            let mut record = begin();
+            let mut record = begin(Copies::none(0));
             let stat = FileStat { changed, ..stat() };
             add(&mut record, "a", &stat, "ab", NOW);
             assert_eq!(found(&record, "a", &stat).is_some(), known, "{changed:?}");
@@ -330,7 +393,7 @@ mod tests {
         assert_eq!(found(&whole, "b", &stat()).as_deref(), Some("ab"));
         assert_eq!(found(b"xtask files 0\n", "a", &stat()), None);
         crate::model::cases::cases(2000, |u| {
-            let mut bytes = begin();
+            let mut bytes = begin(Copies::none(0));
             bytes.extend(u.arbitrary::<Vec<u8>>()?);
             let _ = found(&bytes, "a", &stat());
             Ok(())
@@ -341,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_passed_over_is_kept() {
         let old = record(&["a", "b", "c", "d"]);
-        let (mut kept, mut reader) = (begin(), ContentCache::of(&old));
+        let (mut kept, mut reader) = (begin(Copies::none(0)), ContentCache::of(&old));
         assert_eq!(reader.id("b", &stat(), &mut kept), Some("ab"));
         add(&mut kept, "b", &stat(), "cd", NOW);
         reader.end(&mut kept);

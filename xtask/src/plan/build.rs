@@ -83,7 +83,7 @@ pub struct Request {
     pub progress: Option<Progress>,
     /// Where buildx writes the digest for us to read.
     pub metadata_file: Option<Utf8PathBuf>,
-    /// Where this run makes the archive and the cache; none: nobody runs it.
+    /// The places of this run alone; none: nobody runs it.
     pub partial: PartialOutputs,
     /// Variables that buildx must not see: they would change what is built.
     pub unset: Vec<String>,
@@ -154,13 +154,17 @@ impl Request {
     }
 }
 
-/// Where something is made until it is whole.
+/// The places of one run: where something is made until it is whole.
 #[derive(Clone, Debug, Default)]
 pub struct PartialOutputs {
     /// The archive.
     pub archive: Option<Utf8PathBuf>,
     /// The local cache.
     pub cache: Option<Utf8PathBuf>,
+    /// By what name it goes to the context. BuildKit keeps a copy of each context
+    /// by the last part of its path: two folders called `repo` share one, and a
+    /// file of the same size and time is taken from the other one.
+    pub context: Option<Utf8PathBuf>,
 }
 
 /// All that a build does. What is half-made is removed at the end, whatever
@@ -237,7 +241,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         metadata_file,
         unset,
         host_network,
-        partial: _,
+        partial,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
@@ -289,7 +293,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         .json(*progress == Some(Progress::Rawjson))
         .each("--metadata-file", metadata_file.iter().filter(|_| cache_to.is_none()).map(|file| file.as_str()))
         .args(host_network.then_some("--network=host"))
-        .arg(context.as_str())
+        .arg(partial.context.as_ref().unwrap_or(context).as_str())
 }
 
 fn new_archive(request: &Request, file: &Utf8Path) -> Utf8PathBuf {

@@ -23,14 +23,14 @@ pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
 use crate::engine::{EngineFolder, network, packages};
 use crate::exec::engine::{Engine, answers};
-use crate::exec::{checkout, clock, program, run};
+use crate::exec::{checkout, clock, files, program, run};
 use crate::fault;
 use crate::model::age::Age;
 use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::build_failure::BuildFailure;
 use crate::model::config::Project;
 use crate::model::reference::Image;
-use crate::plan::build::{Request, buildx};
+use crate::plan::build::{PartialOutputs, Request, buildx};
 use crate::plan::step::Step;
 
 /// The release that stand-ins are made of.
@@ -46,6 +46,10 @@ const RECIPE: &str = "xtask.recipe";
 /// The label of the checkout that had it made: `docker clean --all` takes its
 /// own, and no other project's.
 pub const MAKER: &str = "xtask.checkout";
+
+/// What helps where a stand-in can't be made.
+const HINT: &str =
+    "the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do";
 
 /// What `setup` found out about registries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,10 +280,15 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     inputs::write(&context, &host.mounts())?;
     let maker = checkout::identity(&ctx.root);
     let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
+    // All of them are built from one copy of it.
+    let link = files::Temporary::link(&format!("context-{:016x}", files::random()), &context)?;
     for it in &missing {
         let since = Instant::now();
+        let request = request(it, &context, &secrets, &maker, host_network)?;
+        let own = PartialOutputs { context: Some(link.path().to_owned()), ..PartialOutputs::default() };
+        let step = buildx(&request).run_as(buildx(&Request { partial: own, ..request }));
         engine
-            .run(&build(it, &context, &secrets, &maker, host_network)?)
+            .run(&step.hint(HINT))
             .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
         ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
     }
@@ -298,16 +307,16 @@ fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
     }
 }
 
-fn build(
+fn request(
     it: &StandIn,
     context: &Utf8Path,
     secrets: &[String],
     maker: &str,
     host_network: bool,
-) -> anyhow::Result<Step> {
+) -> anyhow::Result<Request> {
     let recipe = inputs::recipe();
     let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe.as_str()), (MAKER, maker)];
-    let request = Request {
+    Ok(Request {
         target: Some(it.kind.target().to_owned()),
         tags: vec![it.image.parse().map_err(fault::failed)?],
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
@@ -315,9 +324,7 @@ fn build(
         build_args: (!it.version.is_empty()).then(|| version(it)).into_iter().collect(),
         host_network,
         ..Request::new(context.join("Dockerfile"), context)
-    };
-    let hint = "the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do";
-    Ok(buildx(&request).hint(hint))
+    })
 }
 
 /// A version that is only a beginning asks for the newest that begins so.
@@ -390,7 +397,8 @@ mod tests {
     #[test]
     fn a_build_is_one_line_that_says_what_it_makes() {
         let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        let line = build(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).unwrap().to_string();
+        let request = request(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).unwrap();
+        let line = buildx(&request).to_string();
         expect_test::expect!["BUILDX_GIT_INFO=false docker buildx build --provenance=false --file /c/Dockerfile --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --load --build-arg 'VERSION=0.13.*' --secret id=a,src=/a --network=host /c"]
             .assert_eq(&line.replace(&inputs::recipe(), "ff"));
     }

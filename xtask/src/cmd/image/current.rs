@@ -46,11 +46,7 @@ pub fn known(
         Err(why) => return Answer::Doubt(why),
     };
     let of_environment = environment::doubt(&request.build_args, &|name| ctx.variable(name));
-    let of_buildkit = || {
-        let path = seen.tree().unseen.iter().find(|path| definition.holds(path))?;
-        Some(format!("{path} changed and kept its size and time, so that BuildKit may not see it (`touch {path}`)"))
-    };
-    let doubt = of_environment.or_else(of_buildkit).or_else(|| doubt(ctx, definition, &inputs, &seen));
+    let doubt = of_environment.or_else(|| doubt(ctx, definition, &inputs, &seen));
     Answer::Known(CurrentInputs { fingerprint, doubt, unknown_bases: inputs.unknown_bases })
 }
 

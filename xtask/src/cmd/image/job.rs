@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use camino::Utf8Path;
 use serde::Deserialize;
 
 use crate::cmd::definition::{BuildSettings, Definition};
@@ -14,9 +15,9 @@ use crate::cmd::objects::docker::{self as objects, BuildOutcome};
 use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
-use crate::exec::files;
 use crate::exec::layers::Marker;
 use crate::exec::runner::{self, Executor};
+use crate::exec::{contents, context, files};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
@@ -131,14 +132,22 @@ impl<'a> Job<'a> {
         let marker = Marker::new(&self.project.name, &self.service.name, &request.platforms);
         let places = Outputs::prepare(ctx, &request, marker)?;
         let lent = self.definition.lend(ctx, request.clone())?;
-        let mut made = self.build(&lent, &places, &build)?;
+        let mut context = self.context(&lent, self.look.copy(&self.definition))?;
+        let built = self.build(&lent, &places, context.path(), &build);
+        // What was touched while it was built may be in it as it was before,
+        // after or in between, whatever it is now; and so may BuildKit have it.
+        let touched = self.look.touched(&self.definition);
+        if touched.is_some() {
+            contents::forget_copies(ctx);
+        }
+        let mut made = built?;
         let mut fingerprint = self.known.as_ref().map(|known| known.fingerprint.clone());
         if let Some(known) = self.known.as_ref().filter(|_| request.labels != self.request.labels) {
-            // What was touched while it was built may be in it as it was before,
-            // after or in between, whatever it is now.
-            if let Some(what) = self.look.touched(&self.definition) {
+            if let Some(what) = touched {
                 ctx.say(format!("note: {what} during the build: the image won't be taken for up to date"));
-                made = self.build(&self.definition.lend(ctx, self.request.clone())?, &places, &build)?;
+                let lent = self.definition.lend(ctx, self.request.clone())?;
+                context = self.context(&lent, None)?;
+                made = self.build(&lent, &places, context.path(), &build)?;
                 fingerprint = None;
             } else if request.output == Output::Load {
                 record::add(ctx, self.project, &known.fingerprint.to_string(), made.ids());
@@ -147,7 +156,7 @@ impl<'a> Job<'a> {
         if request.output == Output::Push {
             record::add(ctx, self.project, record::PUSHED, made.ids());
         }
-        let lost = places.keep_cache(ctx, &lent, build)?;
+        let lost = places.keep_cache(ctx, &lent, context.path(), build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let mut built = self.built(BuildOutcome::Built, made.ids(), started)?;
@@ -211,16 +220,22 @@ impl<'a> Job<'a> {
         self.request.labelled(&current::label(self.project), &fingerprint, known.doubt.as_deref())
     }
 
+    /// The link by which a build goes to its context.
+    fn context(&self, request: &Request, copy: Option<u64>) -> anyhow::Result<files::Temporary> {
+        context::link(&self.engine.ctx, request, copy, &self.definition.both().ignore_text)
+    }
+
     fn build(
         &self,
         request: &Request,
         places: &Outputs,
+        context: &Utf8Path,
         build: &impl Fn(&Step) -> anyhow::Result<()>,
     ) -> anyhow::Result<BuildMetadata> {
         let ctx = &self.engine.ctx;
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
-        let own = Request { metadata_file, partial: places.partial(ctx), ..request.clone() };
+        let own = Request { metadata_file, partial: places.partial(ctx, context), ..request.clone() };
         let built = runner::perform(&image(request).run_as(image(&own)), &Building { ctx, places, build });
         built.map_err(|error| explain(self.engine, self.service, error))?;
         let text = std::fs::read_to_string(metadata.path()).context("buildx does not tell what it made")?;

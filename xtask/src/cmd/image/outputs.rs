@@ -40,7 +40,7 @@ impl Outputs {
 
     /// Where a build makes them; from the root, where it lies below: BuildKit
     /// takes no cache by a path that has letters outside of ASCII.
-    pub fn partial(&self, ctx: &Ctx) -> PartialOutputs {
+    pub fn partial(&self, ctx: &Ctx, context: &Utf8Path) -> PartialOutputs {
         let from_root = |output: &AtomicOutput| {
             let new = output.new_path();
             new.strip_prefix(&ctx.root).unwrap_or(new).to_owned()
@@ -48,6 +48,7 @@ impl Outputs {
         PartialOutputs {
             archive: self.archive.as_ref().map(from_root),
             cache: self.cache.as_ref().map(|(output, _)| from_root(output)),
+            context: Some(context.to_owned()),
         }
     }
 
@@ -62,9 +63,10 @@ impl Outputs {
         &self,
         ctx: &Ctx,
         request: &Request,
+        context: &Utf8Path,
         build: impl Fn(&Step) -> anyhow::Result<()>,
     ) -> Result<Option<String>, Fault> {
-        let own = Request { partial: self.partial(ctx), ..request.clone() };
+        let own = Request { partial: self.partial(ctx, context), ..request.clone() };
         let (Some(plan), Some(own)) = (keep(request), keep(&own)) else { return Ok(None) };
         let Err(error) = runner::perform(&plan.run_as(own), &Keeping { ctx, places: self, build }) else {
             return Ok(None);

@@ -9,7 +9,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink};
 use std::sync::Once;
 
 use anyhow::Context as _;
@@ -64,6 +64,13 @@ impl Temporary {
                 return Ok(Self { file: dir.join(name), dir, _alive: alive });
             }
         }
+    }
+
+    /// Makes the folder among the temporary ones, with a link to `target` in it.
+    pub fn link(name: &str, target: &Utf8Path) -> anyhow::Result<Self> {
+        let link = Self::new(name)?;
+        symlink(target, link.path()).with_context(|| format!("could not make {}", link.path()))?;
+        Ok(link)
     }
 
     /// The file's path.
@@ -130,7 +137,7 @@ fn is_name(name: &str, hidden: &str) -> bool {
 
 /// A number that nobody else has: the standard library seeds its hash tables
 /// with the system's chance.
-pub(super) fn random() -> u64 {
+pub fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
@@ -168,7 +175,7 @@ mod tests {
         fs::create_dir(&elsewhere).unwrap();
         let target = killed(&elsewhere);
         let link = base.join(target.file_name().unwrap());
-        std::os::unix::fs::symlink(&target, &link).unwrap();
+        symlink(&target, &link).unwrap();
         others.extend([link, target]);
 
         sweep(&base, "");
