@@ -166,7 +166,7 @@ impl ErrorReport {
 }
 
 /// The way out that the error knows.
-fn help(error: &anyhow::Error) -> Option<&str> {
+pub fn help(error: &anyhow::Error) -> Option<&str> {
     diagnostics(error).next()?.help.as_deref()
 }
 

@@ -21,6 +21,7 @@ const TOOLS: [&str; 5] = ["apt-get", "dpkg-deb", "gpg", "sha256sum", "date"];
 const TEST: &str = "a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm";
 const INSIDE: &str = "XTASK_TEST_INSIDE";
 const NAME: &str = "debian-archive-keyring";
+const PASSWORD: &str = "hunter2";
 
 fn sh(dir: &Utf8Path, line: &str) -> String {
     // dpkg-deb refuses folders that nobody else may read.
@@ -153,7 +154,10 @@ fn a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm() {
         let exe = std::env::current_exe().unwrap();
         let output = Command::new(exe).args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").output().unwrap();
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{}{}", said(&output.stdout), said(&output.stderr));
+        let said = said(&output.stdout) + &said(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        // Neither apt nor we write out a password where something fails.
+        assert!(!said.contains(PASSWORD) && said.contains("/nowhere"), "{said}");
         return;
     }
     let world = World::new();
@@ -186,6 +190,13 @@ fn a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm() {
     assert!(words.contains("can't be taken for Debian's"), "{words}");
     // Not there at all.
     world.open(&format!("deb URL/nowhere bookworm main\n{good}"), "").unwrap();
+    let address = world.address.replace("://", &format!("://us:{PASSWORD}@"));
+    world.open(&format!("deb {address}/nowhere bookworm main\ndeb {address}/good bookworm main\n"), "").unwrap();
+    let list = world.dir.join("apt/sources.list");
+    assert!(std::fs::read_to_string(&list).unwrap().contains(PASSWORD));
+    assert_eq!(list.metadata().unwrap().permissions().mode() & 0o777, 0o600, "anybody can read a password");
+    let words = world.refused(&format!("deb {address}/nowhere bookworm main\n"), "");
+    assert!(words.contains("/nowhere") && !words.contains(PASSWORD), "{words}");
 
     // Debian's, but of long ago.
     let old = "Date: Sat, 01 Jan 2022 00:00:00 UTC\\nValid-Until: Sat, 08 Jan 2022 00:00:00 UTC\\n";

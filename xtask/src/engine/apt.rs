@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault};
+use crate::model::text;
 
 /// One line's worth of an archive: what apt calls a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,11 @@ impl AptSource {
     /// count.
     pub fn line(&self, keyring: &Utf8Path) -> String {
         format!("deb [signed-by={keyring}] {} {} main", self.uri, self.suite)
+    }
+
+    /// For people.
+    fn name(&self) -> String {
+        format!("{} {}", text::anonymous(&self.uri), self.suite)
     }
 
     /// The same archive with the suite of another release.
@@ -57,7 +63,7 @@ impl AptOutcome {
         let signature =
             ["NO_PUBKEY", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "is not signed", "couldn't be verified", "Missing key"];
         let last = words.lines().rev().find(|line| line.starts_with("E:")).or(words.lines().last());
-        let last = last.unwrap_or_default().to_owned();
+        let last = text::anonymous(last.unwrap_or_default());
         if signature.iter().any(|sign| words.contains(sign)) { Self::Strange(last) } else { Self::Failed(last) }
     }
 }
@@ -91,7 +97,7 @@ pub fn choose(asked: Vec<(AptSource, AptOutcome)>, codename: &str) -> Result<(Ve
             AptOutcome::Strange(why) => (why, true),
             AptOutcome::Failed(why) => (why, false),
         };
-        let entry = format!("{} {}", source.uri, source.suite);
+        let entry = source.name();
         if source.says_debian() == Some(true) || (suites.contains(&source.suite) && !has(&source.suite)) {
             let fault = fault::failed(format!("the archive {entry} can't be taken for Debian's: {why}"));
             return Err(fault.help(help(why, is_signature)));
@@ -330,6 +336,25 @@ Signed-By:
         for (asked, expected) in rows {
             let found = choose(asked.clone(), "bookworm").ok().map(|(taken, notes)| (taken.len(), notes.len()));
             assert_eq!(found, expected, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn no_word_of_ours_has_a_password_in_it() {
+        for (uri, name) in [
+            ("https://a.example/debian", "https://a.example/debian s"),
+            ("https://u:p@a.example:8080/d@b", "https://a.example:8080/d@b s"),
+            ("http://u:p@@a.example", "http://a.example s"),
+            ("cdrom:[x]/", "cdrom:[x]/ s"),
+        ] {
+            let source = AptSource { uri: uri.to_owned(), suite: "s".to_owned(), signed_by: None };
+            assert_eq!(source.name(), name);
+            for outcome in ["E: NO_PUBKEY http://u:p@a", "E: http://u:p@a 404"].map(AptOutcome::of_words) {
+                let fault =
+                    choose(vec![(AptSource { suite: "bookworm".to_owned(), ..source.clone() }, outcome)], "bookworm");
+                let fault = fault.unwrap_err().to_string();
+                assert!(!fault.contains("u:p"), "{fault}");
+            }
         }
     }
 

@@ -8,8 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::apt::{self, AptOutcome};
 use crate::ctx::Ctx;
-use crate::exec::{interrupt, run};
+use crate::exec::{files, interrupt, run};
 use crate::fault;
+use crate::model::text;
 use crate::plan::step::Step;
 
 /// Archives whose lists are there and are Debian's.
@@ -67,7 +68,8 @@ impl Archive {
             fs::create_dir_all(dir.join("partial")).with_context(|| format!("could not make {dir}"))?;
         }
         let lines: Vec<_> = self.sources.iter().map(|source| source.line(&self.keyring)).collect();
-        fs::write(self.home.join("sources.list"), lines.join("\n") + "\n")?;
+        // The address of a mirror may have a password in it.
+        files::write(&self.home.join("sources.list"), lines.join("\n") + "\n")?;
         let home = &self.home;
         // Read after the host's own settings, of which only the way to the
         // archive is to count. NoLocking: the host's lock guards the host's state, which is only
@@ -146,7 +148,7 @@ impl Archive {
 
     fn show(&self, ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
         ctx.show(step);
-        run::stream(ctx, step, |line| ctx.line(line))
+        run::stream(ctx, step, |line| ctx.line(&text::anonymous(line)))
             .map_err(|error| full(&self.home, fault::said(&error)).unwrap_or(error))
     }
 }

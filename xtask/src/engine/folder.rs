@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ctx::Ctx;
+use crate::exec::files::trouble::Helped as _;
 use crate::exec::files::{self, trust};
 use crate::fault;
 
@@ -79,6 +80,8 @@ fn holds(names: &[String], mark: Option<&str>, earlier: bool) -> Holds {
     let mut rest = names.iter().filter(|name| *name != "lost+found");
     match mark {
         Some(MARK) => Holds::Engine,
+        // We had no room for our words, or no time: it is to be ours.
+        Some(begun) if MARK.starts_with(begun) && rest.clone().all(|name| name == MARKER) => Holds::Nothing,
         Some(_) => Holds::Strange(MARKER.to_owned()),
         None => match rest.clone().find(|name| !NAMES.contains(&name.as_str())) {
             Some(strange) => Holds::Strange(strange.clone()),
@@ -164,8 +167,9 @@ impl EngineFolder {
 
     /// Makes the folder where there is none, and says in it whose it is.
     fn claim(&self, ctx: &Ctx) -> anyhow::Result<()> {
+        let was_there = self.dir.exists();
         let parents = DirBuilder::new().recursive(true).mode(0o755).create(&self.dir);
-        parents.with_context(|| format!("could not make {}", self.dir))?;
+        parents.helped(&self.dir, Some("XTASK_ENGINE_DIR"))?;
         believe(ctx, &self.dir)?;
         match self.holds(ctx)? {
             Holds::Engine => Ok(()),
@@ -174,13 +178,16 @@ impl EngineFolder {
             }
             Holds::Nothing | Holds::Earlier => {
                 let marker = self.dir.join(MARKER);
-                let new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&marker);
-                match new.and_then(|mut file| file.write_all(MARK.as_bytes())) {
-                    Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                        Err(error).with_context(|| format!("could not write {marker}"))
-                    }
-                    _ => Ok(()),
+                // Who writes it at the same time writes the same.
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(false).mode(0o644).custom_flags(libc::O_NOFOLLOW);
+                let written = options.open(&marker).and_then(|mut file| file.write_all(MARK.as_bytes()));
+                if written.is_err() {
+                    // Nothing half-made stays; a folder that somebody else made does.
+                    let _ = fs::remove_file(&marker);
+                    let _ = if was_there { Ok(()) } else { fs::remove_dir(&self.dir) };
                 }
+                written.helped(&marker, Some("XTASK_ENGINE_DIR"))
             }
         }
     }
@@ -261,7 +268,7 @@ mod tests {
     #[test]
     fn a_folder_is_ours_by_our_words_and_not_by_a_name_in_it() {
         let strange = |name: &str| Holds::Strange(name.to_owned());
-        let rows: [(&[&str], Option<&str>, bool, Holds); 10] = [
+        let rows: [(&[&str], Option<&str>, bool, Holds); 14] = [
             (&[], None, false, Holds::Nothing),
             (&["lost+found"], None, false, Holds::Nothing),
             (&["engine.lock"], None, false, strange("engine.lock")),
@@ -272,6 +279,10 @@ mod tests {
             (&[MARKER, "engine.lock"], Some(MARK), false, Holds::Engine),
             (&[MARKER, "engine.lock"], Some("mine"), true, strange(MARKER)),
             (&[MARKER, "thesis.pdf"], Some(MARK), false, Holds::Engine),
+            (&[MARKER], Some(""), false, Holds::Nothing),
+            (&[MARKER, "lost+found"], Some("This folder holds"), false, Holds::Nothing),
+            (&[MARKER, "thesis.pdf"], Some(""), false, strange(MARKER)),
+            (&[MARKER], Some("mine"), false, strange(MARKER)),
         ];
         for (names, mark, earlier, expected) in rows {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::Archive;
 use super::{EngineFolder, apt, removal};
 use crate::ctx::Ctx;
-use crate::exec::files::trust;
+use crate::exec::files::{self, trust};
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::text;
@@ -149,7 +149,7 @@ const ASKED: &str = "sources.json";
 pub fn lines(ctx: &Ctx, folder: &EngineFolder, name: &str) -> anyhow::Result<Vec<String>> {
     let release = release()?;
     let entries = candidates(&release);
-    let text = fs::read_to_string(folder.dir.join("tree").join(ASKED)).unwrap_or_default();
+    let text = files::read(&folder.dir.join("tree").join(ASKED)).unwrap_or_default();
     let known = serde_json::from_str::<AskedSources>(&text).ok().filter(|asked| asked.entries == entries);
     let debian = match known {
         Some(asked) => asked.debian,
@@ -222,7 +222,7 @@ fn assemble(ctx: &Ctx, folder: &EngineFolder, release: &Release, work: &Utf8Path
     names.dedup();
     fs::write(tree.join("packages"), names.join("\n") + "\n")?;
     let asked = AskedSources { entries: candidates(release), debian: own.sources };
-    fs::write(tree.join(ASKED), serde_json::to_string(&asked)?)?;
+    files::write(&tree.join(ASKED), serde_json::to_string(&asked)?)?;
     place(ctx, folder, work, &tree)
 }
 

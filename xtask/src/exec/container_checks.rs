@@ -41,7 +41,7 @@ pub fn wait(
     let patience = Duration::from_secs(run.ready_seconds);
     let health = Route::written(&run.health).map_err(fault::usage)?;
     let started = Instant::now();
-    let mut last: io::Result<http::Response> = Err(io::Error::other("nothing was asked yet"));
+    let mut heard = Heard::default();
     loop {
         interrupt::check()?;
         let Some(state) = guard.state(what)? else { return Ok(Readiness::Not("the container is gone".into())) };
@@ -52,22 +52,42 @@ pub fn wait(
         if let Some(port) = guard.port(what, run.port)? {
             match ask(port, &health) {
                 Ok(answer) if !healthy || answer.status == 200 => return Ok(Readiness::Ready(answer)),
-                other => last = other,
+                other => heard.take(other),
             }
         }
         if started.elapsed() > patience {
-            let seconds = patience.as_secs();
-            return Ok(Readiness::Not(match last {
-                Ok(answer) => format!(
-                    "expected 200 from {} within {seconds} s, got {} {}",
-                    run.health,
-                    answer.status,
-                    answer.text()
-                ),
-                Err(why) => format!("expected an answer on port {} within {seconds} s, got none: {why}", run.port),
-            }));
+            return Ok(Readiness::Not(heard.verdict(run.port, &run.health, patience.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+/// What a service said until there was no more patience. An answer tells more
+/// than that none came, whichever was the later: a busy machine makes the last
+/// question end without one.
+#[derive(Default)]
+struct Heard {
+    answer: Option<http::Response>,
+    /// Why there was none since.
+    silence: Option<io::Error>,
+}
+
+impl Heard {
+    fn take(&mut self, answer: io::Result<http::Response>) {
+        match answer {
+            Ok(answer) => *self = Self { answer: Some(answer), silence: None },
+            Err(why) => self.silence = Some(why),
+        }
+    }
+
+    fn verdict(&self, port: u16, health: &str, seconds: u64) -> String {
+        let since = self.silence.as_ref().map(ToString::to_string);
+        let Some(answer) = &self.answer else {
+            let why = since.unwrap_or_else(|| "the port was never published".into());
+            return format!("expected an answer on port {port} within {seconds} s, got none: {why}");
+        };
+        let since = since.map(|why| format!("; then no answer: {why}")).unwrap_or_default();
+        format!("expected 200 from {health} within {seconds} s, got {} {}{since}", answer.status, answer.text())
     }
 }
 
@@ -152,5 +172,30 @@ pub fn stop(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, Str
         }
         interrupt::check()?;
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_tells_more_than_a_silence_before_or_after_it() {
+        let answer = |status| Ok(http::Response { status, body: b" sick\n".to_vec() });
+        let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"));
+        let refused = || Err(io::Error::new(io::ErrorKind::ConnectionRefused, "refused"));
+        let none = "expected an answer on port 80 within 3 s, got none: ";
+        let some = "expected 200 from /up within 3 s, got ";
+        for (heard, expected) in [
+            (vec![], format!("{none}the port was never published")),
+            (vec![late(), refused()], format!("{none}refused")),
+            (vec![refused(), answer(503), answer(500)], format!("{some}500 sick")),
+            (vec![answer(500), late()], format!("{some}500 sick; then no answer: no answer within 5 s")),
+            (vec![answer(503), late(), answer(500)], format!("{some}500 sick")),
+        ] {
+            let mut all = Heard::default();
+            heard.into_iter().for_each(|one| all.take(one));
+            assert_eq!(all.verdict(80, "/up", 3), expected);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod removal;
 mod temporary;
+pub mod trouble;
 pub mod trust;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 use camino::Utf8Path;
 
 pub use self::temporary::{Temporary, random, sweep_dead};
+use self::trouble::Helped as _;
 use crate::ctx::Ctx;
 use crate::exec::spawn::Call;
 use crate::exec::{child, interrupt};
@@ -46,7 +48,12 @@ pub fn user() -> u32 {
 /// Makes a folder that only we can open, with what is missing above it. One
 /// that is there stays as it is.
 pub fn folder(path: &Utf8Path) -> anyhow::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("could not make {path}"))
+    folder_by(path, None)
+}
+
+fn folder_by(path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("could not make {path}")).map_err(|error| trouble::helped(error, path, variable))
 }
 
 /// Opens a file of ours to read, write and lock it; it is made where there is
@@ -77,7 +84,7 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
-    written.with_context(|| format!("could not write {path}"))
+    written.helped(path, None)
 }
 
 fn write_new(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -138,10 +145,12 @@ pub fn share(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
 type Try = fn(&File) -> Result<(), fs::TryLockError>;
 
 fn take(ctx: &Ctx, path: &Utf8Path, held: &str, attempt: Try) -> anyhow::Result<File> {
+    let is_cached = ctx.cache_dir().is_some_and(|dir| path.starts_with(dir));
+    let variable = is_cached.then_some("XDG_CACHE_HOME");
     if let Some(dir) = path.parent() {
-        folder(dir)?;
+        folder_by(dir, variable)?;
     }
-    let mut file = open(path)?;
+    let mut file = open(path).map_err(|error| trouble::helped(error, path, variable))?;
     let mut told = false;
     loop {
         match attempt(&file) {
@@ -306,6 +315,25 @@ mod tests {
         let second = waiting.join().unwrap().unwrap();
         assert!(is_at(&second, &path));
         drop(place);
+    }
+
+    #[test]
+    fn a_cache_folder_that_is_of_no_use_is_told_with_a_way_out() {
+        let (_place, path) = place();
+        fs::write(&path, "a file").unwrap();
+        let env = [("XDG_CACHE_HOME", path.as_str())].into_iter().collect();
+        let ctx = Ctx { root: ".".into(), env, ..Ctx::default() };
+        let told = |at: &Utf8Path| fault::render(&lock(&ctx, at, "a test").unwrap_err());
+        let words = told(&path.join("xtask/demo/images.lock"));
+        let dir = path.join("xtask/demo");
+        let help = format!("help: expected a folder that we can write in: `ls -ld {path}`");
+        let other = ", or name another one: export XDG_CACHE_HOME=DIR";
+        assert_eq!(words, format!("error: could not make {dir}: Not a directory (os error 20)\n{help}{other}"));
+        // What the environment does not name it can't move.
+        let elsewhere = path.with_file_name("elsewhere");
+        fs::write(&elsewhere, "").unwrap();
+        let words = told(&elsewhere.join("below/a.lock"));
+        assert!(words.ends_with(&format!("`ls -ld {elsewhere}`")), "{words}");
     }
 
     #[test]

@@ -45,6 +45,20 @@ pub fn line(text: &str, colours: bool) -> String {
     out.text
 }
 
+/// A line in which no address says who asks, nor with what password: apt writes
+/// that out where it fails.
+pub fn anonymous(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(part.len());
+        let from = part[..end].rfind('@').map_or(0, |at| at + 1);
+        out.push_str("://");
+        out.push_str(&part[from..]);
+    }
+    out
+}
+
 /// A JSON text whose strings hold no such character as it is. It means the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     if text.is_ascii() && !text.contains("##[") && !text.contains('\x7f') {
@@ -147,6 +161,21 @@ fn hides_nothing(sequence: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_says_who_asks() {
+        for (line, expected) in [
+            ("E: http://u:p@a.example/nope 400", "E: http://a.example/nope 400"),
+            ("http://u:p@@a", "http://a"),
+            ("http://u:p@a", "http://a"),
+            ("a@b http://c/d@e x://f@g h@i", "a@b http://c/d@e x://g h@i"),
+            ("http://c:8080 d@e", "http://c:8080 d@e"),
+            ("://ü@ä", "://ä"),
+            ("", ""),
+        ] {
+            assert_eq!(anonymous(line), expected);
+        }
+    }
     use crate::model::cases::cases;
 
     #[test]

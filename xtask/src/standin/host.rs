@@ -89,7 +89,8 @@ impl Host {
         if !acquire.is_empty() {
             self.lend("apt", "/etc/apt/apt.conf.d/99xtask", "99xtask", acquire.join("\n") + "\n");
         }
-        let sources = input::text(&folder.dir.join("bases/sources.list"), 1 << 20).unwrap_or_default();
+        // Ours, and closed to others: an earlier one of us left it open.
+        let sources = files::read(&folder.dir.join("bases/sources.list")).unwrap_or_default();
         let lines: Vec<String> = sources.lines().filter_map(|line| self.public_source(line)).collect();
         if !lines.is_empty() {
             self.lend("sources", "/etc/apt/sources.list", "sources.list", lines.join("\n") + "\n");
@@ -286,6 +287,21 @@ mod tests {
         assert!(!dir.join(old).exists());
         assert!(dir.join(new).exists() && dir.join("mine").exists() && dir.join("0123").exists());
         forget(&dir.join("nowhere"));
+    }
+
+    #[test]
+    fn a_list_of_sources_that_was_open_to_everybody_is_closed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = files::Temporary::new("e").unwrap();
+        let folder = EngineFolder { dir: place.path().to_owned() };
+        let list = folder.dir.join("bases/sources.list");
+        fs::create_dir_all(list.parent().unwrap()).unwrap();
+        fs::write(&list, "deb [signed-by=/k] http://a.example/debian bookworm main\n").unwrap();
+        fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut host = Host { loans: Vec::new(), notes: Vec::new() };
+        host.mirror(&Ctx::default(), &folder);
+        assert!(host.loans.iter().any(|loan| loan.name == "sources"));
+        assert_eq!(list.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

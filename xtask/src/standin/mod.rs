@@ -30,6 +30,7 @@ use crate::model::base::{self, Base, Bases, StandIn};
 use crate::model::build_failure::BuildFailure;
 use crate::model::config::Project;
 use crate::model::reference::Image;
+use crate::model::text;
 use crate::plan::build::{PartialOutputs, Request, buildx};
 use crate::plan::step::Step;
 
@@ -351,7 +352,8 @@ fn root(ctx: &Ctx, folder: &EngineFolder, context: &Utf8Path) -> anyhow::Result<
     let sources = packages::lines(ctx, folder, RELEASE)?;
     fs::create_dir_all(context)?;
     let list = context.with_file_name("sources.list");
-    fs::write(&list, sources.join("\n") + "\n")?;
+    // The address of a mirror may have a password in it.
+    files::write(&list, sources.join("\n") + "\n")?;
     let new = context.with_file_name("root-new.tar");
     let path = ctx.env.get("PATH").unwrap_or_default();
     let path = format!("{path}:{}:{}/tools/usr/bin:/usr/sbin:/sbin", folder.bin(), folder.dir);
@@ -370,7 +372,7 @@ fn root(ctx: &Ctx, folder: &EngineFolder, context: &Utf8Path) -> anyhow::Result<
         .env("PATH", path);
     ctx.say("A Debian root file system for the stand-ins (half a minute)");
     ctx.show(&step);
-    if let Err(error) = run::stream(ctx, &step, |line| ctx.line(line)) {
+    if let Err(error) = run::stream(ctx, &step, |line| ctx.line(&text::anonymous(line))) {
         packages::remove(&new)?;
         return Err(explained(error, "could not make a Debian root file system"));
     }

@@ -12,10 +12,10 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink};
 use std::sync::Once;
 
-use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::removal;
+use super::trouble::Helped as _;
+use super::{removal, trouble};
 
 /// What a folder's name begins with; sixteen letters of chance follow.
 const PREFIX: &str = "xtask-";
@@ -52,15 +52,18 @@ impl Temporary {
     }
 
     fn make(base: &Utf8Path, hidden: &str, name: &str) -> anyhow::Result<Self> {
+        // Where a target is nobody chose by a variable.
+        let variable = hidden.is_empty().then_some("TMPDIR");
         loop {
             let dir = base.join(format!("{hidden}{PREFIX}{:016x}", random()));
             match DirBuilder::new().mode(0o700).create(&dir) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error).with_context(|| format!("could not make {dir}")),
+                error => error.helped(&dir, variable)?,
             }
             // A sweeper may be faster than the lock: then there is a next name.
-            if let Some(alive) = claim(&dir)? {
+            let claimed = claim(&dir).map_err(|error| trouble::helped(error, &dir, variable))?;
+            if let Some(alive) = claimed {
                 return Ok(Self { file: dir.join(name), dir, _alive: alive });
             }
         }
@@ -69,7 +72,7 @@ impl Temporary {
     /// Makes the folder among the temporary ones, with a link to `target` in it.
     pub fn link(name: &str, target: &Utf8Path) -> anyhow::Result<Self> {
         let link = Self::new(name)?;
-        symlink(target, link.path()).with_context(|| format!("could not make {}", link.path()))?;
+        symlink(target, link.path()).helped(link.path(), Some("TMPDIR"))?;
         Ok(link)
     }
 

@@ -15,7 +15,7 @@ use path_filter::{PathFilter, Pattern};
 
 use super::raw::{Number, Pairs, RawCi, RawFile, RawNeed, RawProject, RawRun, RawService, RawTest, Text, Texts};
 use super::values::{self, Ruling};
-use super::{OUTPUTS, Project, RESERVED, Run, Service, ServiceLines, Test};
+use super::{OUTPUTS, Project, Run, Service, ServiceLines, Test};
 use crate::model::age::Age;
 use crate::model::bytes::Bytes;
 use crate::model::ci::{Ci, WorkflowName};
@@ -347,9 +347,7 @@ fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 }
 
 fn service_name(name: &str) -> Ruling {
-    if RESERVED.contains(&name) {
-        return Err(format!("`docker {name}` is a command already; choose another name").into());
-    }
+    values::no_verb(name)?;
     if OUTPUTS.contains(&name) {
         return Err(format!("`{name}` is an output of `ci plan` already; choose another name").into());
     }

@@ -274,10 +274,31 @@ fn a_file_that_is_too_large_is_not_looked_at() {
 
 #[test]
 fn no_service_has_a_name_that_means_something_else() {
-    for name in RESERVED.iter().chain(&OUTPUTS) {
-        let text = GOOD.replace("services.api", &format!("services.{name}"));
-        let said = Project::parse("services.toml".into(), &text).unwrap_err().to_string();
-        assert!(said.contains(&format!("`{name}` is a")) || said.contains(&format!("`docker {name}` is a")), "{said}");
+    let said = |text: &str| Project::parse("services.toml".into(), text).unwrap_err().to_string();
+    for name in OUTPUTS {
+        let said = said(&GOOD.replace("services.api", &format!("services.{name}")));
+        assert!(said.contains(&format!("`services.{name}`: `{name}` is an output")), "{said}");
+    }
+    // What is a verb, and what the design says is to be one.
+    let is_one = ["all", "clean", "down", "help", "test", "up"].map(|name| (name, "is a command already"));
+    let is_to_be = "inspect logs promote restart sbom scan sh sign stats status verify";
+    let is_to_be = is_to_be.split(' ').map(|name| (name, "is kept for a command"));
+    for (name, why) in is_one.into_iter().chain(is_to_be) {
+        let service = said(&GOOD.replace("services.api", &format!("services.{name}")));
+        assert!(service.contains(&format!("`services.{name}`: `docker {name}` {why}")), "{service}");
+        let need = format!("{GOOD}[needs.{name}]\nimage = \"x:1\"\nport = 1\nready = [\"x\"]\n");
+        let need = said(&need);
+        assert!(need.contains(&format!("`needs.{name}`: `docker {name}` {why}")), "{need}");
+        let line = format!("services.toml:{}:", GOOD.lines().count() + 1);
+        assert!(need.contains(&line), "{need}");
+    }
+    // Only what is a verb as a whole.
+    for name in ["tests", "log", "up-1", "scanner"] {
+        Project::parse("services.toml".into(), &GOOD.replace("services.api", &format!("services.{name}"))).unwrap();
+    }
+    for part in ["fuzz", "images", "rust", "workflows"] {
+        let text = said(&format!("{GOOD}[services.api.test]\ntarget = \"x\"\npart = \"{part}\"\n"));
+        assert!(text.contains(&format!("`cargo xtask test {part}` is a part already")), "{text}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use camino::Utf8Path;
 
+use super::{PROMISED, RESERVED};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::reference::{Name, is_host};
 use crate::model::text;
@@ -62,6 +63,20 @@ pub fn host(text: &str) -> Ruling {
         return Ok(());
     }
     Err("expected lower-case letters, digits and `-`, at most 63, starting with a letter and not ending in `-`".into())
+}
+
+/// What no service and no need is called: both are named behind `cargo xtask
+/// docker` or one of its verbs.
+pub fn no_verb(name: &str) -> Ruling {
+    match () {
+        () if RESERVED.contains(&name) => {
+            Err(format!("`docker {name}` is a command already; choose another name").into())
+        }
+        () if PROMISED.contains(&name) => {
+            Err(format!("`docker {name}` is kept for a command of that name; choose another name").into())
+        }
+        () => Ok(()),
+    }
 }
 
 /// One part of an image's name: a project's, which labels and containers begin
@@ -215,7 +230,7 @@ pub fn command(text: &str) -> Ruling {
 
 /// A part of `cargo xtask test`.
 pub fn part(text: &str) -> Ruling {
-    if ["images", "rust", "workflows"].contains(&text) {
+    if ["fuzz", "images", "rust", "workflows"].contains(&text) {
         return Err(format!("`cargo xtask test {text}` is a part already; choose another name").into());
     }
     word(text)

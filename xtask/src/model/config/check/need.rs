@@ -21,7 +21,7 @@ impl Checker<'_> {
         };
         let ready = self.command(&key("ready"), ready, false);
         let key = format!("needs.{}", name.get_ref());
-        let name = self.text(&key, name, values::host);
+        let name = self.text(&key, name, |name| values::no_verb(name).and_then(|()| values::host(name)));
         Some((
             name?,
             Need { image: image?, port: port?, env: env?, command: command?, ready: ready?, provides: provides? },

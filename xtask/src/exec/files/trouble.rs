@@ -1,0 +1,86 @@
+//! Why a file of ours can't be made where it belongs, and what to do about it:
+//! the disk is full, or the folder is no folder that we can write in.
+
+use std::io::{self, ErrorKind};
+
+use anyhow::Context as _;
+use camino::Utf8Path;
+
+use crate::fault;
+
+/// The same error with a way out, where the file system is the reason. By
+/// `variable` another place can be named.
+pub fn helped(error: anyhow::Error, path: &Utf8Path, variable: Option<&str>) -> anyhow::Error {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let Some(kind) = io.map(io::Error::kind).filter(|_| fault::help(&error).is_none()) else { return error };
+    let there = path.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(path);
+    let (what, help) = match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            (format!("could not write {path}: the disk that it is on is full"), format!("`df -h {there}`; make room"))
+        }
+        ErrorKind::TimedOut | ErrorKind::Interrupted => return error,
+        _ => (format!("{error:#}"), format!("expected a folder that we can write in: `ls -ld {there}`")),
+    };
+    let other = variable.map(|name| format!(", or name another one: export {name}=DIR")).unwrap_or_default();
+    fault::failed(what).help(help + &other).into()
+}
+
+/// The same for what comes to a result.
+pub trait Helped<T> {
+    /// Adds the way out.
+    fn helped(self, path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<T>;
+}
+
+impl<T, E> Helped<T> for Result<T, E>
+where
+    Self: anyhow::Context<T, E>,
+{
+    fn helped(self, path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<T> {
+        self.with_context(|| format!("could not write {path}")).map_err(|error| helped(error, path, variable))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_file_system_refuses_comes_with_a_way_out() {
+        let told = |kind: ErrorKind, variable| {
+            let failed: io::Result<()> = Err(kind.into());
+            fault::render(&failed.helped("/proc/nowhere/it".into(), variable).unwrap_err())
+        };
+        for (kind, variable, what, help) in [
+            (
+                ErrorKind::StorageFull,
+                Some("TMPDIR"),
+                "error: could not write /proc/nowhere/it: the disk that it is on is full",
+                "`df -h /proc`; make room, or name another one: export TMPDIR=DIR",
+            ),
+            (
+                ErrorKind::QuotaExceeded,
+                None,
+                "error: could not write /proc/nowhere/it: the disk that it is on is full",
+                "`df -h /proc`; make room",
+            ),
+            (
+                ErrorKind::NotADirectory,
+                Some("XDG_CACHE_HOME"),
+                "error: could not write /proc/nowhere/it: not a directory",
+                "expected a folder that we can write in: `ls -ld /proc`, or name another one: export XDG_CACHE_HOME=DIR",
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                None,
+                "error: could not write /proc/nowhere/it: permission denied",
+                "expected a folder that we can write in: `ls -ld /proc`",
+            ),
+        ] {
+            assert_eq!(told(kind, variable), format!("{what}\nhelp: {help}"));
+        }
+        // What is no trouble of the disk's, and what has a way out already.
+        assert!(!told(ErrorKind::Interrupted, None).contains("help"));
+        let helped = helped(fault::failed("x").help("y").into(), "/z".into(), None);
+        assert_eq!(fault::render(&helped), "error: x\nhelp: y");
+    }
+}
