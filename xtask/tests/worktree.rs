@@ -17,7 +17,7 @@ use xtask::ctx::{Ctx, Env, Format};
 use xtask::exec::{file_stats, worktree};
 use xtask::model::config::Project;
 use xtask::model::doubt::Doubt;
-use xtask::model::fingerprint::{File, Inputs, fingerprint};
+use xtask::model::fingerprint::{File, FingerprintInputs, fingerprint};
 
 /// A repository of its own, gone afterwards.
 struct Repo {
@@ -123,7 +123,7 @@ impl Repo {
     fn print_of(&self, files: &[File]) -> String {
         let (service, build_args) = (self.project.service("api").unwrap(), BTreeMap::new());
         let files: Vec<_> = files.iter().map(Cow::Borrowed).collect();
-        let inputs = Inputs {
+        let inputs = FingerprintInputs {
             service,
             target: None,
             recipe: &Recipe::default(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::inputs::Inputs;
-use docker_context::dockerfile::{self, Config, DockerfileError, Given, Recipe};
+use docker_context::dockerfile::{self, BaseConfig, BuildOptions, DockerfileError, Recipe};
 use docker_context::dockerignore::Dockerignore;
 
 use crate::ctx::Ctx;
@@ -77,7 +77,7 @@ pub struct BuildSettings {
     /// What it is built for.
     pub platforms: Vec<Platform>,
     /// What is known of its base images, by the name in FROM.
-    pub bases: BTreeMap<String, Config>,
+    pub bases: BTreeMap<String, BaseConfig>,
 }
 
 impl BuildSettings {
@@ -104,9 +104,9 @@ impl BuildSettings {
         setting
     }
 
-    fn given(&self) -> Given<'_> {
+    fn given(&self) -> BuildOptions<'_> {
         let platforms = self.platforms.iter().map(Platform::as_str).collect();
-        Given { build_args: &self.build_args, platforms, bases: &self.bases }
+        BuildOptions { build_args: &self.build_args, platforms, bases: &self.bases }
     }
 }
 

@@ -37,13 +37,13 @@ fn run(
     let services = project.select(names)?;
     let requests = services
         .iter()
-        .map(|service| Ok((*service, request::request(ctx, project, service, args)?)))
+        .map(|service| Ok((*service, request::resolve(ctx, project, service, args)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     parallel::check(&requests.iter().map(|(service, request)| (service.name.as_str(), request)).collect::<Vec<_>>())?;
     if ctx.dry_run {
         return dry_run(ctx, project, names, args, requests);
     }
-    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
+    let engine = cmd::connect(ctx, project, args.setup.wanted)?;
     let ctx = &engine.ctx;
     let look = SharedScan::new(ctx, &services);
     let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
@@ -85,7 +85,7 @@ fn proved<T: Object>(
     if !args.test {
         return Ok(());
     }
-    let images = built.iter().map(|built| built.held(engine)).collect::<anyhow::Result<Vec<_>>>()?;
+    let images = built.iter().map(|built| built.image(engine)).collect::<anyhow::Result<Vec<_>>>()?;
     prove::prove(engine, project, services, &images, &after_build(args), object)
 }
 

@@ -139,7 +139,7 @@ fn ca_bundle(ctx: &Ctx) -> Option<Utf8PathBuf> {
 
 /// The engine, after `--setup` where it was asked for. What is broken in one
 /// service is said by whoever builds that, and keeps nobody else from an engine.
-fn engine(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
+fn connect(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
     if with_setup && let Err(error) = setup::ensure(ctx, &known_sources(ctx, project, |_| Ok(()))?) {
         interrupt::check()?;
         return match search::connect(ctx) {

@@ -41,7 +41,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
         let engine = cmd::asked(ctx)?;
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &services, args)?);
     }
-    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
+    let engine = cmd::connect(ctx, project, args.setup.wanted)?;
     let _images = hold_images(&engine.ctx, project)?;
     let images =
         services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
@@ -132,15 +132,15 @@ fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a 
 
 fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<BuiltImage> {
     if !args.no_build {
-        return cmd::image::image(engine, project, service, None, &args.tag, args.bases.mode);
+        return cmd::image::ensure(engine, project, service, None, &args.tag, args.bases.mode);
     }
-    there(engine, service, &args.tag)
+    find_image(engine, service, &args.tag)
 }
 
 /// The image of a service that somebody has built already.
-pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<BuiltImage> {
+pub fn find_image(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<BuiltImage> {
     let name = reference(None, &service.image, tag);
-    cmd::image::held(engine, &name, name.as_str())?.ok_or_else(|| {
+    cmd::image::find(engine, &name, name.as_str())?.ok_or_else(|| {
         fault::failed(format!("the engine has no image {name}"))
             .help(format!("`cargo xtask docker {} --tag {tag}` builds it", service.name))
             .into()
@@ -150,7 +150,7 @@ pub fn there(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<Bu
 /// What such an image is run by, where nobody runs it.
 pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::Result<String> {
     match engine {
-        Some(engine) => Ok(there(engine, service, tag)?.id),
+        Some(engine) => Ok(find_image(engine, service, tag)?.id),
         None => Ok(reference(None, &service.image, tag).to_string()),
     }
 }
@@ -261,7 +261,7 @@ fn plans(
         let image = match args.no_build {
             true => named(engine, service, &args.tag)?,
             false => {
-                let planned = cmd::image::planned(ctx, engine, project, service, None, &args.tag, args.bases.mode)?;
+                let planned = cmd::image::plan_ensure(ctx, engine, project, service, None, &args.tag, args.bases.mode)?;
                 plans.push(planned.plan);
                 planned.image
             }

@@ -88,7 +88,7 @@ pub fn ensure(ctx: &Ctx, sources: &Sources) -> anyhow::Result<()> {
 /// The same, and as soon as it is so, that the private engine was started now:
 /// who stops it again does that also when something else fails then.
 pub fn ensure_telling(ctx: &Ctx, sources: &Sources, started: &Cell<bool>) -> anyhow::Result<()> {
-    let engine = engine(ctx, started)?;
+    let engine = start_engine(ctx, started)?;
     finish(&engine, sources)
 }
 
@@ -122,7 +122,7 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
 }
 
 /// The engine that answers; else the private one, installed and started.
-fn engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
+fn start_engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     let missing = match search::find(ctx)? {
         EngineSearch::Engine(engine) => return Ok(*engine),
         EngineSearch::Nothing(fault) => fault,

@@ -28,7 +28,7 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
         let engine = cmd::asked(ctx)?;
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, args)?);
     }
-    let engine = cmd::engine(ctx, project, args.setup.wanted)?;
+    let engine = cmd::connect(ctx, project, args.setup.wanted)?;
     let ctx = &engine.ctx;
     let _images = hold_images(ctx, project)?;
     let images = images(&engine, project, args)?;
@@ -91,7 +91,7 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
 /// Removes what this checkout's `up` has on the engine, half-made or whole, and
 /// the file with its passwords; says how much the engine had.
 fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
-    let there = there(engine, project)?;
+    let there = running(engine, project)?;
     let removed = container_guard::remove(engine, &there);
     interrupt::check()?;
     removed?;
@@ -101,7 +101,7 @@ fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
 
 /// What [`remove`] would do.
 fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
-    let there = engine.map(|engine| there(engine, project)).transpose()?.unwrap_or_default();
+    let there = engine.map(|engine| running(engine, project)).transpose()?.unwrap_or_default();
     let file = credentials(ctx, project);
     let file = file.exists().then(|| Step::new("rm").args(["-f", "--", file.as_str()]));
     let mut plan = cmd::removal(&there);
@@ -110,7 +110,7 @@ fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Res
 }
 
 /// What this checkout's `up` has on the engine.
-fn there(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
+fn running(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
     let held = container_guard::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
     Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
@@ -135,8 +135,8 @@ fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<B
     let tag = Tag::local();
     let image = |service: &Service| {
         let image = match args.no_build {
-            true => cmd::prove::there(engine, service, &tag)?,
-            false => cmd::image::image(engine, project, service, None, &tag, args.bases.mode)?,
+            true => cmd::prove::find_image(engine, service, &tag)?,
+            false => cmd::image::ensure(engine, project, service, None, &tag, args.bases.mode)?,
         };
         Ok((service.name.clone(), image.id))
     };
@@ -198,7 +198,7 @@ fn plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project, args: &UpArgs) -
         let image = match args.no_build {
             true => cmd::prove::named(engine, service, &tag)?,
             false => {
-                let planned = cmd::image::planned(ctx, engine, project, service, None, &tag, args.bases.mode)?;
+                let planned = cmd::image::plan_ensure(ctx, engine, project, service, None, &tag, args.bases.mode)?;
                 plans.push(planned.plan);
                 planned.image
             }

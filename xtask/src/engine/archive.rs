@@ -122,7 +122,7 @@ impl Archive {
             .args(["--no-upgrade", "--no-remove", "--download-only"])
             .args(names.iter().copied())
             .hint("`sudo apt-get --fix-broken install`, if apt says that packages are broken");
-        self.show(ctx, &step)
+        self.run(ctx, &step)
     }
 
     /// Downloads these, whether installed or not, and whatever version is.
@@ -130,13 +130,13 @@ impl Archive {
         let archives = self.archives();
         let download = self.step().args(["-o", "Dir::State::status=/dev/null", "download"]);
         let step = Step::new("sh").args(["-c", "cd \"$0\" && exec apt-get \"$@\"", archives.as_str()]);
-        self.show(ctx, &step.args(download.args).args(names.iter().copied()))
+        self.run(ctx, &step.args(download.args).args(names.iter().copied()))
     }
 
     /// Unpacks all that was downloaded.
     pub fn unpack(&self, ctx: &Ctx, tree: &Utf8Path) -> anyhow::Result<()> {
         let script = "for deb in \"$0\"/*.deb; do dpkg-deb -x \"$deb\" \"$1\" || exit 1; done";
-        self.show(ctx, &Step::new("sh").args(["-c", script, self.archives().as_str(), tree.as_str()]))
+        self.run(ctx, &Step::new("sh").args(["-c", script, self.archives().as_str(), tree.as_str()]))
     }
 
     /// The files that were downloaded.
@@ -146,7 +146,7 @@ impl Archive {
         Ok(names.filter(|name| name.ends_with(".deb")).collect())
     }
 
-    fn show(&self, ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
+    fn run(&self, ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
         ctx.show(step);
         run::stream(ctx, step, |line| ctx.line(&text::anonymous(line)))
             .map_err(|error| full(&self.home, fault::said(&error)).unwrap_or(error))

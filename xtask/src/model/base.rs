@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use docker_context::dockerfile::Config;
+use docker_context::dockerfile::BaseConfig;
 
 use crate::model::diagnostic::Diagnostic;
 
@@ -41,7 +41,7 @@ pub struct Base {
     /// The image that the engine has under the name, where it has one.
     pub id: Option<String>,
     /// What it says of itself, where that is known: it is part of every build on it.
-    pub config: Option<Config>,
+    pub config: Option<BaseConfig>,
 }
 
 impl Base {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use docker_context::dockerfile::inputs::{Input, Inputs, Source};
+use docker_context::dockerfile::inputs::{CopySource, Input, Inputs};
 use docker_context::dockerignore::Dockerignore;
 use path_filter::Pattern;
 
@@ -175,7 +175,7 @@ fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diag
     let all = tracked.iter().chain(here).map(|path| path.trim_end_matches('/'));
     let in_tree: Vec<&str> = all.filter_map(|path| in_context(context.as_str(), path)).collect();
     let held: Vec<&str> = in_tree.iter().copied().filter(|path| !coverage.ignore.excludes(path)).collect();
-    let finding = |(input, source): (&Input, &Source)| {
+    let finding = |(input, source): (&Input, &CopySource)| {
         let named = source.named();
         let ignored = in_tree.iter().any(|path| source.reads(path)) || coverage.ignore.excludes(named);
         Diagnostic {
@@ -242,7 +242,7 @@ pub fn in_context<'p>(context: &str, path: &'p str) -> Option<&'p str> {
 mod tests {
     use super::*;
     use crate::model::config::Project;
-    use docker_context::dockerfile::{Given, inputs};
+    use docker_context::dockerfile::{BuildOptions, inputs};
     use expect_test::expect;
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         );
         let project = Project::parse("services.toml".into(), &text).unwrap();
         let service = project.service("api").unwrap();
-        let inputs = inputs(DOCKERFILE.as_bytes(), Some("api"), &Given::NOTHING).unwrap();
+        let inputs = inputs(DOCKERFILE.as_bytes(), Some("api"), &BuildOptions::NOTHING).unwrap();
         let ignore = Dockerignore::parse(ignore).unwrap();
         let ignore_file = Some(Utf8Path::new(".dockerignore"));
         let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };

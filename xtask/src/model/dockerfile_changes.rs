@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use camino::Utf8PathBuf;
-use docker_context::dockerfile::{self, Given};
+use docker_context::dockerfile::{self, BuildOptions};
 use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::model::config::Service;
@@ -61,7 +61,7 @@ pub fn touch(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>)
 fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Result<Option<String>, Doubt> {
     let old = sides.old.ok_or("a list of files does not say what it was")?;
     let sides = [(old, "older"), (sides.new, "newer")];
-    let given = Given { platforms: newer.platforms.clone(), ..Given::NOTHING };
+    let given = BuildOptions { platforms: newer.platforms.clone(), ..BuildOptions::NOTHING };
     let target = service.target.as_deref();
     let is_dockerfile = service.dockerfile.components().eq(camino::Utf8Path::new(path).components());
     let [older, text] = sides.map(|(read, which)| {

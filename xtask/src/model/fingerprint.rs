@@ -48,7 +48,7 @@ pub struct File {
 
 /// All that decides what an image is.
 #[derive(Clone)]
-pub struct Inputs<'a> {
+pub struct FingerprintInputs<'a> {
     /// Of its definition: stages, context and the labels that come from it.
     pub service: &'a Service,
     /// The stage, where it is not the service's own.
@@ -72,9 +72,20 @@ pub struct Inputs<'a> {
 }
 
 /// The fingerprint of an image.
-pub fn fingerprint(inputs: &Inputs<'_>) -> Fingerprint {
+pub fn fingerprint(inputs: &FingerprintInputs<'_>) -> Fingerprint {
     // Exhaustive, here and below: a new field must be thought of here.
-    let Inputs { service, target, recipe, is_read, is_emptied, build_args, platforms, bases, files, folders } = inputs;
+    let FingerprintInputs {
+        service,
+        target,
+        recipe,
+        is_read,
+        is_emptied,
+        build_args,
+        platforms,
+        bases,
+        files,
+        folders,
+    } = inputs;
     let Service {
         name,
         title,
@@ -176,7 +187,7 @@ mod tests {
         let service = project.service("api").unwrap();
         let (build_args, platforms, bases) = (BTreeMap::new(), [Platform::of_this_machine()], [Base::upstream("a")]);
         let target = None;
-        fingerprint(&Inputs {
+        fingerprint(&FingerprintInputs {
             service,
             target,
             recipe: &Recipe::default(),
@@ -251,7 +262,7 @@ mod tests {
             let files = [Cow::Owned(file(path, "100644", id))];
             let service = project.service("api").unwrap();
             let (platforms, bases) = ([Platform::of_this_machine()], []);
-            fingerprint(&Inputs {
+            fingerprint(&FingerprintInputs {
                 service,
                 target: None,
                 recipe: &recipe,
@@ -287,9 +298,10 @@ mod tests {
         let bases = [base("a", None), base("b", None), base("a", Some("1")), base("a", Some("2"))];
         let files = [];
         let folder = [file("a/", "40755", "")];
-        let recipe = |text: &str| dockerfile::recipe(text.as_bytes(), None, &dockerfile::Given::NOTHING).unwrap();
+        let recipe =
+            |text: &str| dockerfile::recipe(text.as_bytes(), None, &dockerfile::BuildOptions::NOTHING).unwrap();
         let recipes = [recipe("FROM a"), recipe("FROM b")];
-        let plain = Inputs {
+        let plain = FingerprintInputs {
             service,
             target: None,
             recipe: &recipes[0],
@@ -307,21 +319,21 @@ mod tests {
         let renamed = Service { name: "other".into(), ..service.clone() };
         let all = [
             plain.clone(),
-            Inputs { target: Some("x"), ..plain.clone() },
-            Inputs { recipe: &recipes[1], ..plain.clone() },
-            Inputs { folders: &folder, ..plain.clone() },
-            Inputs { folders: &folder, is_read: &|_| false, ..plain.clone() },
-            Inputs { folders: &folder, is_emptied: &|_| true, ..plain.clone() },
-            Inputs { build_args: &empty, ..plain.clone() },
-            Inputs { build_args: &one, ..plain.clone() },
-            Inputs { platforms: &arm, ..plain.clone() },
-            Inputs { bases: &bases[1], ..plain.clone() },
-            Inputs { bases: &bases[2], ..plain.clone() },
-            Inputs { bases: &bases[3], ..plain.clone() },
-            Inputs { service: &titled, ..plain.clone() },
-            Inputs { service: &elsewhere, ..plain.clone() },
-            Inputs { service: &below, ..plain.clone() },
-            Inputs { service: &renamed, ..plain.clone() },
+            FingerprintInputs { target: Some("x"), ..plain.clone() },
+            FingerprintInputs { recipe: &recipes[1], ..plain.clone() },
+            FingerprintInputs { folders: &folder, ..plain.clone() },
+            FingerprintInputs { folders: &folder, is_read: &|_| false, ..plain.clone() },
+            FingerprintInputs { folders: &folder, is_emptied: &|_| true, ..plain.clone() },
+            FingerprintInputs { build_args: &empty, ..plain.clone() },
+            FingerprintInputs { build_args: &one, ..plain.clone() },
+            FingerprintInputs { platforms: &arm, ..plain.clone() },
+            FingerprintInputs { bases: &bases[1], ..plain.clone() },
+            FingerprintInputs { bases: &bases[2], ..plain.clone() },
+            FingerprintInputs { bases: &bases[3], ..plain.clone() },
+            FingerprintInputs { service: &titled, ..plain.clone() },
+            FingerprintInputs { service: &elsewhere, ..plain.clone() },
+            FingerprintInputs { service: &below, ..plain.clone() },
+            FingerprintInputs { service: &renamed, ..plain.clone() },
         ];
         let words: std::collections::BTreeSet<String> = all.iter().map(|it| fingerprint(it).to_string()).collect();
         assert_eq!(words.len(), all.len());

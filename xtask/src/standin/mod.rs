@@ -14,7 +14,7 @@ use std::{fs, thread};
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use docker_context::dockerfile::Config;
+use docker_context::dockerfile::BaseConfig;
 use serde::{Deserialize, Serialize};
 
 use self::host::Host;
@@ -246,10 +246,10 @@ fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<answer
 }
 
 /// What a build on it inherits.
-fn config(image: &answers::Image) -> Config {
+fn config(image: &answers::Image) -> BaseConfig {
     let pair = |text: &str| text.split_once('=').map_or((text.into(), String::new()), |(k, v)| (k.into(), v.into()));
     let env = image.config.env.iter().map(|text| pair(text)).collect();
-    Config { env, onbuild: image.config.on_build.clone() }
+    BaseConfig { env, onbuild: image.config.on_build.clone() }
 }
 
 /// Makes what is missing. How many that were.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use docker_context::dockerfile::{Config, Given, inputs};
+use docker_context::dockerfile::{BaseConfig, BuildOptions, inputs};
 use docker_context::dockerignore::Dockerignore;
 use random::{Random, dockerfile, ignore_file};
 
@@ -207,7 +207,7 @@ fn a_target_reads_what_buildkit_reads() {
     let oracle = Oracle::new("inputs");
     oracle.base();
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let config = Config { env: ENV.map(pair).to_vec(), onbuild: ONBUILD.map(str::to_owned).to_vec() };
+    let config = BaseConfig { env: ENV.map(pair).to_vec(), onbuild: ONBUILD.map(str::to_owned).to_vec() };
     let bases = BTreeMap::from([("base".to_owned(), config)]);
     oracle.ask(60, |at| {
         let mut random = oracle.random(at);
@@ -216,7 +216,7 @@ fn a_target_reads_what_buildkit_reads() {
         let ignored = Dockerignore::parse(ignore).unwrap();
         let files: Vec<&str> = FILES.into_iter().filter(|file| !ignored.excludes(file)).collect();
         let wrong = |what: String| Err(format!("{at}: {what}\n{ignore:?}\n{}", String::from_utf8_lossy(&text)));
-        let given = Given { platforms: vec!["linux/amd64"], bases: &bases, ..Given::NOTHING };
+        let given = BuildOptions { platforms: vec!["linux/amd64"], bases: &bases, ..BuildOptions::NOTHING };
         let built = oracle.build(at, &text, ignore);
         let mut inputs = match inputs(&text, None, &given) {
             Ok(inputs) => inputs,

@@ -201,7 +201,7 @@ fn services_toml_is_right_and_its_stages_are_there() {
             let images = docker_context::dockerfile::base_images(
                 dockerfile.as_bytes(),
                 Some(target),
-                &docker_context::dockerfile::Given::NOTHING,
+                &docker_context::dockerfile::BuildOptions::NOTHING,
             );
             assert!(!images.unwrap().is_empty(), "{target} is built on nothing");
         }

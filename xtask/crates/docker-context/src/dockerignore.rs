@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::glob::automaton::Automaton;
-use crate::glob::{self, Rule, clean};
+use crate::glob::automaton::PatternSet;
+use crate::glob::{self, IgnorePattern, clean};
 
 /// More than any person writes.
 const MOST_RULES: usize = 2_000;
@@ -18,7 +18,7 @@ const LONGEST: usize = 65_535;
 #[derive(Clone, Default)]
 pub struct Dockerignore {
     rules: Vec<Line>,
-    automaton: Automaton,
+    automaton: PatternSet,
     verdicts: Verdicts,
 }
 
@@ -90,7 +90,7 @@ impl Dockerignore {
         Self::new(lines, &rules)
     }
 
-    fn new(rules: Vec<Line>, compiled: &[Rule]) -> Result<Self, String> {
+    fn new(rules: Vec<Line>, compiled: &[IgnorePattern]) -> Result<Self, String> {
         Ok(Self { rules, automaton: glob::compiled(compiled)?, verdicts: Verdicts::default() })
     }
 
@@ -221,7 +221,7 @@ impl fmt::Debug for Dockerignore {
 }
 
 /// One rule, as Docker cleans it: twice. A `!` may come to the front between.
-fn read(given: &str) -> Result<(Line, Rule), String> {
+fn read(given: &str) -> Result<(Line, IgnorePattern), String> {
     let trimmed = given.strip_prefix('!').map(str::trim);
     let cleaned = match trimmed.unwrap_or(given) {
         "" => String::new(),
@@ -235,7 +235,7 @@ fn read(given: &str) -> Result<(Line, Rule), String> {
         Some(pattern) => (true, pattern),
         None => (false, twice.as_str()),
     };
-    Ok((Line { negated, pattern: pattern.to_owned() }, Rule::docker(pattern)?))
+    Ok((Line { negated, pattern: pattern.to_owned() }, IgnorePattern::docker(pattern)?))
 }
 
 #[cfg(test)]

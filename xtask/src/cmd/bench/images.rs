@@ -95,11 +95,11 @@ impl Bench<'_> {
         let look = SharedScan::new(&ctx, &[service]);
         let definition = look.definition(service)?;
         let images = definition.images(service.target.as_deref(), &BuildSettings::plain())?;
-        let mut request = cmd::image::plain(&ctx, self.project, service)?;
+        let mut request = cmd::image::default_request(&ctx, self.project, service)?;
         request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
-        let known = match current::known(&ctx, &look, &definition, &request) {
+        let known = match current::inputs(&ctx, &look, &definition, &request) {
             Answer::Known(known) => known,
             // Two images that differ by a label would take each other's names.
             Answer::Doubt(why) => {

@@ -21,7 +21,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     }
     let mut stale = Vec::new();
     for (service, file, text) in callers(project) {
-        match workflows::there(ctx, &file) {
+        match workflows::find(ctx, &file) {
             WorkflowFile::Ours(there) if there == text => {}
             WorkflowFile::Ours(_) | WorkflowFile::Nothing => stale.push((file, text)),
             // Before anything is written: all of it is right, or none.

@@ -15,7 +15,7 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
     for (service, file, text) in callers(project) {
-        let (line, message) = match there(ctx, &file) {
+        let (line, message) = match find(ctx, &file) {
             WorkflowFile::Ours(there) if there == text => continue,
             WorkflowFile::Ours(there) => (differs_at(&there, &text), "not what services.toml describes"),
             WorkflowFile::Nothing => (1, "not there, and services.toml describes it"),
@@ -57,7 +57,7 @@ pub enum WorkflowFile {
 }
 
 /// Looks at it.
-pub fn there(ctx: &Ctx, file: &str) -> WorkflowFile {
+pub fn find(ctx: &Ctx, file: &str) -> WorkflowFile {
     match revision::here(ctx, file) {
         Ok(None) => WorkflowFile::Nothing,
         Ok(Some(text)) if text.starts_with(HEADER) => WorkflowFile::Ours(text),
@@ -85,7 +85,7 @@ pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     let mut orphans = Vec::new();
     if project.ci.is_some() {
         for file in files(ctx)?.into_iter().filter(|file| !wanted.contains(file)) {
-            if matches!(there(ctx, &file), WorkflowFile::Ours(_)) {
+            if matches!(find(ctx, &file), WorkflowFile::Ours(_)) {
                 orphans.push(file);
             }
         }

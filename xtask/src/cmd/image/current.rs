@@ -18,7 +18,7 @@ use crate::model::config::{Project, Service};
 use crate::model::coverage::{Coverage, in_context};
 use crate::model::doubt::{Answer, Doubt};
 use crate::model::environment;
-use crate::model::fingerprint::{self, Fingerprint, Inputs};
+use crate::model::fingerprint::{self, Fingerprint, FingerprintInputs};
 use crate::plan::build::Request;
 use crate::plan::step::Step;
 use docker_context::dockerfile;
@@ -35,7 +35,7 @@ pub struct CurrentInputs {
 }
 
 /// What a request would build now, or why nobody knows.
-pub fn known(
+pub fn inputs(
     ctx: &Ctx,
     look: &SharedScan<'_>,
     definition: &Definition<'_>,
@@ -68,7 +68,7 @@ fn made_of<'k>(
     let folders = seen.folders().filter(|folder| is_folder_read(definition, &inputs, &folder.path));
     let recipe = definition.recipe(target, &setting).map_err(|broken| broken.to_string())?;
     let coverage = definition.coverage(&inputs);
-    let fingerprint = fingerprint::fingerprint(&Inputs {
+    let fingerprint = fingerprint::fingerprint(&FingerprintInputs {
         service,
         target,
         recipe: &recipe,
@@ -161,7 +161,7 @@ fn goes_in(ctx: &Ctx, coverage: &Coverage<'_>, dir: &str, left: &mut usize) -> b
 /// upstream's bases.
 pub fn of_service(ctx: &Ctx, look: &SharedScan<'_>, project: &Project, service: &Service) -> Option<Fingerprint> {
     let definition = look.definition(service).ok()?;
-    let mut request = super::plain(ctx, project, service).ok()?;
+    let mut request = super::default_request(ctx, project, service).ok()?;
     let images = definition.images(service.target.as_deref(), &BuildSettings::plain()).ok()?;
     request.bases = images.iter().map(|image| Base::upstream(image)).collect();
     Some(made_of(ctx, look, &definition, &request).ok()?.2)
@@ -202,7 +202,7 @@ fn find(
 ) -> anyhow::Result<Option<String>> {
     let Some(wanted) = request.instead(&label(project)) else { return Ok(None) };
     let moves = request.bases.iter().any(Base::can_move);
-    for build in record::of(&engine.ctx, project, wanted) {
+    for build in record::builds_of(&engine.ctx, project, wanted) {
         // Bases are known to the byte, or looked up not long ago by a build of the very same.
         if moves && !record::is_young(&build, project.trust_bases) {
             continue;

@@ -10,7 +10,7 @@ use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::image::current::{self, CurrentInputs};
 use crate::cmd::image::outputs::Outputs;
 use crate::cmd::image::publish_guard;
-use crate::cmd::image::{BuiltImage, PlannedBuild, explain::explain, held, named, record, request};
+use crate::cmd::image::{BuiltImage, PlannedBuild, explain::explain, find, named, record, request};
 use crate::cmd::objects::docker::{self as objects, BuildOutcome};
 use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
@@ -85,7 +85,7 @@ impl<'a> Job<'a> {
         let definition = look.definition(service)?;
         let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &[]);
         let images = definition.images(request.target.as_deref(), &setting)?;
-        let leaves = publish_guard::leaves(&request);
+        let leaves = publish_guard::leaves_machine(&request);
         if leaves && standin::local(ctx, mode).is_some() {
             // Before minutes go into making them.
             let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
@@ -210,7 +210,7 @@ impl<'a> Job<'a> {
     }
 
     fn known_now(&self) -> Answer<CurrentInputs> {
-        current::known(&self.engine.ctx, self.look, &self.definition, &self.request)
+        current::inputs(&self.engine.ctx, self.look, &self.definition, &self.request)
     }
 
     /// The request with the label that says what went in.
@@ -282,9 +282,9 @@ impl Built {
     }
 
     /// The very image, as the engine holds it.
-    pub fn held(&self, engine: &Engine) -> anyhow::Result<BuiltImage> {
+    pub fn image(&self, engine: &Engine) -> anyhow::Result<BuiltImage> {
         for id in &self.ids {
-            if let Some(image) = held(engine, &self.name, id)? {
+            if let Some(image) = find(engine, &self.name, id)? {
                 return Ok(image);
             }
         }

@@ -35,12 +35,12 @@ pub struct BuiltImage {
 }
 
 /// What the engine has under a name, or has built by that digest: found once.
-pub fn held(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<BuiltImage>> {
+pub fn find(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<BuiltImage>> {
     Ok(engine.image(by)?.map(|image| BuiltImage { name: name.clone(), id: image.id }))
 }
 
 /// The build alone, for verbs that need an image first.
-pub fn image(
+pub fn ensure(
     engine: &Engine,
     project: &Project,
     service: &Service,
@@ -51,11 +51,11 @@ pub fn image(
     let request = request_for(&engine.ctx, project, service, target, tag)?;
     let look = SharedScan::new(&engine.ctx, &[service]);
     let job = Job::new(engine, project, service, request, bases, &look)?;
-    job.run(|step| engine.run(step))?.held(engine)
+    job.run(|step| engine.run(step))?.image(engine)
 }
 
 /// What [`image`] would do, and what its image is called then.
-pub fn planned(
+pub fn plan_ensure(
     ctx: &Ctx,
     engine: Option<&Engine>,
     project: &Project,
@@ -76,7 +76,7 @@ fn request_for(
     tag: &Tag,
 ) -> anyhow::Result<Request> {
     let args = BuildArgs { tags: vec![tag.clone()], ..BuildArgs::default() };
-    let mut request = request::request(ctx, project, service, &args)?;
+    let mut request = request::resolve(ctx, project, service, &args)?;
     if let Some(target) = target {
         request.target = Some(target.to_owned());
         let name = format!("{}-test", service.image).parse().map_err(fault::usage)?;
@@ -119,8 +119,8 @@ fn named(request: &Request) -> String {
 }
 
 /// The request of `docker SERVICE` without options.
-pub fn plain(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<Request> {
-    request::request(ctx, project, service, &BuildArgs::default())
+pub fn default_request(ctx: &Ctx, project: &Project, service: &Service) -> anyhow::Result<Request> {
+    request::resolve(ctx, project, service, &BuildArgs::default())
 }
 
 fn check(ctx: &Ctx, service: &Service, request: &Request) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use crate::model::reference::is_loopback;
 use crate::plan::build::{Cache, Output, Request};
 
 /// Whether anything of a build leaves this machine.
-pub fn leaves(request: &Request) -> bool {
+pub fn leaves_machine(request: &Request) -> bool {
     !ways(request).is_empty()
 }
 

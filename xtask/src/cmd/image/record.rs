@@ -38,7 +38,7 @@ pub struct Build {
 }
 
 /// The builds of a fingerprint in this checkout, the newest first.
-pub fn of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
+pub fn builds_of(ctx: &Ctx, project: &Project, fingerprint: &str) -> Vec<Build> {
     let here = checkout::identity(&ctx.root);
     let mut builds = parse(&text(ctx, project)).unwrap_or_default();
     builds.retain(|build| build.fingerprint == fingerprint && build.checkout == here);
@@ -174,7 +174,7 @@ mod tests {
         let text = "[project]\nname = \"x\"\nregistry = \"ghcr.io\"\nowner = \"o\"\n\
             [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
         let project = Project::parse("services.toml".into(), text).unwrap();
-        let found = || (of(&ctx, &project, "kl").len(), ids(&ctx, &project).len());
+        let found = || (builds_of(&ctx, &project, "kl").len(), ids(&ctx, &project).len());
         add(&ctx, &project, "kl", vec![id('a')]);
         assert_eq!(found(), (1, 1));
         for dir in [above.to_owned(), place.path().to_owned(), place.path().join("xtask/x")] {

@@ -22,7 +22,7 @@ use crate::plan::build::{Cache, Output, PartialOutputs, Request};
 use crate::plan::step::Step;
 
 /// All that can be known before the engine is asked.
-pub fn request(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs) -> anyhow::Result<Request> {
+pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs) -> anyhow::Result<Request> {
     let platforms = match args.multi_arch {
         true => service.platforms.clone(),
         false if args.platforms.is_empty() => default_platform(ctx)?,
@@ -230,7 +230,7 @@ mod tests {
             [services.app]\nimage = \"app\"\npaths = [\"**\"]\n";
         let project = Project::parse("services.toml".into(), text).unwrap();
         let ctx = Ctx { root: "/".into(), ..Ctx::default() };
-        request(&ctx, &project, &project.services["app"], args).unwrap()
+        resolve(&ctx, &project, &project.services["app"], args).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::DockerfileError;
-use super::graph::{Graph, Use};
+use super::graph::{Graph, StageUse};
 
 /// Refuses what can't be built: a circle of stages, and a stage that takes
 /// something from one below it.
@@ -33,10 +33,10 @@ pub fn check(graph: &Graph, reached: &BTreeSet<usize>) -> Result<(), DockerfileE
 }
 
 /// The first circle, as the steps from a stage to itself.
-fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Option<Vec<(&'g Use, usize)>> {
+fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Option<Vec<(&'g StageUse, usize)>> {
     let next = |at: usize| {
         // What may be meant and may not is no circle.
-        let sure = |(it, _): &(&Use, usize)| matches!(it.origin, super::graph::Origin::Stage(_));
+        let sure = |(it, _): &(&StageUse, usize)| matches!(it.origin, super::graph::Origin::Stage(_));
         graph.next(at, base_too).filter(sure)
     };
     let mut done = vec![false; graph.stages.len()];
@@ -73,7 +73,7 @@ fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Opti
     None
 }
 
-fn told(graph: &Graph, circle: &[(&Use, usize)]) -> DockerfileError {
+fn told(graph: &Graph, circle: &[(&StageUse, usize)]) -> DockerfileError {
     // It closes where a stage takes from one that stands below it, or is it.
     let stages: Vec<usize> = circle.iter().map(|(_, to)| *to).collect();
     let from = |step: usize| stages[(step + stages.len() - 1) % stages.len()];
@@ -95,10 +95,10 @@ fn name(graph: &Graph, at: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Given, inputs};
+    use super::super::{BuildOptions, inputs};
 
     fn refused(text: &str, target: Option<&str>) -> Option<String> {
-        inputs(text.as_bytes(), target, &Given::NOTHING).err().map(|error| error.to_string())
+        inputs(text.as_bytes(), target, &BuildOptions::NOTHING).err().map(|error| error.to_string())
     }
 
     #[test]

@@ -15,7 +15,7 @@ const LONGEST: usize = 65_536;
 
 /// What is known of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ArgValue {
     /// It has this value.
     Set(String),
     /// It has none.
@@ -55,7 +55,7 @@ pub struct Lexer<'s> {
     /// What escapes.
     pub escape: char,
     /// The variables.
-    pub lookup: &'s dyn Fn(&str) -> Value,
+    pub lookup: &'s dyn Fn(&str) -> ArgValue,
     /// Leaves quotes where they are.
     pub raw_quotes: bool,
     /// Leaves what escapes where it is.
@@ -80,7 +80,7 @@ struct Reading<'l, 't> {
 
 impl<'s> Lexer<'s> {
     /// Replaces variables and takes quotes away.
-    pub fn new(escape: char, lookup: &'s dyn Fn(&str) -> Value) -> Self {
+    pub fn new(escape: char, lookup: &'s dyn Fn(&str) -> ArgValue) -> Self {
         Self { escape, lookup, raw_quotes: false, raw_escapes: false, keeps_unset: false }
     }
 
@@ -297,9 +297,9 @@ impl Reading<'_, '_> {
 
     fn value(&self, name: &str) -> Result<Option<String>, WordError> {
         match (self.lexer.lookup)(name) {
-            Value::Set(value) => Ok(Some(value)),
-            Value::Unset => Ok(None),
-            Value::Unknown => Err(WordError::Unknown(name.to_owned())),
+            ArgValue::Set(value) => Ok(Some(value)),
+            ArgValue::Unset => Ok(None),
+            ArgValue::Unknown => Err(WordError::Unknown(name.to_owned())),
         }
     }
 
@@ -323,12 +323,12 @@ mod tests {
 
     fn expand(text: &str) -> Result<String, WordError> {
         let lookup = |name: &str| match name {
-            "A" => Value::Set("a".into()),
-            "E" => Value::Set(String::new()),
-            "S" => Value::Set("x y".into()),
-            "P" => Value::Set("apps/api/src".into()),
-            "UNKNOWN" => Value::Unknown,
-            _ => Value::Unset,
+            "A" => ArgValue::Set("a".into()),
+            "E" => ArgValue::Set(String::new()),
+            "S" => ArgValue::Set("x y".into()),
+            "P" => ArgValue::Set("apps/api/src".into()),
+            "UNKNOWN" => ArgValue::Unknown,
+            _ => ArgValue::Unset,
         };
         Lexer::new('\\', &lookup).word(text)
     }
@@ -384,7 +384,7 @@ mod tests {
             assert!(matches!(expand(word), Err(WordError::Fatal(_))), "{word}");
         }
         assert_eq!(expand("'${A#}'${A##}\\${A%}").as_deref(), Ok("${A#}a${A%}"));
-        let kept = Lexer { keeps_unset: true, ..Lexer::new('\\', &|_| Value::Unset) };
+        let kept = Lexer { keeps_unset: true, ..Lexer::new('\\', &|_| ArgValue::Unset) };
         assert_eq!(kept.word("${A#}$A${A}${A-b}${A:+c}").as_deref(), Ok("${A#}$A${A}${A-b}${A:+c}"));
     }
 
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn words_are_cut_at_blanks_that_nothing_quotes() {
-        let lexer = Lexer::new('\\', &|_| Value::Set("p q".into()));
+        let lexer = Lexer::new('\\', &|_| ArgValue::Set("p q".into()));
         assert_eq!(lexer.words(" a'b c' $X\\ y \"$X\" ").unwrap(), ["ab c", "p", "q y", "p q"]);
     }
 }

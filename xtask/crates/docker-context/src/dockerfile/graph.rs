@@ -4,11 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::expand::WordError;
-use super::form::Global;
-use super::instruction::{Instruction, Kind, instruction};
-use super::scope::{Budget, Globals};
+use super::instruction::{Instruction, InstructionKind, instruction};
+use super::normalized::MetaArg;
+use super::variables::{Budget, MetaArgs};
 use super::words::fields;
-use super::{DockerfileError, Given, lines};
+use super::{BuildOptions, DockerfileError, lines};
 
 /// More than any person writes; BuildKit itself takes minutes for them.
 const MOST_STAGES: usize = 1_000;
@@ -28,7 +28,7 @@ pub enum Origin {
 
 /// What a stage takes from another, and the line that says so.
 #[derive(Clone, Debug)]
-pub struct Use {
+pub struct StageUse {
     /// The line, from 1.
     pub line: usize,
     /// As in `COPY --from=x`.
@@ -48,9 +48,9 @@ pub struct Stage {
     /// What stands before that.
     pub flags: Vec<String>,
     /// What it is built on.
-    pub base: Use,
+    pub base: StageUse,
     /// What it takes from others.
-    pub uses: Vec<Use>,
+    pub uses: Vec<StageUse>,
     /// The triggers of what it is built on, then its own instructions.
     pub steps: Vec<Instruction>,
     /// How many of them are triggers.
@@ -63,7 +63,7 @@ pub struct Stage {
 
 impl Stage {
     /// All that it is made from, its base first.
-    pub fn origins(&self) -> impl Iterator<Item = &Use> {
+    pub fn origins(&self) -> impl Iterator<Item = &StageUse> {
         std::iter::once(&self.base).chain(&self.uses)
     }
 }
@@ -73,9 +73,9 @@ pub struct Graph {
     /// In the order of the file.
     pub stages: Vec<Stage>,
     /// The variables before the first FROM.
-    pub globals: Globals,
+    pub meta_args: MetaArgs,
     /// The same, as written.
-    pub args: Vec<Global>,
+    pub args: Vec<MetaArg>,
     /// What escapes.
     pub escape: char,
     /// The names that stages can be found by; a later one of a name wins.
@@ -87,30 +87,30 @@ impl Graph {
     pub fn read(
         text: &[u8],
         checks: bool,
-        given: &Given<'_>,
+        given: &BuildOptions<'_>,
         platform: Option<&str>,
         budget: &Budget,
     ) -> Result<Self, DockerfileError> {
         let parsed = lines::parse(text, checks)?;
-        let globals = Globals::new(parsed.escape, given, platform);
-        let mut graph = Self { stages: vec![], globals, args: vec![], escape: parsed.escape, names: HashMap::new() };
+        let meta_args = MetaArgs::new(parsed.escape, given, platform);
+        let mut graph = Self { stages: vec![], meta_args, args: vec![], escape: parsed.escape, names: HashMap::new() };
         let mut count = 0;
         for statement in &parsed.statements {
             let read = instruction(statement, parsed.escape)?;
             let fault = |message: String| DockerfileError { line: read.line, column: statement.column, message };
             let number = graph.stages.len();
             match (&read.kind, graph.stages.last_mut()) {
-                (Kind::From { .. }, _) if number == MOST_STAGES => {
+                (InstructionKind::From { .. }, _) if number == MOST_STAGES => {
                     return Err(fault(format!("more than {MOST_STAGES} stages, which is the most that is read here")));
                 }
-                (Kind::From { .. }, _) => {
+                (InstructionKind::From { .. }, _) => {
                     graph.open(read, statement.flags.clone(), given, budget)?;
                     count += graph.stages.last().map_or(0, |stage| stage.steps.len());
                 }
-                (Kind::Arg(args), None) => {
-                    graph.globals.arg(args, given.build_args, budget).map_err(|error| fault(error.to_string()))?;
+                (InstructionKind::Arg(args), None) => {
+                    graph.meta_args.arg(args, given.build_args, budget).map_err(|error| fault(error.to_string()))?;
                     let line = read.line;
-                    let global = |(name, default): &(String, Option<String>)| Global {
+                    let global = |(name, default): &(String, Option<String>)| MetaArg {
                         line,
                         name: name.clone(),
                         default: default.clone(),
@@ -118,7 +118,7 @@ impl Graph {
                     graph.args.extend(args.iter().map(global));
                 }
                 (_, None) => return Err(fault("no instruction but ARG stands before the first FROM".into())),
-                (Kind::Trigger(text), Some(stage)) => stage.triggers.push((read.line, text.clone())),
+                (InstructionKind::Trigger(text), Some(stage)) => stage.triggers.push((read.line, text.clone())),
                 (_, Some(stage)) => stage.steps.push(read.clone()),
             }
             count += 1;
@@ -141,12 +141,12 @@ impl Graph {
         &mut self,
         from: Instruction,
         flags: Vec<String>,
-        given: &Given<'_>,
+        given: &BuildOptions<'_>,
         budget: &Budget,
     ) -> Result<(), DockerfileError> {
-        let Instruction { line, text, kind: Kind::From { image, name }, .. } = from else { return Ok(()) };
+        let Instruction { line, text, kind: InstructionKind::From { image, name }, .. } = from else { return Ok(()) };
         let fault = |message: String| DockerfileError { line, column: 1, message };
-        let origin = match self.globals.expand(&image, budget) {
+        let origin = match self.meta_args.expand(&image, budget) {
             Ok(image) if image.is_empty() => return Err(fault(format!("`{text}` names no image"))),
             Ok(image) => self.names.get(&image).map_or(Origin::Image(image), |at| Origin::Stage(*at)),
             Err(error @ (WordError::Endless | WordError::Fatal(_))) => return Err(fault(format!("`{text}`: {error}"))),
@@ -167,11 +167,12 @@ impl Graph {
         if let Some(name) = &name {
             self.names.insert(name.clone(), self.stages.len());
         }
-        let base = Use { line, text: format!("FROM {image}"), origin };
+        let base = StageUse { line, text: format!("FROM {image}"), origin };
         let inherited = steps.len();
         // One that an image was given by other means may leave another.
-        let left =
-            |step: &Instruction| if let Kind::Trigger(text) = &step.kind { Some((line, text.clone())) } else { None };
+        let left = |step: &Instruction| {
+            if let InstructionKind::Trigger(text) = &step.kind { Some((line, text.clone())) } else { None }
+        };
         let triggers = steps.iter().filter_map(left).collect();
         self.stages.push(Stage { name, line, image, flags, base, uses: vec![], steps, inherited, broken, triggers });
         Ok(())
@@ -202,7 +203,7 @@ impl Graph {
                     }
                     // A mount without `from` is one of nothing, and counts.
                     if !text.is_empty() {
-                        uses.push(Use { line: step.line, text, origin });
+                        uses.push(StageUse { line: step.line, text, origin });
                     }
                 }
             }
@@ -269,7 +270,7 @@ impl Graph {
     }
 
     /// The stages that one needs directly, each with what says so.
-    pub fn next(&self, at: usize, base_too: bool) -> impl Iterator<Item = (&Use, usize)> {
+    pub fn next(&self, at: usize, base_too: bool) -> impl Iterator<Item = (&StageUse, usize)> {
         let uses = self.stages[at].origins().skip(usize::from(!base_too));
         uses.flat_map(|it| {
             let stages = match &it.origin {
@@ -292,17 +293,24 @@ fn triggers(texts: &[(usize, String)]) -> Result<Vec<Instruction>, DockerfileErr
             return Err(fault("a trigger is one instruction".into()));
         };
         let read = instruction(statement, parsed.escape).map_err(|error| fault(error.message))?;
-        Ok(Instruction { line: *line, text: format!("ONBUILD {}", read.text), kind: read.kind, form: read.form })
+        Ok(Instruction {
+            line: *line,
+            text: format!("ONBUILD {}", read.text),
+            kind: read.kind,
+            normalized: read.normalized,
+        })
     };
     texts.iter().map(read).collect()
 }
 
 /// What an instruction takes from others: how that is said, the name, and whether
 /// it may be a number. BuildKit counts a mount without `from` as one of `scratch`.
-pub fn froms(kind: &Kind) -> Vec<(String, String, bool)> {
+pub fn froms(kind: &InstructionKind) -> Vec<(String, String, bool)> {
     match kind {
-        Kind::Copy(copy) => copy.from.iter().map(|from| (format!("COPY --from={from}"), from.clone(), true)).collect(),
-        Kind::Run(mounts) => {
+        InstructionKind::Copy(copy) => {
+            copy.from.iter().map(|from| (format!("COPY --from={from}"), from.clone(), true)).collect()
+        }
+        InstructionKind::Run(mounts) => {
             let from = |mount: &String| {
                 let fields = fields(mount).unwrap_or_default();
                 let named = |field: &String| {

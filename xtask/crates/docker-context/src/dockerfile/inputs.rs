@@ -41,25 +41,25 @@ pub struct Input {
     /// The instruction as written, on one line.
     pub instruction: String,
     /// What it names in the context.
-    pub sources: Vec<Source>,
+    pub sources: Vec<CopySource>,
 }
 
 /// One source of an instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct CopySource {
     /// As written.
     pub text: String,
-    place: Place,
+    place: SourcePath,
     /// `--parents`: what is taken of it.
     only: Option<Dockerignore>,
     /// `--exclude`: what is left out of it.
     without: Option<Dockerignore>,
     /// Where symbolic links lead.
-    linked: Vec<Place>,
+    linked: Vec<SourcePath>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum SourcePath {
     Everything,
     /// A file, or a folder with all that is in it.
     Below(String),
@@ -99,7 +99,7 @@ impl Inputs {
         let instruction = format!("# syntax={syntax}");
         let message =
             format!("`{instruction}`: what this frontend reads is not known; taken as everything in the context");
-        self.inputs.push(Input { line, instruction, sources: vec![Source::everything(syntax)] });
+        self.inputs.push(Input { line, instruction, sources: vec![CopySource::everything(syntax)] });
         self.warnings.push(Warning { line, message });
     }
 
@@ -111,12 +111,12 @@ impl Inputs {
     /// What paths begin with that are read: one of these.
     pub fn heads(&self) -> impl Iterator<Item = &str> {
         let sources = self.inputs.iter().flat_map(|input| &input.sources);
-        sources.flat_map(|source| source.linked.iter().chain([&source.place])).map(Place::head)
+        sources.flat_map(|source| source.linked.iter().chain([&source.place])).map(SourcePath::head)
     }
 
     /// The sources that are none of `files`, which is all that the context holds
     /// after `.dockerignore`.
-    pub fn missing<F: AsRef<str>>(&self, files: &[F]) -> Vec<(&Input, &Source)> {
+    pub fn missing<F: AsRef<str>>(&self, files: &[F]) -> Vec<(&Input, &CopySource)> {
         let sources = self.inputs.iter().flat_map(|input| input.sources.iter().map(move |source| (input, source)));
         sources
             .filter(|(_, source)| !source.is_everything() && !files.iter().any(|file| source.reads(file.as_ref())))
@@ -141,10 +141,10 @@ impl Input {
     }
 }
 
-impl Source {
+impl CopySource {
     /// All of the context.
     pub fn everything(text: &str) -> Self {
-        Self { text: text.into(), place: Place::Everything, only: None, without: None, linked: Vec::new() }
+        Self { text: text.into(), place: SourcePath::Everything, only: None, without: None, linked: Vec::new() }
     }
 
     /// A source with its variables replaced, or why nobody can say what it is.
@@ -153,7 +153,7 @@ impl Source {
         if parents {
             // The pivot point: what is left of `/./` is not a parent.
             let (base, pattern) = expanded.split_once("/./").unwrap_or(("", expanded));
-            source.place = Place::of(base)?;
+            source.place = SourcePath::of(base)?;
             let pattern = clean(&format!("/{pattern}"));
             match pattern.trim_start_matches('/') {
                 "" => {}
@@ -161,14 +161,14 @@ impl Source {
                 pattern => source.only = Some(Dockerignore::of([pattern])?),
             }
         } else {
-            source.place = Place::of(expanded)?;
+            source.place = SourcePath::of(expanded)?;
         }
         Ok(source)
     }
 
     /// The source of a bind mount: a path, never a pattern.
     pub fn mounted(text: &str, expanded: &str) -> Self {
-        Self { place: Place::below(expanded), ..Self::everything(text) }
+        Self { place: SourcePath::below(expanded), ..Self::everything(text) }
     }
 
     /// Leaves out what `--exclude` names.
@@ -178,14 +178,14 @@ impl Source {
 
     /// Whether it is all of the context, and so no statement about any file.
     pub fn is_everything(&self) -> bool {
-        self.place == Place::Everything && self.only.is_none()
+        self.place == SourcePath::Everything && self.only.is_none()
     }
 
     /// What it names in the context, with its variables replaced.
     pub fn named(&self) -> &str {
         match &self.place {
-            Place::Below(path) | Place::Matching(path, _) => path,
-            Place::Everything => &self.text,
+            SourcePath::Below(path) | SourcePath::Matching(path, _) => path,
+            SourcePath::Everything => &self.text,
         }
     }
 
@@ -201,7 +201,7 @@ impl Source {
         let Some(without) = &self.without else { return true };
         match (&self.place, rest) {
             // "All that begin with hom, but no .txt": the pattern picks files.
-            (Place::Matching(..), "") => !without.excludes(path.rsplit('/').next().unwrap_or_default()),
+            (SourcePath::Matching(..), "") => !without.excludes(path.rsplit('/').next().unwrap_or_default()),
             (_, "") => true,
             (_, rest) => !without.excludes(rest),
         }
@@ -212,17 +212,17 @@ impl Source {
             // `--parents` copies the folders on the way; what of them is a link is not looked into.
             place if self.only.is_some() => {
                 let through = |path: &&&str| {
-                    place.rest(path).is_some() || matches!(place, Place::Below(place) if is_below(place, path))
+                    place.rest(path).is_some() || matches!(place, SourcePath::Below(place) if is_below(place, path))
                 };
                 let places: Vec<_> = links.keys().filter(through).flat_map(|path| resolved(path, links).0).collect();
-                self.linked.extend(places.into_iter().map(|path| Place::below(&path)));
+                self.linked.extend(places.into_iter().map(|path| SourcePath::below(&path)));
             }
-            Place::Everything => {}
-            Place::Below(path) => {
+            SourcePath::Everything => {}
+            SourcePath::Below(path) => {
                 let (places, _) = resolved(path, links);
-                self.linked.extend(places.iter().filter(|place| *place != path).map(|place| Place::below(place)));
+                self.linked.extend(places.iter().filter(|place| *place != path).map(|place| SourcePath::below(place)));
             }
-            Place::Matching(text, glob) => {
+            SourcePath::Matching(text, glob) => {
                 // The folders before the first wildcard are gone through; what is described from
                 // there on is looked for where they lead, through no other link.
                 let plain =
@@ -231,20 +231,20 @@ impl Source {
                 let (mut places, end) = resolved(above, links);
                 let moved = (!places.iter().all(|place| place == above)).then(|| {
                     places.pop();
-                    Place::of(&format!("{}/{described}", escaped(&end)))
+                    SourcePath::of(&format!("{}/{described}", escaped(&end)))
                 });
                 let moved = moved.and_then(Result::ok);
-                let glob = if let Some(Place::Matching(_, glob)) = &moved { glob } else { glob };
+                let glob = if let Some(SourcePath::Matching(_, glob)) = &moved { glob } else { glob };
                 places.retain(|place| place != above);
                 places.extend(links.keys().filter(|link| glob.hits(link)).flat_map(|link| resolved(link, links).0));
-                self.linked.extend(places.iter().map(|place| Place::below(place)));
+                self.linked.extend(places.iter().map(|place| SourcePath::below(place)));
                 self.linked.extend(moved);
             }
         }
     }
 }
 
-impl Place {
+impl SourcePath {
     fn of(text: &str) -> Result<Self, String> {
         if has_wildcards(text) {
             let text = rooted(text);
@@ -333,18 +333,19 @@ fn is_below(path: &str, place: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Given, inputs};
+    use super::super::{BuildOptions, inputs};
 
     #[test]
     fn what_is_read_begins_with_one_of_the_heads() {
-        let found = inputs(b"FROM a\nCOPY lib apps/*/x /d/\nADD *.txt /\n", None, &Given::NOTHING).unwrap();
+        let found = inputs(b"FROM a\nCOPY lib apps/*/x /d/\nADD *.txt /\n", None, &BuildOptions::NOTHING).unwrap();
         assert_eq!(found.heads().collect::<Vec<_>>(), ["lib", "apps/", ""]);
     }
 
     #[test]
     fn a_link_on_the_way_to_what_keeps_its_parents_is_read() {
         for (link, read) in [("p", "p"), ("p/a/b/x.c", "y"), ("p/a", "p/a")] {
-            let mut found = inputs(b"FROM a\nCOPY --parents ./p/a/./b/*.c /d/\n", None, &Given::NOTHING).unwrap();
+            let mut found =
+                inputs(b"FROM a\nCOPY --parents ./p/a/./b/*.c /d/\n", None, &BuildOptions::NOTHING).unwrap();
             found.follow(&[(link, "/y"), ("z", "/other")]);
             assert_eq!([read, "z", "other"].map(|path| found.reads(path).is_some()), [true, false, false], "{link}");
         }
@@ -353,7 +354,8 @@ mod tests {
     /// The engine crashes over an empty pattern; in RUN the quotes are a part of it.
     #[test]
     fn quotes_are_something_to_cut_in_run_and_nothing_elsewhere() {
-        let ends = |line: &str| inputs(format!("FROM a\nARG A=x\n{line}\n").as_bytes(), None, &Given::NOTHING).is_ok();
+        let ends =
+            |line: &str| inputs(format!("FROM a\nARG A=x\n{line}\n").as_bytes(), None, &BuildOptions::NOTHING).is_ok();
         assert!(ends("RUN echo ${A#''}") && !ends("RUN echo ${A#}") && !ends("ENV B=${A#''}"));
     }
 }

@@ -3,9 +3,9 @@
 //! what none accepts is an error at its line.
 
 use super::DockerfileError;
-use super::documents;
-use super::form::Form;
+use super::heredoc;
 use super::lines::{Statement, statement};
+use super::normalized::Normalized;
 use super::words::{at_blanks, json_list, words};
 
 /// Of those BuildKit replaces the variables, and that is all.
@@ -21,14 +21,14 @@ pub struct Instruction {
     /// As written, on one line.
     pub text: String,
     /// What it does.
-    pub kind: Kind,
+    pub kind: InstructionKind,
     /// Its words.
-    pub form: Form,
+    pub normalized: Normalized,
 }
 
 /// What an instruction does.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum InstructionKind {
     /// `FROM image AS name`.
     From {
         /// The image or stage, with its variables.
@@ -74,22 +74,22 @@ pub fn instruction(read: &Statement, escape: char) -> Result<Instruction, Docker
     let kind = kind(read, escape);
     let text = read.whole.split_whitespace().collect::<Vec<_>>().join(" ");
     match kind {
-        Ok(kind) => Ok(Instruction { line: read.line, text, kind, form: Form::of(read, escape) }),
+        Ok(kind) => Ok(Instruction { line: read.line, text, kind, normalized: Normalized::of(read, escape) }),
         Err(message) => Err(DockerfileError { line: read.line, column: read.column, message }),
     }
 }
 
-fn kind(read: &Statement, escape: char) -> Result<Kind, String> {
+fn kind(read: &Statement, escape: char) -> Result<InstructionKind, String> {
     let keyword = read.keyword.to_lowercase();
     let name = read.keyword.to_uppercase();
     Ok(match keyword.as_str() {
         "from" => from(&read.rest)?,
-        "arg" => Kind::Arg(args(&read.rest, escape)?),
-        "env" => Kind::Env(pairs(&read.rest, escape)?),
-        "copy" | "add" => Kind::Copy(copy(read, &name)?),
+        "arg" => InstructionKind::Arg(args(&read.rest, escape)?),
+        "env" => InstructionKind::Env(pairs(&read.rest, escape)?),
+        "copy" | "add" => InstructionKind::Copy(copy(read, &name)?),
         "run" => {
             json_list(&read.rest)?;
-            Kind::Run(values(&read.flags, "mount").collect())
+            InstructionKind::Run(values(&read.flags, "mount").collect())
         }
         "onbuild" => {
             let inner = statement(read.rest.as_bytes(), (read.line, read.column));
@@ -97,14 +97,14 @@ fn kind(read: &Statement, escape: char) -> Result<Kind, String> {
                 return Err(format!("ONBUILD takes no {}", inner.keyword.to_uppercase()));
             }
             kind_of_trigger(&inner, escape)?;
-            let documents = read.documents.iter().map(|it| format!("\n{}{}", it.content, it.name));
-            Kind::Trigger(read.rest.clone() + &documents.collect::<String>())
+            let heredocs = read.heredocs.iter().map(|it| format!("\n{}{}", it.content, it.name));
+            InstructionKind::Trigger(read.rest.clone() + &heredocs.collect::<String>())
         }
         known if EXPANDED.contains(&known) || PLAIN.contains(&known) => {
             if ["cmd", "entrypoint", "shell", "volume"].contains(&known) {
                 json_list(&read.rest)?;
             }
-            if PLAIN.contains(&known) { Kind::Plain } else { Kind::Expanded }
+            if PLAIN.contains(&known) { InstructionKind::Plain } else { InstructionKind::Expanded }
         }
         _ => return Err(format!("unknown instruction: `{name}`")),
     })
@@ -119,7 +119,7 @@ fn kind_of_trigger(inner: &Statement, escape: char) -> Result<(), String> {
     }
 }
 
-fn from(text: &str) -> Result<Kind, String> {
+fn from(text: &str) -> Result<InstructionKind, String> {
     let name = |name: &str| {
         let name = name.to_lowercase();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
@@ -129,9 +129,9 @@ fn from(text: &str) -> Result<Kind, String> {
         }
     };
     match at_blanks(text).as_slice() {
-        [image] => Ok(Kind::From { image: (*image).to_owned(), name: None }),
+        [image] => Ok(InstructionKind::From { image: (*image).to_owned(), name: None }),
         [image, word, stage] if word.eq_ignore_ascii_case("as") => {
-            Ok(Kind::From { image: (*image).to_owned(), name: Some(name(stage)?) })
+            Ok(InstructionKind::From { image: (*image).to_owned(), name: Some(name(stage)?) })
         }
         _ => Err("FROM requires either one or three arguments".into()),
     }
@@ -174,11 +174,11 @@ fn copy(read: &Statement, name: &str) -> Result<Copy, String> {
     let Some(last) = last.filter(|_| !paths.is_empty()) else {
         return Err(format!("{name} requires at least two arguments"));
     };
-    if matches!(documents::named(&last), Ok(Some(_))) {
+    if matches!(heredoc::named(&last), Ok(Some(_))) {
         return Err(format!("{name} takes no here-document as its destination"));
     }
     // One that is none because of its quotes is a path.
-    paths.retain(|path| !matches!(documents::named(path), Ok(Some(_))));
+    paths.retain(|path| !matches!(heredoc::named(path), Ok(Some(_))));
     let value = |flag| values(&read.flags, flag).last().unwrap_or_default();
     Ok(Copy {
         add: name == "ADD",
@@ -201,13 +201,13 @@ mod tests {
     use super::super::lines;
     use super::*;
 
-    fn read(text: &str) -> Result<Kind, String> {
+    fn read(text: &str) -> Result<InstructionKind, String> {
         let parsed = lines::parse(text.as_bytes(), false).unwrap();
         instruction(&parsed.statements[0], parsed.escape).map(|it| it.kind).map_err(|error| error.message)
     }
 
     fn sources(text: &str) -> Vec<String> {
-        let Ok(Kind::Copy(copy)) = read(text) else { panic!("{text}") };
+        let Ok(InstructionKind::Copy(copy)) = read(text) else { panic!("{text}") };
         copy.sources
     }
 
@@ -226,18 +226,18 @@ mod tests {
     #[test]
     fn a_from_that_is_empty_is_none() {
         for (text, from) in [("COPY --from= a /", None), ("COPY --from=x a /", Some("x")), ("ADD --from=x a /", None)] {
-            let Ok(Kind::Copy(copy)) = read(text) else { panic!("{text}") };
+            let Ok(InstructionKind::Copy(copy)) = read(text) else { panic!("{text}") };
             assert_eq!(copy.from.as_deref(), from, "{text}");
         }
     }
 
     #[test]
     fn both_forms_of_env_and_what_arg_takes() {
-        let Ok(Kind::Env(pairs)) = read("ENV A  b c=d ") else { panic!() };
+        let Ok(InstructionKind::Env(pairs)) = read("ENV A  b c=d ") else { panic!() };
         assert_eq!(pairs, [("A".to_owned(), "b c=d".to_owned())]);
-        let Ok(Kind::Env(pairs)) = read("ENV A=\"b c\" D=") else { panic!() };
+        let Ok(InstructionKind::Env(pairs)) = read("ENV A=\"b c\" D=") else { panic!() };
         assert_eq!(pairs, [("A".to_owned(), "\"b c\"".to_owned()), ("D".to_owned(), String::new())]);
-        let Ok(Kind::Arg(args)) = read("ARG A B=x=y") else { panic!() };
+        let Ok(InstructionKind::Arg(args)) = read("ARG A B=x=y") else { panic!() };
         assert_eq!(args, [("A".to_owned(), None), ("B".to_owned(), Some("x=y".to_owned()))]);
         for text in ["ENV", "ENV A", "ENV A=b C", "ENV =b", "ARG", "ARG =b"] {
             assert!(read(text).is_err(), "{text}");
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_trigger_is_kept_as_the_next_build_reads_it() {
-        let Ok(Kind::Trigger(text)) = read("ONBUILD  COPY <<x a /\nhello\nx\n") else { panic!() };
+        let Ok(InstructionKind::Trigger(text)) = read("ONBUILD  COPY <<x a /\nhello\nx\n") else { panic!() };
         assert_eq!(text, "COPY <<x a /\nhello\nx");
     }
 }

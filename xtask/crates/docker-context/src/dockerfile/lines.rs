@@ -3,7 +3,7 @@
 //! that one does: a comment may hold whatever it likes.
 
 use super::DockerfileError;
-use super::documents::{self, Document};
+use super::heredoc::{self, Heredoc};
 use super::words::decode;
 
 /// BuildKit reads no line that is longer.
@@ -27,7 +27,7 @@ pub struct Statement {
     /// All of it, on one line.
     pub whole: String,
     /// The here-documents that it opens.
-    pub documents: Vec<Document>,
+    pub heredocs: Vec<Heredoc>,
 }
 
 /// The statements of a file, and the character that escapes.
@@ -65,7 +65,8 @@ pub fn checks(text: &[u8]) -> bool {
 /// Reads a file. `checks` says whether the frontend knows `# check=`.
 pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let mut reader = Reader { lines: text.split_inclusive(|byte| *byte == b'\n'), at: 0, escape: b'\\', known: vec![] };
+    let mut reader =
+        LineReader { lines: text.split_inclusive(|byte| *byte == b'\n'), at: 0, escape: b'\\', known: vec![] };
     reader.known.extend(&DIRECTIVES[..if checks { 3 } else { 2 }]);
     let mut statements = Vec::new();
     while let Some(line) = reader.next()? {
@@ -91,21 +92,21 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
         }
         let fault = |message: String| DockerfileError { line: start, column, message };
         let mut statement = statement(&whole, (start, column));
-        for mut document in documents(&statement).map_err(fault)? {
+        for mut heredoc in heredocs(&statement).map_err(fault)? {
             loop {
                 let Some(line) = reader.next()? else {
-                    let name = &document.name;
+                    let name = &heredoc.name;
                     let message = format!("the here-document `{name}` does not end; write `{name}` alone on a line");
                     return Err(fault(message));
                 };
                 let bare = trim_newline(line);
-                let bare = if document.chomp { trim_tabs(bare) } else { bare };
-                if bare == document.name.as_bytes() {
+                let bare = if heredoc.chomp { trim_tabs(bare) } else { bare };
+                if bare == heredoc.name.as_bytes() {
                     break;
                 }
-                document.content.push_str(&decode(line));
+                heredoc.content.push_str(&decode(line));
             }
-            statement.documents.push(document);
+            statement.heredocs.push(heredoc);
         }
         statements.push(statement);
     }
@@ -113,11 +114,11 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
 }
 
 /// The here-documents that a line opens, or the instruction that its ONBUILD holds.
-fn documents(line: &Statement) -> Result<Vec<Document>, String> {
+fn heredocs(line: &Statement) -> Result<Vec<Heredoc>, String> {
     let is_trigger = line.keyword.eq_ignore_ascii_case("onbuild");
     let inner = is_trigger.then(|| statement(line.rest.as_bytes(), (line.line, line.column)));
     let read = inner.as_ref().unwrap_or(line);
-    documents::of(&read.keyword, &read.rest, &line.whole)
+    heredoc::of(&read.keyword, &read.rest, &line.whole)
 }
 
 /// One logical line, as `ONBUILD` has another in itself.
@@ -134,7 +135,7 @@ pub fn statement(whole: &[u8], (line, column): (usize, usize)) -> Statement {
         flags,
         rest: decode(trim(rest)),
         whole: decode(whole),
-        documents: Vec::new(),
+        heredocs: Vec::new(),
     }
 }
 
@@ -175,7 +176,7 @@ fn flags(line: &[u8]) -> (Vec<String>, &[u8]) {
     }
 }
 
-struct Reader<'t, L: Iterator<Item = &'t [u8]>> {
+struct LineReader<'t, L: Iterator<Item = &'t [u8]>> {
     lines: L,
     at: usize,
     escape: u8,
@@ -183,7 +184,7 @@ struct Reader<'t, L: Iterator<Item = &'t [u8]>> {
     known: Vec<&'static str>,
 }
 
-impl<'t, L: Iterator<Item = &'t [u8]>> Reader<'t, L> {
+impl<'t, L: Iterator<Item = &'t [u8]>> LineReader<'t, L> {
     fn next(&mut self) -> Result<Option<&'t [u8]>, DockerfileError> {
         let Some(line) = self.lines.next() else { return Ok(None) };
         self.at += 1;
@@ -332,8 +333,8 @@ mod tests {
         let text = "RUN cat <<EOF >x \\\n # no\n  3<<-'E2'\nCOPY a b\nEOF\n\tE2\nCOPY <<A 3<<B c/\nRUN x\nA\nB\nRUN y";
         let found = parse(text.as_bytes(), false).unwrap().statements;
         assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [1, 7, 11]);
-        assert_eq!(found[0].documents[0].content, "COPY a b\n");
-        assert_eq!(found[1].documents[0].content, "RUN x\n");
+        assert_eq!(found[0].heredocs[0].content, "COPY a b\n");
+        assert_eq!(found[1].heredocs[0].content, "RUN x\n");
         let error = parse(b"FROM a\nRUN cat <<EOF\nx\n", false).err().unwrap();
         assert_eq!((error.line, error.message.contains("does not end")), (2, true));
         for text in [
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn a_here_document_ends_by_its_name_without_what_quotes_it() {
         for word in ["<<EOF", "3<<-EOF", "<<'EOF'", "<<\"E\"OF", "<<E\\OF"] {
-            assert_eq!(documents::named(word).unwrap().map(|it| it.name).as_deref(), Some("EOF"), "{word}");
+            assert_eq!(heredoc::named(word).unwrap().map(|it| it.name).as_deref(), Some("EOF"), "{word}");
         }
     }
 }

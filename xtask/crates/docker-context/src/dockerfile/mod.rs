@@ -4,19 +4,19 @@
 //! and few of them are written down; random files hold ours against it.
 
 mod cycles;
-mod documents;
 mod expand;
-mod form;
 mod graph;
+mod heredoc;
 pub mod inputs;
 mod instruction;
 mod lines;
 pub mod mounts;
+mod normalized;
 mod recipe;
 mod remote;
-mod scope;
 mod stages;
 mod trim;
+mod variables;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +24,9 @@ use std::fmt;
 
 use graph::{Graph, Origin};
 use inputs::Inputs;
-pub use recipe::{Place, Recipe};
-use scope::Budget;
+pub use recipe::{Recipe, StageLine};
 use strsim::levenshtein;
+use variables::Budget;
 
 /// Why a Dockerfile can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl fmt::Display for DockerfileError {
 
 /// What an image says of itself and a Dockerfile that is built on it inherits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
+pub struct BaseConfig {
     /// ENV, in its order.
     pub env: Vec<(String, String)>,
     /// ONBUILD: what runs in the stage that is built on it.
@@ -59,25 +59,29 @@ pub struct Config {
 
 /// What a build has besides its files.
 #[derive(Clone, Debug)]
-pub struct Given<'a> {
+pub struct BuildOptions<'a> {
     /// `--build-arg`.
     pub build_args: &'a BTreeMap<String, String>,
     /// What it is built for, as BuildKit writes it (`linux/arm/v7`); none: not known.
     pub platforms: Vec<&'a str>,
     /// What is known of base images, by the name in FROM.
-    pub bases: &'a BTreeMap<String, Config>,
+    pub bases: &'a BTreeMap<String, BaseConfig>,
 }
 
-impl Given<'_> {
+impl BuildOptions<'_> {
     /// Nothing is known.
-    pub const NOTHING: Given<'static> =
-        Given { build_args: &BTreeMap::new(), platforms: Vec::new(), bases: &BTreeMap::new() };
+    pub const NOTHING: BuildOptions<'static> =
+        BuildOptions { build_args: &BTreeMap::new(), platforms: Vec::new(), bases: &BTreeMap::new() };
 }
 
 /// The images that the stages behind `target` name in FROM, `COPY --from` and
 /// `RUN --mount from=`, each once, in order. Without a target: the last stage.
 /// A name with a variable that has no value here is left to BuildKit.
-pub fn base_images(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<Vec<String>, DockerfileError> {
+pub fn base_images(
+    text: &[u8],
+    target: Option<&str>,
+    given: &BuildOptions<'_>,
+) -> Result<Vec<String>, DockerfileError> {
     let mut images: Vec<String> = Vec::new();
     for_each_platform(text, target, given, |graph, reached, _| {
         for it in reached.iter().flat_map(|at| graph.stages[*at].origins()) {
@@ -93,7 +97,7 @@ pub fn base_images(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Resu
 
 /// What the stages behind `target` read from the build context, before
 /// `.dockerignore`. What can't be told widens to everything, with a warning.
-pub fn inputs(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<Inputs, DockerfileError> {
+pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Inputs, DockerfileError> {
     let mut found = Inputs::default();
     for_each_platform(text, target, given, |graph, reached, budget| {
         found.add(stages::read(graph, reached, given, budget)?);
@@ -107,7 +111,7 @@ pub fn inputs(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<In
 
 /// How `target` is made. It is the same for two Dockerfiles that differ in what
 /// the target does not reach, in comments and in blanks between words.
-pub fn recipe(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<Recipe, DockerfileError> {
+pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Recipe, DockerfileError> {
     let (mut recipe, mut is_clear) = (Recipe::default(), true);
     for_each_platform(text, target, given, |graph, reached, _| {
         if let Some(error) = reached.iter().find_map(|at| graph.stages[*at].broken.as_ref()) {
@@ -134,7 +138,7 @@ pub fn recipe(text: &[u8], target: Option<&str>, given: &Given<'_>) -> Result<Re
 fn for_each_platform(
     text: &[u8],
     target: Option<&str>,
-    given: &Given<'_>,
+    given: &BuildOptions<'_>,
     mut read: impl FnMut(&Graph, &BTreeSet<usize>, &Budget) -> Result<(), DockerfileError>,
 ) -> Result<(), DockerfileError> {
     let checks = frontend(text, given).is_some_and(|(_, syntax)| knows_check(&syntax));
@@ -158,7 +162,7 @@ fn for_each_platform(
 }
 
 /// The frontend that is asked for, with its line.
-fn frontend(text: &[u8], given: &Given<'_>) -> Option<(usize, String)> {
+fn frontend(text: &[u8], given: &BuildOptions<'_>) -> Option<(usize, String)> {
     match given.build_args.get("BUILDKIT_SYNTAX") {
         Some(syntax) => Some((1, syntax.trim().split(' ').next().unwrap_or_default().to_owned())),
         None => lines::syntax(text),

@@ -30,8 +30,8 @@ pub fn with_mounts(text: &[u8], mounts: &[Mount]) -> Vec<u8> {
         result.extend_from_slice(before);
         // Not where the word itself goes on in the next line.
         if before.to_ascii_lowercase().ends_with(b"run") {
-            let documents = run.documents.iter().map(|document| document.content.as_str());
-            let words: Vec<&str> = documents.chain([run.whole.as_str()]).collect();
+            let heredocs = run.heredocs.iter().map(|heredoc| heredoc.content.as_str());
+            let words: Vec<&str> = heredocs.chain([run.whole.as_str()]).collect();
             for Mount { target, id, unless } in mounts {
                 // The project's own mount is the one that is meant.
                 let is_theirs = |flag: &String| {

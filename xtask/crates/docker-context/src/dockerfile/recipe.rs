@@ -11,26 +11,26 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
-use super::form::Global;
 use super::graph::{Graph, Origin, Stage, froms};
-use super::instruction::{Instruction, Kind};
+use super::instruction::{Instruction, InstructionKind};
+use super::normalized::MetaArg;
 
 /// How a target is made. Equal recipes and equal files make equal images.
 #[derive(Clone, Debug, Default)]
 pub struct Recipe {
-    parts: Vec<Part>,
+    parts: Vec<RecipePart>,
 }
 
 /// A piece of a Dockerfile that a target is made by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct StageLine {
     /// The stage, by its name or its number; none before the first.
     pub stage: Option<String>,
     /// The line, from 1; none where all of the file counts.
     pub line: Option<usize>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StageLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.stage, self.line) {
             (Some(stage), Some(line)) => write!(f, "stage {stage}, line {line}"),
@@ -41,21 +41,21 @@ impl fmt::Display for Place {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Part {
-    place: Place,
-    form: String,
+pub(super) struct RecipePart {
+    place: StageLine,
+    normalized: String,
 }
 
 impl Recipe {
     /// All of a text, because nobody can tell what of it counts.
     pub(super) fn whole(text: &[u8]) -> Self {
-        let place = Place { stage: None, line: None };
-        Self { parts: vec![Part { place, form: text.escape_ascii().to_string() }] }
+        let place = StageLine { stage: None, line: None };
+        Self { parts: vec![RecipePart { place, normalized: text.escape_ascii().to_string() }] }
     }
 
     /// Adds what a build for another platform is made by; mostly it is the same.
-    pub(super) fn add(&mut self, parts: Vec<Part>) {
-        let forms = |parts: &[Part]| parts.iter().map(|part| part.form.clone()).collect::<Vec<_>>();
+    pub(super) fn add(&mut self, parts: Vec<RecipePart>) {
+        let forms = |parts: &[RecipePart]| parts.iter().map(|part| part.normalized.clone()).collect::<Vec<_>>();
         if forms(&self.parts) != forms(&parts) {
             self.parts.extend(parts);
         }
@@ -63,20 +63,20 @@ impl Recipe {
 
     /// Which frontend reads it counts as well.
     pub(super) fn asks(&mut self, frontend: Option<(usize, String)>) {
-        let part = |(line, syntax): (usize, String)| Part {
-            place: Place { stage: None, line: Some(line) },
-            form: format!("syntax {syntax:?}"),
+        let part = |(line, syntax): (usize, String)| RecipePart {
+            place: StageLine { stage: None, line: Some(line) },
+            normalized: format!("syntax {syntax:?}"),
         };
         self.parts.splice(0..0, frontend.map(part));
     }
 
     /// The form, piece by piece: what a hash of it is made of.
     pub fn forms(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().map(|part| part.form.as_str())
+        self.parts.iter().map(|part| part.normalized.as_str())
     }
 
     /// Where this is first made otherwise than the older one, if it is at all.
-    pub fn first_change(&self, older: &Self) -> Option<Place> {
+    pub fn first_change(&self, older: &Self) -> Option<StageLine> {
         let same = self.forms().zip(older.forms()).take_while(|(new, old)| new == old).count();
         if same == self.parts.len() && same == older.parts.len() {
             return None;
@@ -88,10 +88,10 @@ impl Recipe {
 }
 
 /// What the stages that are reached are made by; nothing where that can't be told.
-pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<Part>> {
-    let part = |stage: &str, line: usize, form: String| Part {
-        place: Place { stage: Some(stage.to_owned()), line: Some(line) },
-        form,
+pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<RecipePart>> {
+    let part = |stage: &str, line: usize, normalized: String| RecipePart {
+        place: StageLine { stage: Some(stage.to_owned()), line: Some(line) },
+        normalized,
     };
     let mut parts = Vec::new();
     for at in reached {
@@ -107,15 +107,15 @@ pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<Part>> {
                 let used = uses.next().filter(|it| (it.line, &it.text) == (step.line, text))?;
                 origins.push(origin(&used.origin, reached)?);
             }
-            parts.push(part(&name, step.line, step.form.text(&origins)));
+            parts.push(part(&name, step.line, step.normalized.text(&origins)));
         }
         for (line, trigger) in &stage.triggers {
             parts.push(part(&name, *line, format!("ONBUILD {trigger:?}")));
         }
     }
-    let first = Place { stage: None, line: Some(1) };
-    let mut head = vec![Part { place: first, form: format!("escape {:?}", graph.escape) }];
-    head.extend(globals(graph, reached));
+    let first = StageLine { stage: None, line: Some(1) };
+    let mut head = vec![RecipePart { place: first, normalized: format!("escape {:?}", graph.escape) }];
+    head.extend(meta_args(graph, reached));
     Some([head, parts].concat())
 }
 
@@ -130,13 +130,13 @@ fn origin(origin: &Origin, reached: &BTreeSet<usize>) -> Option<String> {
 
 /// The variables that FROM or an ARG of one of the stages may mean, and what
 /// their values mean in turn.
-fn globals(graph: &Graph, reached: &BTreeSet<usize>) -> Vec<Part> {
+fn meta_args(graph: &Graph, reached: &BTreeSet<usize>) -> Vec<RecipePart> {
     let mut meant: HashSet<&str> = HashSet::new();
     let mut any = false;
     for Stage { flags, image, steps, .. } in reached.iter().map(|at| &graph.stages[*at]) {
         flags.iter().chain([image]).for_each(|text| meant.extend(names(text)));
         for Instruction { kind, .. } in steps {
-            let Kind::Arg(args) = kind else { continue };
+            let InstructionKind::Arg(args) = kind else { continue };
             for (name, _) in args {
                 meant.extend(names(name));
                 any |= !is_name(name);
@@ -144,11 +144,11 @@ fn globals(graph: &Graph, reached: &BTreeSet<usize>) -> Vec<Part> {
         }
     }
     let mut found = Vec::new();
-    for Global { line, name, default } in graph.args.iter().rev() {
+    for MetaArg { line, name, default } in graph.args.iter().rev() {
         if any || !is_name(name) || meant.contains(name.as_str()) {
             meant.extend(default.iter().flat_map(|text| names(text)));
-            let place = Place { stage: None, line: Some(*line) };
-            found.push(Part { place, form: format!("ARG {name:?} {default:?}") });
+            let place = StageLine { stage: None, line: Some(*line) };
+            found.push(RecipePart { place, normalized: format!("ARG {name:?} {default:?}") });
         }
     }
     found.reverse();
@@ -166,7 +166,7 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Given, recipe};
+    use super::super::{BaseConfig, BuildOptions, recipe};
     use super::*;
 
     const TEXT: &str = "\
@@ -193,7 +193,7 @@ ONBUILD  RUN  a
 ";
 
     fn of(text: &str, target: &str) -> Recipe {
-        recipe(text.as_bytes(), Some(target), &Given::NOTHING).unwrap()
+        recipe(text.as_bytes(), Some(target), &BuildOptions::NOTHING).unwrap()
     }
 
     /// What a change of one text does to `api` and to `web`.
@@ -280,7 +280,7 @@ ONBUILD  RUN  a
         let above = format!("FROM z\n{text}");
         let place = of(&above, "x").first_change(&of(text, "x"));
         assert_eq!(place.unwrap().to_string(), "stage 1, line 2");
-        let last = |text: &str| recipe(text.as_bytes(), None, &Given::NOTHING).unwrap();
+        let last = |text: &str| recipe(text.as_bytes(), None, &BuildOptions::NOTHING).unwrap();
         assert!(last("FROM a\nFROM b\n").first_change(&last("FROM b\nFROM a\n")).is_some());
         assert!(last("FROM b\nFROM a\n").first_change(&last("FROM a\n")).is_none());
     }
@@ -350,7 +350,7 @@ ONBUILD  RUN  a
             assert_eq!(of(text, target).first_change(&of(text, target)), None);
         }
         // Both bytes are read as U+FFFD.
-        let of = |text: &[u8]| recipe(text, None, &Given::NOTHING).unwrap();
+        let of = |text: &[u8]| recipe(text, None, &BuildOptions::NOTHING).unwrap();
         assert!(of(b"FROM a\nRUN \xE9\n").first_change(&of(b"FROM a\nRUN \xE8\n")).is_some());
     }
 
@@ -374,11 +374,11 @@ ONBUILD  RUN  a
     #[test]
     fn a_base_images_triggers_and_platforms_are_part_of_it() {
         let text = b"FROM --platform=$TARGETPLATFORM b AS t\nFROM x-${TARGETARCH} AS u\nCOPY --from=t /a /\n";
-        let config = Config { env: vec![], onbuild: vec!["RUN a".into()] };
+        let config = BaseConfig { env: vec![], onbuild: vec!["RUN a".into()] };
         let bases = std::collections::BTreeMap::from([("b".to_owned(), config)]);
         let of = |platforms: &[&'static str], known: bool| {
-            let given = Given { platforms: platforms.to_vec(), ..Given::NOTHING };
-            let given = if known { Given { bases: &bases, ..given } } else { given };
+            let given = BuildOptions { platforms: platforms.to_vec(), ..BuildOptions::NOTHING };
+            let given = if known { BuildOptions { bases: &bases, ..given } } else { given };
             recipe(text, None, &given).unwrap()
         };
         let (amd, both) = (of(&["linux/amd64"], false), of(&["linux/amd64", "linux/arm64"], false));

@@ -4,54 +4,56 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::expand::WordError;
-use super::graph::{Graph, Origin, Use};
-use super::inputs::{Input, Inputs, Source, Warning};
-use super::instruction::{Copy, Instruction, Kind};
+use super::graph::{Graph, Origin, StageUse};
+use super::inputs::{CopySource, Input, Inputs, Warning};
+use super::instruction::{Copy, Instruction, InstructionKind};
 use super::remote::{Remote, remote};
-use super::scope::{Budget, Scope};
+use super::variables::{Budget, Variables};
 use super::words::fields;
-use super::{Config, DockerfileError, Given};
+use super::{BaseConfig, BuildOptions, DockerfileError};
 use crate::dockerignore::Dockerignore;
 
 /// Reads the stages that are reached.
 pub fn read(
     graph: &Graph,
     reached: &BTreeSet<usize>,
-    given: &Given<'_>,
+    given: &BuildOptions<'_>,
     budget: &Budget,
 ) -> Result<Inputs, DockerfileError> {
-    let mut walk = Walk { graph, given, budget, found: Inputs::default() };
-    let mut scopes: HashMap<usize, Scope> = HashMap::new();
+    let mut walk = StageWalk { graph, given, budget, found: Inputs::default() };
+    let mut scopes: HashMap<usize, Variables> = HashMap::new();
     for at in reached {
         let stage = &graph.stages[*at];
         if let Some(error) = &stage.broken {
             return Err(error.clone());
         }
         walk.found.stages.push(stage.name.clone().unwrap_or_else(|| at.to_string()));
-        let mut scope = match &stage.base.origin {
+        let mut variables = match &stage.base.origin {
             Origin::Stage(below) => match scopes.get(below) {
-                Some(scope) => scope.above(budget),
-                None => Scope::on_image(graph.escape, None),
+                Some(variables) => variables.above(budget),
+                None => Variables::on_image(graph.escape, None),
             },
-            Origin::Image(image) if image == "scratch" => Scope::on_image(graph.escape, Some(&Config::default())),
+            Origin::Image(image) if image == "scratch" => {
+                Variables::on_image(graph.escape, Some(&BaseConfig::default()))
+            }
             Origin::Image(image) => {
                 if !given.bases.contains_key(image) && !walk.found.unknown_bases.contains(image) {
                     walk.found.unknown_bases.push(image.clone());
                 }
-                Scope::on_image(graph.escape, given.bases.get(image))
+                Variables::on_image(graph.escape, given.bases.get(image))
             }
-            Origin::Unclear(_) => Scope::on_image(graph.escape, None),
+            Origin::Unclear(_) => Variables::on_image(graph.escape, None),
         };
         for it in stage.origins() {
             walk.origin(it);
         }
         for step in &stage.steps {
-            survived(step, &scope, budget).map_err(|error| DockerfileError {
+            survived(step, &variables, budget).map_err(|error| DockerfileError {
                 line: step.line,
                 column: 1,
                 message: error.to_string(),
             })?;
-            walk.step(step, &mut scope);
+            walk.step(step, &mut variables);
             if budget.is_used_up() {
                 let message = format!(
                     "`{}`: the variables up to here say more than {} MiB, which is the most that is followed",
@@ -61,42 +63,42 @@ pub fn read(
                 return Err(DockerfileError { line: step.line, column: 1, message });
             }
         }
-        scopes.insert(*at, scope);
+        scopes.insert(*at, variables);
     }
     Ok(walk.found)
 }
 
 /// Whether the engine lives on behind an instruction.
-fn survived(step: &Instruction, scope: &Scope, budget: &Budget) -> Result<(), WordError> {
+fn survived(step: &Instruction, variables: &Variables, budget: &Budget) -> Result<(), WordError> {
     let mounts = match &step.kind {
-        Kind::Trigger(_) | Kind::Plain => return Ok(()),
-        Kind::Run(mounts) => mounts.as_slice(),
-        _ => return scope.check(&step.text, false, budget),
+        InstructionKind::Trigger(_) | InstructionKind::Plain => return Ok(()),
+        InstructionKind::Run(mounts) => mounts.as_slice(),
+        _ => return variables.check(&step.text, false, budget),
     };
-    mounts.iter().try_for_each(|mount| scope.check(mount, false, budget))?;
-    scope.check(&step.text, true, budget)
+    mounts.iter().try_for_each(|mount| variables.check(mount, false, budget))?;
+    variables.check(&step.text, true, budget)
 }
 
-struct Walk<'a> {
+struct StageWalk<'a> {
     graph: &'a Graph,
-    given: &'a Given<'a>,
+    given: &'a BuildOptions<'a>,
     budget: &'a Budget,
     found: Inputs,
 }
 
-impl Walk<'_> {
-    fn step(&mut self, step: &Instruction, scope: &mut Scope) {
+impl StageWalk<'_> {
+    fn step(&mut self, step: &Instruction, variables: &mut Variables) {
         match &step.kind {
-            Kind::Arg(args) => scope.arg(args, &self.graph.globals, self.given, self.budget),
-            Kind::Env(pairs) => scope.env(pairs, self.budget),
-            Kind::Copy(copy) if copy.from.is_none() => self.copy(step, copy, scope),
-            Kind::Run(mounts) => mounts.iter().for_each(|mount| self.mount(step.line, mount, scope)),
+            InstructionKind::Arg(args) => variables.arg(args, &self.graph.meta_args, self.given, self.budget),
+            InstructionKind::Env(pairs) => variables.env(pairs, self.budget),
+            InstructionKind::Copy(copy) if copy.from.is_none() => self.copy(step, copy, variables),
+            InstructionKind::Run(mounts) => mounts.iter().for_each(|mount| self.mount(step.line, mount, variables)),
             _ => {}
         }
     }
 
     /// What may be another tomorrow, and what may be meant.
-    fn origin(&mut self, it: &Use) {
+    fn origin(&mut self, it: &StageUse) {
         let Origin::Unclear(stages) = &it.origin else { return };
         self.found
             .moving
@@ -108,17 +110,18 @@ impl Walk<'_> {
         }
     }
 
-    fn copy(&mut self, step: &Instruction, copy: &Copy, scope: &Scope) {
+    fn copy(&mut self, step: &Instruction, copy: &Copy, variables: &Variables) {
         // One that can't be read leaves out nothing, and neither do the others.
-        let excluded: Result<Vec<String>, _> = copy.excluded.iter().map(|it| scope.expand(it, self.budget)).collect();
+        let excluded: Result<Vec<String>, _> =
+            copy.excluded.iter().map(|it| variables.expand(it, self.budget)).collect();
         let excluded = excluded
             .ok()
             .filter(|excluded| !excluded.is_empty())
             .and_then(|excluded| Dockerignore::of(excluded.iter().map(String::as_str)).ok());
-        let checked = scope.expand(&copy.checksum, self.budget).is_ok_and(|sum| !sum.is_empty());
+        let checked = variables.expand(&copy.checksum, self.budget).is_ok_and(|sum| !sum.is_empty());
         let mut sources = Vec::new();
         for text in &copy.sources {
-            let expanded = scope.expand(text, self.budget);
+            let expanded = variables.expand(text, self.budget);
             if copy.add {
                 let may_change = match expanded.as_deref().map(remote) {
                     Ok(Remote::No) => None,
@@ -138,10 +141,10 @@ impl Walk<'_> {
                     }
                 }
             }
-            let source = expanded.map_err(|why| why.to_string()).and_then(|it| Source::of(text, &it, copy.parents));
+            let source = expanded.map_err(|why| why.to_string()).and_then(|it| CopySource::of(text, &it, copy.parents));
             sources.push(source.map(|source| source.without(excluded.clone())).unwrap_or_else(|why| {
                 self.widened(step.line, text, &why);
-                Source::everything(text)
+                CopySource::everything(text)
             }));
         }
         if !sources.is_empty() {
@@ -150,14 +153,14 @@ impl Walk<'_> {
     }
 
     /// `RUN --mount=`: without `from`, a bind mount shows the context.
-    fn mount(&mut self, line: usize, text: &str, scope: &Scope) {
+    fn mount(&mut self, line: usize, text: &str, variables: &Variables) {
         let instruction = format!("RUN --mount={text}");
-        let source = match bound(text, |word| scope.expand(word, self.budget)) {
+        let source = match bound(text, |word| variables.expand(word, self.budget)) {
             Ok(None) => return,
-            Ok(Some((written, expanded))) => Source::mounted(&written, &expanded),
+            Ok(Some((written, expanded))) => CopySource::mounted(&written, &expanded),
             Err(why) => {
                 self.widened(line, &instruction, &why);
-                Source::everything(text)
+                CopySource::everything(text)
             }
         };
         self.found.inputs.push(Input { line, instruction: shortened(&instruction), sources: vec![source] });

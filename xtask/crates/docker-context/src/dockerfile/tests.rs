@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn images_of(text: &str, target: Option<&str>, given: &Given<'_>) -> Vec<String> {
+fn images_of(text: &str, target: Option<&str>, given: &BuildOptions<'_>) -> Vec<String> {
     base_images(text.as_bytes(), target, given).unwrap()
 }
 
 fn inputs_of(text: &str) -> Inputs {
-    inputs(text.as_bytes(), None, &Given::NOTHING).unwrap()
+    inputs(text.as_bytes(), None, &BuildOptions::NOTHING).unwrap()
 }
 
 const TEXT: &str = "ARG PY=3.11\nFROM python:${PY}-slim AS base\nFROM node:24 AS assets\nRUN true\n\
@@ -15,7 +15,7 @@ const TEXT: &str = "ARG PY=3.11\nFROM python:${PY}-slim AS base\nFROM node:24 AS
     FROM base\nCOPY --from=build /x /x\nFROM nginx:1 AS web\nCOPY --from=1 /y /y\nFROM ${BUILDARCH}/x AS odd\n";
 
 fn images(target: &str) -> Vec<String> {
-    images_of(TEXT, Some(target), &Given::NOTHING)
+    images_of(TEXT, Some(target), &BuildOptions::NOTHING)
 }
 
 #[test]
@@ -29,28 +29,28 @@ fn a_target_names_the_images_of_the_stages_that_it_reaches() {
 #[test]
 fn a_build_argument_wins_over_its_default() {
     let args = BTreeMap::from([("PY".to_owned(), "3.12".to_owned())]);
-    let given = Given { build_args: &args, ..Given::NOTHING };
+    let given = BuildOptions { build_args: &args, ..BuildOptions::NOTHING };
     assert_eq!(images_of(TEXT, Some("base"), &given), ["python:3.12-slim"]);
 }
 
 #[test]
 fn a_missing_target_lists_the_stages() {
-    let error = base_images(TEXT.as_bytes(), Some("nope"), &Given::NOTHING).unwrap_err();
+    let error = base_images(TEXT.as_bytes(), Some("nope"), &BuildOptions::NOTHING).unwrap_err();
     assert_eq!(error.message, "no stage `nope`; the stages are: base, assets, build, web, odd");
 }
 
 #[test]
 fn a_mistyped_target_is_answered_with_the_nearest() {
-    let error = inputs(TEXT.as_bytes(), Some("bulid"), &Given::NOTHING).unwrap_err();
+    let error = inputs(TEXT.as_bytes(), Some("bulid"), &BuildOptions::NOTHING).unwrap_err();
     assert!(error.message.ends_with("odd; did you mean `build`?"), "{error}");
 }
 
 #[test]
 fn a_syntax_error_has_its_line_and_column() {
-    let error = inputs(b"FROM a\n  COPY x\n", None, &Given::NOTHING).unwrap_err();
+    let error = inputs(b"FROM a\n  COPY x\n", None, &BuildOptions::NOTHING).unwrap_err();
     assert_eq!(error.to_string(), "2:3: COPY requires at least two arguments");
     assert_eq!(
-        inputs(b"# nothing\n", None, &Given::NOTHING).unwrap_err().to_string(),
+        inputs(b"# nothing\n", None, &BuildOptions::NOTHING).unwrap_err().to_string(),
         " no FROM instruction; write one, such as `FROM scratch`"
     );
 }
@@ -58,18 +58,18 @@ fn a_syntax_error_has_its_line_and_column() {
 #[test]
 fn a_stage_that_a_variable_may_name_is_reached() {
     let text = "FROM a AS base-amd64\nFROM b AS base-arm64\nFROM c AS other\nFROM base-$TARGETARCH\nRUN true\n";
-    assert_eq!(images_of(text, None, &Given::NOTHING), ["a", "b"]);
+    assert_eq!(images_of(text, None, &BuildOptions::NOTHING), ["a", "b"]);
     let arch = BTreeMap::from([("TARGETARCH".to_owned(), "amd64".to_owned())]);
     let text = format!("ARG TARGETARCH\n{text}");
-    assert_eq!(images_of(&text, None, &Given { build_args: &arch, ..Given::NOTHING }), ["a"]);
-    let given = Given { platforms: vec!["linux/arm64"], ..Given::NOTHING };
+    assert_eq!(images_of(&text, None, &BuildOptions { build_args: &arch, ..BuildOptions::NOTHING }), ["a"]);
+    let given = BuildOptions { platforms: vec!["linux/arm64"], ..BuildOptions::NOTHING };
     assert_eq!(images_of(&text[text.find('\n').unwrap() + 1..], None, &given), ["b"]);
 }
 
 /// What a target reads, as `line: sources`, and its warnings.
 fn told(text: &str) -> (Vec<String>, Vec<String>) {
     let inputs = inputs_of(text);
-    let source = |source: &inputs::Source| match source.is_everything() {
+    let source = |source: &inputs::CopySource| match source.is_everything() {
         true => "*".to_owned(),
         false => source.text.clone(),
     };
@@ -135,10 +135,10 @@ fn what_may_be_another_tomorrow_is_told_with_its_line() {
 /// What ADD fetches, on a base that sets `U`, or that nobody knows.
 fn moves(source: &str, base_is_known: bool) -> bool {
     let text = format!("ARG S=https\nFROM base\nARG S\nENV E=https://x/y\nADD {source} /\n");
-    let config = Config { env: vec![("U".into(), "https://x/z".into())], onbuild: vec![] };
+    let config = BaseConfig { env: vec![("U".into(), "https://x/z".into())], onbuild: vec![] };
     let known = BTreeMap::from([("base".to_owned(), config)]);
     let bases = if base_is_known { &known } else { &BTreeMap::new() };
-    !inputs(text.as_bytes(), None, &Given { bases, ..Given::NOTHING }).unwrap().moving.is_empty()
+    !inputs(text.as_bytes(), None, &BuildOptions { bases, ..BuildOptions::NOTHING }).unwrap().moving.is_empty()
 }
 
 #[test]
@@ -167,12 +167,12 @@ fn an_add_of_what_may_be_a_url_may_be_another_tomorrow() {
 
 #[test]
 fn what_a_base_image_inherits_to_a_build_counts() {
-    let config = Config {
+    let config = BaseConfig {
         env: vec![("DIR".into(), "lib".into())],
         onbuild: vec!["COPY $DIR /".into(), "RUN --mount=source=sub,target=/s true".into(), "COPY <<x k /\nx\n".into()],
     };
     let bases = BTreeMap::from([("base".to_owned(), config)]);
-    let given = Given { bases: &bases, ..Given::NOTHING };
+    let given = BuildOptions { bases: &bases, ..BuildOptions::NOTHING };
     let text = b"FROM other AS unused\nFROM base\nCOPY $DIR$NO/x /\n";
     let found = inputs(text, None, &given).unwrap();
     let told = |it: &inputs::Input| format!("{}: {} {:?}", it.line, it.instruction, it.sources[0].text);
@@ -187,21 +187,26 @@ fn what_a_base_image_inherits_to_a_build_counts() {
     );
     assert!(found.reads("lib/a").is_some() && found.reads("sub/a").is_some() && found.reads("a").is_none());
     assert_eq!((found.unknown_bases, found.warnings), (vec![], vec![]));
-    let unknown = inputs(text, None, &Given::NOTHING).unwrap();
+    let unknown = inputs(text, None, &BuildOptions::NOTHING).unwrap();
     assert_eq!(unknown.unknown_bases, ["base"]);
     let text = b"FROM base\nONBUILD RUN true\nCOPY --from=tool /x /\nFROM scratch\nCOPY --from=0 /x /\n";
-    assert_eq!(inputs(text, None, &Given::NOTHING).unwrap().unknown_bases, ["base"], "nobody inherits from `tool`");
-    let broken = Config { onbuild: vec!["NOPE".into()], ..Config::default() };
+    assert_eq!(
+        inputs(text, None, &BuildOptions::NOTHING).unwrap().unknown_bases,
+        ["base"],
+        "nobody inherits from `tool`"
+    );
+    let broken = BaseConfig { onbuild: vec!["NOPE".into()], ..BaseConfig::default() };
     let bases = BTreeMap::from([("base".to_owned(), broken)]);
-    assert!(inputs(b"FROM base", None, &Given { bases: &bases, ..Given::NOTHING }).is_err());
-    assert!(inputs(b"FROM base\nFROM scratch", None, &Given { bases: &bases, ..Given::NOTHING }).is_ok());
+    assert!(inputs(b"FROM base", None, &BuildOptions { bases: &bases, ..BuildOptions::NOTHING }).is_err());
+    assert!(inputs(b"FROM base\nFROM scratch", None, &BuildOptions { bases: &bases, ..BuildOptions::NOTHING }).is_ok());
 }
 
 #[test]
 fn the_platforms_of_a_build_are_variables_of_it() {
     let text = b"FROM scratch\nARG TARGETARCH TARGETPLATFORM\nCOPY bin-$TARGETARCH $TARGETPLATFORM same /\n";
     let found =
-        inputs(text, None, &Given { platforms: vec!["linux/amd64", "linux/arm/v7"], ..Given::NOTHING }).unwrap();
+        inputs(text, None, &BuildOptions { platforms: vec!["linux/amd64", "linux/arm/v7"], ..BuildOptions::NOTHING })
+            .unwrap();
     for path in ["bin-amd64/x", "bin-arm", "linux/amd64/y", "linux/arm/v7", "same"] {
         assert!(found.reads(path).is_some(), "{path}");
     }
@@ -219,10 +224,10 @@ fn a_stage_is_found_by_name_and_by_number() {
     }
     // Behind the last stage BuildKit counts on with the images that are named before.
     let text = "FROM scratch\nCOPY --from=x /a /\nRUN --mount=target=/m true\nCOPY --from=2 /b /\n";
-    assert_eq!(images_of(text, None, &Given::NOTHING), ["x"]);
-    let error = inputs(b"FROM scratch\nCOPY --from=1 /a /\n", None, &Given::NOTHING).unwrap_err();
+    assert_eq!(images_of(text, None, &BuildOptions::NOTHING), ["x"]);
+    let error = inputs(b"FROM scratch\nCOPY --from=1 /a /\n", None, &BuildOptions::NOTHING).unwrap_err();
     assert_eq!(error.to_string(), "2:1: `COPY --from=1`: no stage has this number; there are 1, the first is 0");
-    let error = inputs(b"RUN true\nFROM a\n", None, &Given::NOTHING).unwrap_err();
+    let error = inputs(b"RUN true\nFROM a\n", None, &BuildOptions::NOTHING).unwrap_err();
     assert!(error.to_string().starts_with("1:1: no instruction but ARG"), "{error}");
 }
 
@@ -238,12 +243,12 @@ fn what_the_engine_crashes_over_is_refused_in_every_instruction() {
         "ARG B=${A#}",
     ] {
         let text = format!("FROM scratch\nENV A=a\n{step}\n");
-        let error = inputs(text.as_bytes(), None, &Given::NOTHING).unwrap_err().to_string();
+        let error = inputs(text.as_bytes(), None, &BuildOptions::NOTHING).unwrap_err().to_string();
         assert!(error.starts_with("3:1: the engine crashes over `${"), "{step}: {error}");
-        assert!(inputs(format!("{text}FROM scratch\n").as_bytes(), None, &Given::NOTHING).is_ok(), "{step}");
+        assert!(inputs(format!("{text}FROM scratch\n").as_bytes(), None, &BuildOptions::NOTHING).is_ok(), "{step}");
     }
-    assert!(inputs(b"ARG A=${B#}\nFROM a", None, &Given::NOTHING).is_err());
-    assert!(inputs(b"FROM a${B#}", None, &Given::NOTHING).is_err());
+    assert!(inputs(b"ARG A=${B#}\nFROM a", None, &BuildOptions::NOTHING).is_err());
+    assert!(inputs(b"FROM a${B#}", None, &BuildOptions::NOTHING).is_err());
     for step in [
         "RUN echo ${NO#} ${A#a} '${x'",
         "COPY '${A#}' \\${A%} /",
@@ -251,13 +256,16 @@ fn what_the_engine_crashes_over_is_refused_in_every_instruction() {
         "CMD echo ${A#}",
         "ONBUILD COPY ${A#} /",
     ] {
-        assert!(inputs(format!("FROM scratch\nENV A=a\n{step}").as_bytes(), None, &Given::NOTHING).is_ok(), "{step}");
+        assert!(
+            inputs(format!("FROM scratch\nENV A=a\n{step}").as_bytes(), None, &BuildOptions::NOTHING).is_ok(),
+            "{step}"
+        );
     }
 }
 
 #[test]
 fn what_never_ends_is_refused_with_its_bound() {
-    let refused = |text: &str| inputs(text.as_bytes(), None, &Given::NOTHING).unwrap_err().to_string();
+    let refused = |text: &str| inputs(text.as_bytes(), None, &BuildOptions::NOTHING).unwrap_err().to_string();
     let mut doubling = String::from("FROM scratch\nENV A=aaaaaaaaaa\n");
     (0..300).for_each(|_| doubling.push_str("ENV A=$A$A\n"));
     assert_eq!(inputs_of(&doubling).inputs, [], "a value too long is not known any more");
@@ -280,7 +288,7 @@ fn a_trigger_runs_in_the_stage_above_and_in_no_other() {
     assert_eq!(told(text).0, ["3: $D"]);
     assert!(reads(text, "x/1") && !reads(text, "y"));
     assert_eq!(inputs_of(text).inputs[0].instruction, "ONBUILD COPY $D /");
-    assert_eq!(inputs(text.as_bytes(), Some("a"), &Given::NOTHING).unwrap().inputs, []);
+    assert_eq!(inputs(text.as_bytes(), Some("a"), &BuildOptions::NOTHING).unwrap().inputs, []);
 }
 
 #[test]
@@ -297,7 +305,7 @@ fn the_escape_directive_counts_and_a_foreign_frontend_reads_everything() {
 fn a_from_that_is_empty_is_none() {
     let text = "FROM scratch\nCOPY --from= a /\nRUN --mount=from=,source=b,target=/b true\n";
     assert_eq!(told(text).0, ["2: a", "3: b"]);
-    assert_eq!(images_of("FROM a AS x1\nFROM \"x${BUILDOS}\"\n", None, &Given::NOTHING), ["a"]);
+    assert_eq!(images_of("FROM a AS x1\nFROM \"x${BUILDOS}\"\n", None, &BuildOptions::NOTHING), ["a"]);
 }
 
 /// The examples of the Dockerfile reference, `COPY --exclude` and `--parents`.
@@ -398,10 +406,10 @@ fn no_text_panics() {
         for _ in 0..u.int_in_range(0..=40)? {
             text.push_str(u.choose::<&str>(&PARTS)?);
         }
-        if let Ok(inputs) = inputs(text.as_bytes(), None, &Given::NOTHING) {
+        if let Ok(inputs) = inputs(text.as_bytes(), None, &BuildOptions::NOTHING) {
             let _ = inputs.reads("a/b");
         }
-        let _ = base_images(u.arbitrary::<&[u8]>()?, None, &Given::NOTHING);
+        let _ = base_images(u.arbitrary::<&[u8]>()?, None, &BuildOptions::NOTHING);
         Ok(())
     });
 }

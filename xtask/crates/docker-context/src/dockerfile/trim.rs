@@ -4,7 +4,7 @@
 const MOST: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     Char(char),
     /// One character.
     One,
@@ -60,18 +60,18 @@ pub fn replace(pattern: &str, with: &str, value: &str, all: bool) -> Result<Stri
     Ok(result)
 }
 
-fn parts(pattern: &str) -> Result<Vec<Part>, String> {
+fn parts(pattern: &str) -> Result<Vec<PatternPart>, String> {
     let mut chars = pattern.chars();
     let mut parts = Vec::new();
     while let Some(c) = chars.next() {
         parts.push(match c {
-            '*' => Part::Run,
-            '?' => Part::One,
+            '*' => PatternPart::Run,
+            '?' => PatternPart::One,
             '\\' => match chars.next() {
-                Some(c @ ('*' | '?' | '\\' | '}' | '/')) => Part::Char(c),
+                Some(c @ ('*' | '?' | '\\' | '}' | '/')) => PatternPart::Char(c),
                 _ => return Err("a `\\` in a pattern escapes `*`, `?`, `\\`, `}` and `/`".into()),
             },
-            c => Part::Char(c),
+            c => PatternPart::Char(c),
         });
     }
     Ok(parts)
@@ -79,7 +79,7 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
 
 /// Where what the pattern describes at the start may end, in order. A line break
 /// is neither `?` nor in `*`.
-fn ends(parts: &[Part], chars: &[char]) -> Result<Vec<usize>, String> {
+fn ends(parts: &[PatternPart], chars: &[char]) -> Result<Vec<usize>, String> {
     if parts.len().saturating_mul(chars.len()) > MOST {
         return Err("too long to be compared here".into());
     }
@@ -89,9 +89,9 @@ fn ends(parts: &[Part], chars: &[char]) -> Result<Vec<usize>, String> {
         let mut next = vec![false; at.len()];
         for here in 0..at.len() {
             match part {
-                Part::Run => next[here] = at[here] || (here > 0 && next[here - 1] && chars[here - 1] != '\n'),
-                Part::One => next[here] = here > 0 && at[here - 1] && chars[here - 1] != '\n',
-                Part::Char(c) => next[here] = here > 0 && at[here - 1] && chars[here - 1] == *c,
+                PatternPart::Run => next[here] = at[here] || (here > 0 && next[here - 1] && chars[here - 1] != '\n'),
+                PatternPart::One => next[here] = here > 0 && at[here - 1] && chars[here - 1] != '\n',
+                PatternPart::Char(c) => next[here] = here > 0 && at[here - 1] && chars[here - 1] == *c,
             }
         }
         at = next;

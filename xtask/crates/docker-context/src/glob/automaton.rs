@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::regexp::{Class, Node};
+use super::regexp::{Class, Regexp};
 
 /// What is remembered, in steps of all sets, before it is forgotten.
 const MOST_REMEMBERED: usize = 20_000_000;
@@ -18,7 +18,7 @@ const MOST_STEPS: usize = 200_000;
 const UNKNOWN: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum Op {
     /// Reads one character.
     Read(Class),
     /// Goes on there too.
@@ -33,8 +33,8 @@ enum Step {
 
 /// Some patterns, by their numbers.
 #[derive(Default)]
-pub struct Automaton {
-    steps: Arc<[Step]>,
+pub struct PatternSet {
+    steps: Arc<[Op]>,
     starts: Arc<[u32]>,
     memo: Mutex<Memo>,
 }
@@ -50,21 +50,21 @@ struct Memo {
     size: usize,
 }
 
-impl Clone for Automaton {
+impl Clone for PatternSet {
     fn clone(&self) -> Self {
         Self { steps: Arc::clone(&self.steps), starts: Arc::clone(&self.starts), memo: Mutex::default() }
     }
 }
 
-impl Automaton {
+impl PatternSet {
     /// Compiles patterns; the first has the number 0.
-    pub fn new<'n>(patterns: impl IntoIterator<Item = &'n Node>) -> Result<Self, String> {
+    pub fn new<'n>(patterns: impl IntoIterator<Item = &'n Regexp>) -> Result<Self, String> {
         let mut steps = Vec::new();
         let mut starts = Vec::new();
         for (number, pattern) in (0..).zip(patterns) {
             starts.push(place(&steps));
             compile(&mut steps, pattern)?;
-            steps.push(Step::Hit(number));
+            steps.push(Op::Hit(number));
         }
         Ok(Self { steps: steps.into(), starts: starts.into(), memo: Mutex::default() })
     }
@@ -103,11 +103,11 @@ impl Automaton {
                 continue;
             }
             match &self.steps[at as usize] {
-                Step::Read(_) | Step::Hit(_) => set.push(at),
-                Step::Fork(to) => queue.extend([at + 1, *to]),
-                Step::Jump(to) => queue.push(*to),
-                Step::Start => queue.extend(start.then_some(at + 1)),
-                Step::End => {
+                Op::Read(_) | Op::Hit(_) => set.push(at),
+                Op::Fork(to) => queue.extend([at + 1, *to]),
+                Op::Jump(to) => queue.push(*to),
+                Op::Start => queue.extend(start.then_some(at + 1)),
+                Op::End => {
                     set.push(at);
                     queue.extend(end.then_some(at + 1));
                 }
@@ -120,7 +120,7 @@ impl Automaton {
 
 impl Memo {
     /// Where each path begins.
-    fn start(&mut self, automaton: &Automaton) -> u32 {
+    fn start(&mut self, automaton: &PatternSet) -> u32 {
         if self.size > MOST_REMEMBERED {
             *self = Self::default();
         }
@@ -145,7 +145,7 @@ impl Memo {
         number
     }
 
-    fn next(&mut self, automaton: &Automaton, state: u32, c: char) -> u32 {
+    fn next(&mut self, automaton: &PatternSet, state: u32, c: char) -> u32 {
         let known = match self.ascii[state as usize].get(c as usize) {
             Some(next) => *next,
             None => self.other.get(&(state, c)).copied().unwrap_or(UNKNOWN),
@@ -153,7 +153,7 @@ impl Memo {
         if known != UNKNOWN {
             return known;
         }
-        let reads = |at: &u32| matches!(&automaton.steps[*at as usize], Step::Read(class) if class.has(c));
+        let reads = |at: &u32| matches!(&automaton.steps[*at as usize], Op::Read(class) if class.has(c));
         let moved: Vec<u32> = self.sets[state as usize].iter().filter(|at| reads(at)).map(|at| at + 1).collect();
         let next = self.number(automaton.close(moved, false, false));
         match self.ascii[state as usize].get_mut(c as usize) {
@@ -165,14 +165,14 @@ impl Memo {
     }
 
     /// The patterns that hit what ends here.
-    fn hits(&mut self, automaton: &Automaton, state: u32) -> Arc<[u32]> {
+    fn hits(&mut self, automaton: &PatternSet, state: u32) -> Arc<[u32]> {
         if let Some(hits) = &self.hits[state as usize] {
             return Arc::clone(hits);
         }
         let set = Arc::clone(&self.sets[state as usize]);
-        let ends = set.iter().any(|at| matches!(automaton.steps[*at as usize], Step::End));
+        let ends = set.iter().any(|at| matches!(automaton.steps[*at as usize], Op::End));
         let closed = if ends { automaton.close(set.to_vec(), false, true).into() } else { set };
-        let number = |at: &u32| if let Step::Hit(number) = automaton.steps[*at as usize] { Some(number) } else { None };
+        let number = |at: &u32| if let Op::Hit(number) = automaton.steps[*at as usize] { Some(number) } else { None };
         let mut hits: Vec<u32> = closed.iter().filter_map(number).collect();
         hits.sort_unstable();
         hits.dedup();
@@ -182,56 +182,56 @@ impl Memo {
     }
 }
 
-fn place(steps: &[Step]) -> u32 {
+fn place(steps: &[Op]) -> u32 {
     steps.len() as u32
 }
 
-fn compile(steps: &mut Vec<Step>, node: &Node) -> Result<(), String> {
+fn compile(steps: &mut Vec<Op>, node: &Regexp) -> Result<(), String> {
     if steps.len() > MOST_STEPS {
         return Err(format!("the patterns have more than {MOST_STEPS} steps, which is the most that is compared"));
     }
     match node {
-        Node::Class(class) => steps.push(Step::Read(class.clone())),
-        Node::Start => steps.push(Step::Start),
-        Node::End => steps.push(Step::End),
-        Node::All(nodes) => return nodes.iter().try_for_each(|node| compile(steps, node)),
-        Node::Any(nodes) => {
+        Regexp::Class(class) => steps.push(Op::Read(class.clone())),
+        Regexp::Start => steps.push(Op::Start),
+        Regexp::End => steps.push(Op::End),
+        Regexp::All(nodes) => return nodes.iter().try_for_each(|node| compile(steps, node)),
+        Regexp::Any(nodes) => {
             let mut ends = Vec::new();
             for (at, node) in nodes.iter().enumerate() {
                 let fork = steps.len();
                 if at + 1 < nodes.len() {
-                    steps.push(Step::Fork(0));
+                    steps.push(Op::Fork(0));
                 }
                 compile(steps, node)?;
                 if at + 1 < nodes.len() {
                     ends.push(steps.len());
-                    steps.push(Step::Jump(0));
-                    steps[fork] = Step::Fork(place(steps));
+                    steps.push(Op::Jump(0));
+                    steps[fork] = Op::Fork(place(steps));
                 }
             }
             let end = place(steps);
-            ends.into_iter().for_each(|at| steps[at] = Step::Jump(end));
+            ends.into_iter().for_each(|at| steps[at] = Op::Jump(end));
         }
-        Node::Times(node, least, most) => {
+        Regexp::Times(node, least, most) => {
             for _ in 0..*least {
                 compile(steps, node)?;
             }
             let Some(most) = most else {
                 let fork = steps.len();
-                steps.push(Step::Fork(0));
+                steps.push(Op::Fork(0));
                 compile(steps, node)?;
-                steps.push(Step::Jump(fork as u32));
-                steps[fork] = Step::Fork(place(steps));
+                steps.push(Op::Jump(fork as u32));
+                steps[fork] = Op::Fork(place(steps));
                 return Ok(());
             };
             let mut forks = Vec::new();
             for _ in *least..*most {
                 forks.push(steps.len());
-                steps.push(Step::Fork(0));
+                steps.push(Op::Fork(0));
                 compile(steps, node)?;
             }
             let end = place(steps);
-            forks.into_iter().for_each(|at| steps[at] = Step::Fork(end));
+            forks.into_iter().for_each(|at| steps[at] = Op::Fork(end));
         }
     }
     Ok(())

@@ -7,12 +7,12 @@ mod regexp;
 
 use std::fmt;
 
-use automaton::Automaton;
-use regexp::{Class, Node};
+use automaton::PatternSet;
+use regexp::{Class, Regexp};
 
 /// A line of `.dockerignore`, not yet compiled: that is done for all at once.
 #[derive(Debug)]
-pub struct Rule(Node);
+pub struct IgnorePattern(Regexp);
 
 /// One compiled pattern of COPY.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Glob {
     text: String,
     /// The plain text that it begins with: most paths fail there.
     head: String,
-    automaton: Automaton,
+    automaton: PatternSet,
 }
 
 /// Whether Go would look for more than this one path.
@@ -72,7 +72,7 @@ impl fmt::Debug for Glob {
 impl Glob {
     /// Go's `filepath.Match`.
     pub fn go(text: &str) -> Result<Self, String> {
-        let automaton = Automaton::new([&go(text)?])?;
+        let automaton = PatternSet::new([&go(text)?])?;
         Ok(Self { text: text.to_owned(), head: head(text), automaton })
     }
 
@@ -109,31 +109,31 @@ impl Glob {
     }
 }
 
-impl Rule {
+impl IgnorePattern {
     /// A line, cleaned and without its `!`.
     pub fn docker(text: &str) -> Result<Self, String> {
         go(text)?;
         let translated = translated(text);
         let node = match translated.kind {
-            Kind::Exact => Node::text(text),
-            Kind::Prefix => Node::All(vec![Node::text(&text[..text.len() - 2]), Node::anything()]),
-            Kind::Suffix => {
+            MatchType::Exact => Regexp::text(text),
+            MatchType::Prefix => Regexp::All(vec![Regexp::text(&text[..text.len() - 2]), Regexp::anything()]),
+            MatchType::Suffix => {
                 let suffix = &text[2..];
-                let ends = Node::All(vec![Node::anything(), Node::text(suffix)]);
+                let ends = Regexp::All(vec![Regexp::anything(), Regexp::text(suffix)]);
                 match suffix.strip_prefix('/') {
-                    Some(name) => Node::Any(vec![ends, Node::text(name)]),
+                    Some(name) => Regexp::Any(vec![ends, Regexp::text(name)]),
                     None => ends,
                 }
             }
-            Kind::Regexp => regexp::parse(&translated.regexp)?,
+            MatchType::Regexp => regexp::parse(&translated.regexp)?,
         };
         Ok(Self(node))
     }
 }
 
 /// Compiles rules; each goes by its place.
-pub fn compiled(rules: &[Rule]) -> Result<Automaton, String> {
-    Automaton::new(rules.iter().map(|rule| &rule.0))
+pub fn compiled(rules: &[IgnorePattern]) -> Result<PatternSet, String> {
+    PatternSet::new(rules.iter().map(|rule| &rule.0))
 }
 
 /// The plain text that a pattern begins with, in both languages.
@@ -142,25 +142,25 @@ pub fn head(text: &str) -> String {
 }
 
 /// What Go's `filepath.Match` makes of a pattern.
-fn go(text: &str) -> Result<Node, String> {
+fn go(text: &str) -> Result<Regexp, String> {
     let chars: Vec<char> = text.chars().collect();
     let mut nodes = Vec::new();
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         at += 1;
         nodes.push(match c {
-            '*' => Node::Times(Box::new(Node::Class(Class::but(&['/']))), 0, None),
-            '?' => Node::Class(Class::but(&['/'])),
-            '\\' => Node::Class(Class::of(escaped(&chars, &mut at)?)),
-            '[' => Node::Class(class(&chars, &mut at)?),
-            c => Node::Class(Class::of(c)),
+            '*' => Regexp::Times(Box::new(Regexp::Class(Class::but(&['/']))), 0, None),
+            '?' => Regexp::Class(Class::but(&['/'])),
+            '\\' => Regexp::Class(Class::of(escaped(&chars, &mut at)?)),
+            '[' => Regexp::Class(class(&chars, &mut at)?),
+            c => Regexp::Class(Class::of(c)),
         });
     }
-    Ok(Node::All(nodes))
+    Ok(Regexp::All(nodes))
 }
 
 /// How Docker compares a line.
-enum Kind {
+enum MatchType {
     Exact,
     Prefix,
     Suffix,
@@ -168,7 +168,7 @@ enum Kind {
 }
 
 struct Translated {
-    kind: Kind,
+    kind: MatchType,
     regexp: String,
 }
 
@@ -176,7 +176,7 @@ struct Translated {
 /// something there it escapes `.`, `+`, `(`, `)` and `$`, and no more.
 fn translated(text: &str) -> Translated {
     let mut regexp = String::from("^");
-    let mut kind = Kind::Exact;
+    let mut kind = MatchType::Exact;
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
     let mut first = true;
     while let Some(c) = chars.next() {
@@ -186,36 +186,36 @@ fn translated(text: &str) -> Translated {
                 chars.next_if_eq(&'/');
                 if chars.peek().is_some() {
                     regexp.push_str("(.*/)?");
-                    kind = Kind::Regexp;
-                } else if matches!(kind, Kind::Exact) {
-                    kind = Kind::Prefix;
+                    kind = MatchType::Regexp;
+                } else if matches!(kind, MatchType::Exact) {
+                    kind = MatchType::Prefix;
                 } else {
                     regexp.push_str(".*");
-                    kind = Kind::Regexp;
+                    kind = MatchType::Regexp;
                 }
                 if first {
-                    kind = Kind::Suffix;
+                    kind = MatchType::Suffix;
                 }
             }
             '*' => {
                 regexp.push_str("[^/]*");
-                kind = Kind::Regexp;
+                kind = MatchType::Regexp;
             }
             '?' => {
                 regexp.push_str("[^/]");
-                kind = Kind::Regexp;
+                kind = MatchType::Regexp;
             }
             '.' | '+' | '(' | ')' | '$' => regexp.extend(['\\', c]),
             '\\' => {
                 regexp.push('\\');
                 if let Some(next) = chars.next() {
                     regexp.push(next);
-                    kind = Kind::Regexp;
+                    kind = MatchType::Regexp;
                 }
             }
             '[' | ']' => {
                 regexp.push(c);
-                kind = Kind::Regexp;
+                kind = MatchType::Regexp;
             }
             c => regexp.push(c),
         }
@@ -297,7 +297,7 @@ mod tests {
 
     /// Whether a line hits the whole of a path.
     fn docker(pattern: &str) -> Result<impl Fn(&str) -> bool, String> {
-        let automaton = compiled(&[Rule::docker(pattern)?])?;
+        let automaton = compiled(&[IgnorePattern::docker(pattern)?])?;
         Ok(move |path: &str| {
             let mut is_hit = false;
             automaton.run(path, |end, hits| {

@@ -13,7 +13,7 @@ pub struct Class {
 
 /// A pattern's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum Regexp {
     /// One character.
     Class(Class),
     /// Nothing, at the start of the path.
@@ -21,11 +21,11 @@ pub enum Node {
     /// Nothing, at its end.
     End,
     /// One after the other.
-    All(Vec<Node>),
+    All(Vec<Regexp>),
     /// One of them.
-    Any(Vec<Node>),
+    Any(Vec<Regexp>),
     /// So many times, and up to so many, or without an end.
-    Times(Box<Node>, usize, Option<usize>),
+    Times(Box<Regexp>, usize, Option<usize>),
 }
 
 /// Go repeats nothing more often.
@@ -71,7 +71,7 @@ impl Class {
     }
 }
 
-impl Node {
+impl Regexp {
     /// A text as it stands.
     pub fn text(text: &str) -> Self {
         Self::All(text.chars().map(|c| Self::Class(Class::of(c))).collect())
@@ -84,7 +84,7 @@ impl Node {
 }
 
 /// Reads one. It may hit anywhere in a path, unless it says `^` and `$`.
-pub fn parse(text: &str) -> Result<Node, String> {
+pub fn parse(text: &str) -> Result<Regexp, String> {
     let mut parser = Parser { chars: text.chars().collect(), at: 0, quoted: false };
     let node = parser.alternatives()?;
     if let Some(c) = parser.next() {
@@ -92,11 +92,11 @@ pub fn parse(text: &str) -> Result<Node, String> {
     }
     Ok(match node {
         // Most do, and need no look at what is around them.
-        Node::All(mut nodes) if nodes.first() == Some(&Node::Start) && nodes.last() == Some(&Node::End) => {
+        Regexp::All(mut nodes) if nodes.first() == Some(&Regexp::Start) && nodes.last() == Some(&Regexp::End) => {
             nodes.pop();
-            Node::All(nodes.split_off(1))
+            Regexp::All(nodes.split_off(1))
         }
-        node => Node::All(vec![Node::anything(), node, Node::anything()]),
+        node => Regexp::All(vec![Regexp::anything(), node, Regexp::anything()]),
     })
 }
 
@@ -125,17 +125,17 @@ impl Parser {
         is
     }
 
-    fn alternatives(&mut self) -> Result<Node, String> {
+    fn alternatives(&mut self) -> Result<Regexp, String> {
         let mut all = vec![self.sequence()?];
         while self.peek() == Some('|') {
             self.at += 1;
             all.push(self.sequence()?);
         }
-        Ok(if all.len() == 1 { all.swap_remove(0) } else { Node::Any(all) })
+        Ok(if all.len() == 1 { all.swap_remove(0) } else { Regexp::Any(all) })
     }
 
-    fn sequence(&mut self) -> Result<Node, String> {
-        let mut nodes: Vec<Node> = Vec::new();
+    fn sequence(&mut self) -> Result<Regexp, String> {
+        let mut nodes: Vec<Regexp> = Vec::new();
         let mut repeated = false;
         while let Some(c) = self.peek() {
             if self.quoted && self.take("\\E") {
@@ -158,25 +158,25 @@ impl Parser {
                     return Err("a repetition of a repetition".into());
                 }
                 let last = nodes.pop().ok_or("a repetition of nothing")?;
-                nodes.push(Node::Times(Box::new(last), least, most));
+                nodes.push(Regexp::Times(Box::new(last), least, most));
                 repeated = true;
                 continue;
             }
             self.at += 1;
             let before = nodes.len();
-            nodes.extend(if self.quoted { Some(Node::Class(Class::of(c))) } else { self.one(c)? });
+            nodes.extend(if self.quoted { Some(Regexp::Class(Class::of(c))) } else { self.one(c)? });
             // `\Q` and `\E` are nothing.
             repeated = repeated && nodes.len() == before;
         }
-        Ok(Node::All(nodes))
+        Ok(Regexp::All(nodes))
     }
 
-    fn one(&mut self, c: char) -> Result<Option<Node>, String> {
+    fn one(&mut self, c: char) -> Result<Option<Regexp>, String> {
         Ok(Some(match c {
-            '^' => Node::Start,
-            '$' => Node::End,
-            '.' => Node::Class(Class::but(&['\n'])),
-            '[' => Node::Class(self.class()?),
+            '^' => Regexp::Start,
+            '$' => Regexp::End,
+            '.' => Regexp::Class(Class::but(&['\n'])),
+            '[' => Regexp::Class(self.class()?),
             '(' => {
                 let inner = self.alternatives()?;
                 if self.next() != Some(')') {
@@ -187,23 +187,23 @@ impl Parser {
             '\\' => match self.peek() {
                 Some('A') => {
                     self.at += 1;
-                    Node::Start
+                    Regexp::Start
                 }
                 Some('z') => {
                     self.at += 1;
-                    Node::End
+                    Regexp::End
                 }
                 Some('Q') => {
                     self.at += 1;
                     self.quoted = true;
                     return Ok(None);
                 }
-                _ => Node::Class(match self.group()? {
+                _ => Regexp::Class(match self.group()? {
                     Some(class) => class,
                     None => Class::of(self.escape()?),
                 }),
             },
-            c => Node::Class(Class::of(c)),
+            c => Regexp::Class(Class::of(c)),
         }))
     }
 

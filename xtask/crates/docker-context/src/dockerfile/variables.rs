@@ -6,13 +6,13 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::expand::{Lexer, Value, WordError};
-use super::{Config, Given};
+use super::expand::{ArgValue, Lexer, WordError};
+use super::{BaseConfig, BuildOptions};
 
 /// What an image has where nobody says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-type Values = HashMap<String, Value>;
+type Values = HashMap<String, ArgValue>;
 
 /// How much a file's variables may say, all in all: they double each other, or
 /// each stage carries those of all below it.
@@ -38,24 +38,24 @@ impl Budget {
 }
 
 /// The variables before the first FROM, which FROM itself sees.
-pub struct Globals {
+pub struct MetaArgs {
     values: Values,
     escape: char,
 }
 
-impl Globals {
+impl MetaArgs {
     /// The platforms that a build has, and what is given to it.
-    pub fn new(escape: char, given: &Given<'_>, platform: Option<&str>) -> Self {
+    pub fn new(escape: char, given: &BuildOptions<'_>, platform: Option<&str>) -> Self {
         let mut values = Values::new();
         for (name, value) in platform.map(of_platform).unwrap_or_default() {
-            values.insert(format!("TARGET{name}"), Value::Set(value));
+            values.insert(format!("TARGET{name}"), ArgValue::Set(value));
         }
         for kind in ["TARGET", "BUILD"] {
             for name in ["PLATFORM", "OS", "ARCH", "VARIANT"] {
                 let name = format!("{kind}{name}");
                 match given.build_args.get(&name) {
-                    Some(value) => _ = values.insert(name, Value::Set(value.clone())),
-                    None => _ = values.entry(name).or_insert(Value::Unknown),
+                    Some(value) => _ = values.insert(name, ArgValue::Set(value.clone())),
+                    None => _ = values.entry(name).or_insert(ArgValue::Unknown),
                 }
             }
         }
@@ -71,14 +71,14 @@ impl Globals {
     ) -> Result<(), WordError> {
         for (name, default) in args {
             let value = match (build_args.get(name), default) {
-                (Some(value), _) => Value::Set(value.clone()),
-                (None, None) => Value::Unset,
+                (Some(value), _) => ArgValue::Set(value.clone()),
+                (None, None) => ArgValue::Unset,
                 (None, Some(default)) => match self.expand(default, budget) {
-                    Ok(value) => Value::Set(value),
+                    Ok(value) => ArgValue::Set(value),
                     // BuildKit passes over what it can't read here.
-                    Err(WordError::Odd(_)) => Value::Set(String::new()),
+                    Err(WordError::Odd(_)) => ArgValue::Set(String::new()),
                     Err(error @ WordError::Fatal(_)) => return Err(error),
-                    Err(_) => Value::Unknown,
+                    Err(_) => ArgValue::Unknown,
                 },
             };
             self.values.insert(name.clone(), value);
@@ -90,8 +90,8 @@ impl Globals {
     pub fn expand(&self, word: &str, budget: &Budget) -> Result<String, WordError> {
         let lookup = |name: &str| match self.values.get(name) {
             // A name without a value is an empty one here.
-            Some(Value::Unset) => Value::Set(String::new()),
-            value => value.cloned().unwrap_or(Value::Unset),
+            Some(ArgValue::Unset) => ArgValue::Set(String::new()),
+            value => value.cloned().unwrap_or(ArgValue::Unset),
         };
         counted(Lexer::new(self.escape, &lookup).word(word), word, budget)
     }
@@ -111,25 +111,25 @@ fn of_platform(platform: &str) -> Vec<(&'static str, String)> {
 
 /// The variables at one place of a stage.
 #[derive(Clone)]
-pub struct Scope {
+pub struct Variables {
     values: Rc<Values>,
     /// Those that the image itself has: ENV, and not ARG.
     image: Rc<Values>,
     /// What a name that is not listed is: an image may set more than we see.
-    other: Value,
+    other: ArgValue,
     escape: char,
 }
 
-impl Scope {
+impl Variables {
     /// On an image whose ENV is known, or is not; `scratch` is one without any.
-    pub fn on_image(escape: char, config: Option<&Config>) -> Self {
-        let other = if config.is_some() { Value::Unset } else { Value::Unknown };
+    pub fn on_image(escape: char, config: Option<&BaseConfig>) -> Self {
+        let other = if config.is_some() { ArgValue::Unset } else { ArgValue::Unknown };
         let mut image = Values::new();
         for (name, value) in config.iter().flat_map(|config| &config.env) {
-            image.insert(name.clone(), Value::Set(value.clone()));
+            image.insert(name.clone(), ArgValue::Set(value.clone()));
         }
         if config.is_some() {
-            image.entry("PATH".into()).or_insert_with(|| Value::Set(PATH.into()));
+            image.entry("PATH".into()).or_insert_with(|| ArgValue::Set(PATH.into()));
         }
         let image = Rc::new(image);
         Self { values: Rc::clone(&image), image, other, escape }
@@ -142,7 +142,7 @@ impl Scope {
         if !Rc::ptr_eq(&self.values, &self.image) {
             let values = Rc::make_mut(&mut above.values);
             values.extend(self.image.iter().map(|(name, value)| (name.clone(), value.clone())));
-            if self.other == Value::Unknown {
+            if self.other == ArgValue::Unknown {
                 // What an ARG said may be what the image's own ENV takes back.
                 values.retain(|name, _| self.image.contains_key(name));
             }
@@ -165,7 +165,13 @@ impl Scope {
     }
 
     /// An ARG instruction, likewise.
-    pub fn arg(&mut self, args: &[(String, Option<String>)], globals: &Globals, given: &Given<'_>, budget: &Budget) {
+    pub fn arg(
+        &mut self,
+        args: &[(String, Option<String>)],
+        meta_args: &MetaArgs,
+        given: &BuildOptions<'_>,
+        budget: &Budget,
+    ) {
         let read = |(name, default): &(String, Option<String>)| {
             (self.expand(name, budget), default.as_ref().map(|default| self.value_of(default, budget)))
         };
@@ -175,10 +181,10 @@ impl Scope {
                 continue;
             };
             let value = match (given.build_args.get(&name), default) {
-                (Some(value), _) => Value::Set(value.clone()),
+                (Some(value), _) => ArgValue::Set(value.clone()),
                 (None, Some(default)) => default,
-                (None, None) => match globals.values.get(&name) {
-                    None | Some(Value::Unset) => continue,
+                (None, None) => match meta_args.values.get(&name) {
+                    None | Some(ArgValue::Unset) => continue,
                     Some(value) => value.clone(),
                 },
             };
@@ -207,7 +213,7 @@ impl Scope {
         }
         let lookup = |name: &str| match self.values.get(name).unwrap_or(&self.other) {
             // Whatever it is, what stands behind it is read.
-            Value::Unknown => Value::Set(String::new()),
+            ArgValue::Unknown => ArgValue::Set(String::new()),
             value => value.clone(),
         };
         let lexer = Lexer { keeps_unset: is_run, raw_quotes: is_run, ..Lexer::new(self.escape, &lookup) };
@@ -217,8 +223,8 @@ impl Scope {
         }
     }
 
-    fn value_of(&self, word: &str, budget: &Budget) -> Value {
-        self.expand(word, budget).map_or(Value::Unknown, Value::Set)
+    fn value_of(&self, word: &str, budget: &Budget) -> ArgValue {
+        self.expand(word, budget).map_or(ArgValue::Unknown, ArgValue::Set)
     }
 }
 
@@ -237,10 +243,10 @@ mod tests {
     #[test]
     fn the_order_of_precedence_is_buildkits() {
         let build_args = BTreeMap::from([("B".to_owned(), "given".to_owned())]);
-        let given = Given { build_args: &build_args, ..Given::NOTHING };
+        let given = BuildOptions { build_args: &build_args, ..BuildOptions::NOTHING };
         let budget = Budget::new();
-        let mut globals = Globals::new('\\', &given, Some("linux/arm/v7"));
-        globals
+        let mut meta_args = MetaArgs::new('\\', &given, Some("linux/arm/v7"));
+        meta_args
             .arg(
                 &args(&[("G", Some("global")), ("B", Some("default")), ("H", Some("$G$B")), ("N", None)]),
                 &build_args,
@@ -248,59 +254,59 @@ mod tests {
             )
             .unwrap();
         assert_eq!(
-            globals.expand("$G$H$N${N-x}${NO-y}$TARGETPLATFORM", &budget).as_deref(),
+            meta_args.expand("$G$H$N${N-x}${NO-y}$TARGETPLATFORM", &budget).as_deref(),
             Ok("globalglobalgivenylinux/arm/v7")
         );
-        let mut scope = Scope::on_image('\\', Some(&Config::default()));
-        assert_eq!(scope.expand("$G$TARGETARCH", &budget).as_deref(), Ok(""), "not before it is declared");
-        scope.arg(
+        let mut variables = Variables::on_image('\\', Some(&BaseConfig::default()));
+        assert_eq!(variables.expand("$G$TARGETARCH", &budget).as_deref(), Ok(""), "not before it is declared");
+        variables.arg(
             &args(&[("G", None), ("B", Some("other")), ("R", Some("1")), ("TARGETARCH", None), ("N", None)]),
-            &globals,
+            &meta_args,
             &given,
             &budget,
         );
         // Words of one ARG don't see each other.
-        scope.arg(&args(&[("R", Some("2")), ("S", Some("$R"))]), &globals, &given, &budget);
+        variables.arg(&args(&[("R", Some("2")), ("S", Some("$R"))]), &meta_args, &given, &budget);
         assert_eq!(
-            scope.expand("$G $B $R $S $TARGETARCH ${N-none} $PATH", &budget),
+            variables.expand("$G $B $R $S $TARGETARCH ${N-none} $PATH", &budget),
             Ok(format!("global given 2 1 arm none {PATH}"))
         );
-        scope.env(&env("G", "env"), &budget);
-        assert_eq!(scope.expand("$G", &budget).as_deref(), Ok("env"));
-        scope.arg(&args(&[("G", Some("late")), ("ONLY", Some("arg"))]), &globals, &given, &budget);
-        assert_eq!(scope.expand("$G", &budget).as_deref(), Ok("late"), "whatever stands last");
+        variables.env(&env("G", "env"), &budget);
+        assert_eq!(variables.expand("$G", &budget).as_deref(), Ok("env"));
+        variables.arg(&args(&[("G", Some("late")), ("ONLY", Some("arg"))]), &meta_args, &given, &budget);
+        assert_eq!(variables.expand("$G", &budget).as_deref(), Ok("late"), "whatever stands last");
         assert_eq!(
-            scope.above(&budget).expand("$G $ONLY", &budget).as_deref(),
+            variables.above(&budget).expand("$G $ONLY", &budget).as_deref(),
             Ok("env arg"),
             "the image's own on top"
         );
-        scope.env(&env("A${X", "x"), &budget);
-        assert!(scope.expand("$G", &budget).is_err(), "any name may have been set");
+        variables.env(&env("A${X", "x"), &budget);
+        assert!(variables.expand("$G", &budget).is_err(), "any name may have been set");
     }
 
     #[test]
     fn an_image_may_set_what_the_dockerfile_does_not() {
         let budget = Budget::new();
-        let globals = Globals::new('\\', &Given::NOTHING, None);
-        assert!(globals.expand("$TARGETARCH", &budget).is_err());
-        let mut scope = Scope::on_image('\\', None);
-        scope.arg(&args(&[("X", Some("x")), ("Y", None)]), &globals, &Given::NOTHING, &budget);
-        assert_eq!(scope.expand("$X", &budget).as_deref(), Ok("x"));
+        let meta_args = MetaArgs::new('\\', &BuildOptions::NOTHING, None);
+        assert!(meta_args.expand("$TARGETARCH", &budget).is_err());
+        let mut variables = Variables::on_image('\\', None);
+        variables.arg(&args(&[("X", Some("x")), ("Y", None)]), &meta_args, &BuildOptions::NOTHING, &budget);
+        assert_eq!(variables.expand("$X", &budget).as_deref(), Ok("x"));
         for word in ["$Y", "${Y:-y}", "${NO:-x}", "$PATH"] {
-            assert!(scope.expand(word, &budget).is_err(), "{word}");
+            assert!(variables.expand(word, &budget).is_err(), "{word}");
         }
-        assert!(scope.above(&budget).expand("$X", &budget).is_err(), "the image's ENV may take it back");
-        let config = Config { env: vec![("X".into(), "base".into())], onbuild: vec![] };
-        assert_eq!(Scope::on_image('\\', Some(&config)).expand("$X${Y-y}", &budget).as_deref(), Ok("basey"));
+        assert!(variables.above(&budget).expand("$X", &budget).is_err(), "the image's ENV may take it back");
+        let config = BaseConfig { env: vec![("X".into(), "base".into())], onbuild: vec![] };
+        assert_eq!(Variables::on_image('\\', Some(&config)).expand("$X${Y-y}", &budget).as_deref(), Ok("basey"));
     }
 
     #[test]
     fn what_doubles_itself_uses_up_the_budget() {
         let budget = Budget::new();
-        let mut scope = Scope::on_image('\\', Some(&Config::default()));
-        scope.env(&env("A", &"x".repeat(60_000)), &budget);
+        let mut variables = Variables::on_image('\\', Some(&BaseConfig::default()));
+        variables.env(&env("A", &"x".repeat(60_000)), &budget);
         for _ in 0..200 {
-            scope.env(&env("B", "$A"), &budget);
+            variables.env(&env("B", "$A"), &budget);
         }
         assert!(budget.is_used_up());
     }

@@ -1,21 +1,21 @@
 //! Instructions as an image depends on them: by their words, however they are
 //! cut into lines, and kept as written where that ends in the image.
 
-use super::documents::Document;
+use super::heredoc::Heredoc;
 use super::lines::Statement;
 use super::words::{at_blanks, words};
 
 /// The words of an instruction, as far as an image depends on them.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct Normalized {
     keyword: String,
     flags: Vec<String>,
     is_list: bool,
     words: Vec<String>,
-    documents: Vec<Document>,
+    heredocs: Vec<Heredoc>,
 }
 
-impl Form {
+impl Normalized {
     /// Of a statement.
     pub fn of(read: &Statement, escape: char) -> Self {
         let keyword = read.keyword.to_lowercase();
@@ -36,7 +36,7 @@ impl Form {
             }
             _ => raw(),
         };
-        Self { keyword, flags: read.flags.clone(), is_list, words, documents: read.documents.clone() }
+        Self { keyword, flags: read.flags.clone(), is_list, words, heredocs: read.heredocs.clone() }
     }
 
     /// All of it as one text, with the stages and images that it takes from.
@@ -44,15 +44,15 @@ impl Form {
         // A stage is the same one under another name or number.
         let is_from = |flag: &&String| self.keyword == "copy" && flag.starts_with("--from=");
         let flags: Vec<&String> = self.flags.iter().filter(|flag| !is_from(flag)).collect();
-        let documents: Vec<_> = self.documents.iter().map(|it| (&it.name, it.chomp, &it.content)).collect();
+        let heredocs: Vec<_> = self.heredocs.iter().map(|it| (&it.name, it.chomp, &it.content)).collect();
         let Self { keyword, is_list, words, .. } = self;
-        format!("{keyword} {flags:?} {origins:?} {is_list} {words:?} {documents:?}")
+        format!("{keyword} {flags:?} {origins:?} {is_list} {words:?} {heredocs:?}")
     }
 }
 
 /// An ARG before the first FROM: one of its words.
 #[derive(Clone, Debug)]
-pub struct Global {
+pub struct MetaArg {
     /// Its line, from 1.
     pub line: usize,
     /// Its name.
