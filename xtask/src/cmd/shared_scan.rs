@@ -18,6 +18,7 @@ use crate::model::content_cache::FileStat;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
+use crate::model::heads::apart;
 use crate::model::visibility::{self, View, Visibility};
 
 /// Where the two files of a service stand, and where it copies from.
@@ -227,7 +228,7 @@ impl<'k> ServiceView<'k> {
     pub fn files(&self, heads: &[String]) -> Vec<Cow<'k, File>> {
         let known = self.known;
         let (mut found, mut from) = (Vec::new(), 0);
-        for head in apart(heads) {
+        for head in apart(heads.iter().map(String::as_str)) {
             let first = |is_before: &dyn Fn(&File) -> bool, from: usize| {
                 let (mut low, mut high) = (from, known.len());
                 while low < high {
@@ -276,14 +277,6 @@ impl<'k> ServiceView<'k> {
         let links = self.known.links.iter().filter(|at| self.sees(**at)).map(|at| lying[*at].clone());
         worktree::links(&links.collect::<Vec<_>>())
     }
-}
-
-/// These in order, without those that begin with another.
-fn apart(heads: &[String]) -> Vec<&str> {
-    let mut sorted: Vec<&str> = heads.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    sorted.dedup_by(|next, before| next.starts_with(*before));
-    sorted
 }
 
 /// What several builds see. Only those are asked that a path can concern.

@@ -10,6 +10,7 @@ use path_filter::Pattern;
 
 use crate::model::config::{FILE, Service};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::heads::below;
 
 /// A service's filter beside what its target can read.
 #[derive(Debug)]
@@ -64,14 +65,17 @@ impl<'a> Coverage<'a> {
 
     /// What paths begin with that are read: one of these.
     pub fn heads(&self) -> Vec<String> {
-        let Service { dockerfile, context, .. } = self.service;
-        let below = match context.as_str().trim_end_matches('/') {
+        let own = [self.service.dockerfile.as_str()].into_iter().chain(self.ignore_file.map(Utf8Path::as_str));
+        self.of_root(self.inputs.heads()).chain(own.map(str::to_owned)).collect()
+    }
+
+    /// Beginnings of paths of the context, as they are from the root.
+    fn of_root<'h>(&self, heads: impl Iterator<Item = &'h str>) -> impl Iterator<Item = String> {
+        let below = match self.service.context.as_str().trim_end_matches('/') {
             "." | "" => String::new(),
             context => format!("{context}/"),
         };
-        let of_context = self.inputs.heads().map(|head| format!("{below}{head}"));
-        let own = [dockerfile.as_str()].into_iter().chain(self.ignore_file.map(Utf8Path::as_str));
-        of_context.chain(own.map(str::to_owned)).collect()
+        heads.map(move |head| format!("{below}{head}"))
     }
 
     /// The files that are read and that the filter leaves out.
@@ -82,7 +86,8 @@ impl<'a> Coverage<'a> {
 }
 
 /// All that is wrong with a filter. `tracked` is what a checkout holds, `here`
-/// what the working tree holds besides; its folders end in `/`.
+/// what the working tree holds besides, below what is read; its folders end in
+/// `/`. Both are in order, so that only what a filter or a stage names is looked at.
 pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let mut found = left_out(coverage, tracked, here);
     found.extend(stale(coverage.service, tracked));
@@ -95,7 +100,9 @@ pub fn findings(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec
 fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let Service { name, dockerfile, paths, .. } = coverage.service;
     let mut groups: Vec<(InputReader<'_>, Vec<&str>)> = Vec::new();
-    let files = tracked.iter().chain(here).copied().filter(|path| !path.ends_with('/'));
+    let heads = coverage.heads();
+    let read = |paths| below(paths, heads.iter().map(String::as_str));
+    let files = read(tracked).chain(read(here)).filter(|path| !path.ends_with('/'));
     for (path, reader) in coverage.missed(files) {
         match groups.iter_mut().find(|(other, _)| *other == reader) {
             Some((_, files)) => files.push(path),
@@ -128,7 +135,7 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Dia
 /// Patterns that describe no tracked file.
 fn stale(service: &Service, tracked: &[&str]) -> Vec<Diagnostic> {
     let patterns = service.paths.patterns().iter().enumerate();
-    let stale = patterns.filter(|(_, pattern)| !tracked.iter().any(|path| pattern.hits(path)));
+    let stale = patterns.filter(|(_, pattern)| !below(tracked, [pattern.head()]).any(|path| pattern.hits(path)));
     let finding = |(at, pattern): (usize, &Pattern)| Diagnostic {
         file: Some(FILE.into()),
         line: Some(line(service, at)),
@@ -143,7 +150,9 @@ fn stale(service: &Service, tracked: &[&str]) -> Vec<Diagnostic> {
 fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Diagnostic> {
     let service = coverage.service;
     let mut by_pattern: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-    for path in tracked.iter().filter(|path| service.paths.includes(path) && coverage.reader(path).is_none()) {
+    let heads = service.paths.heads();
+    let included = below(tracked, heads.iter().map(String::as_str)).filter(|path| service.paths.includes(path));
+    for path in included.filter(|path| coverage.reader(path).is_none()) {
         by_pattern.entry(service.paths.decider(path).unwrap_or(0)).or_default().push(path);
     }
     let finding = |(at, files): (usize, Vec<&str>)| {
@@ -171,13 +180,17 @@ fn unread(coverage: &Coverage<'_>, tracked: &[&str]) -> Vec<Diagnostic> {
 /// Instructions that read what is not there.
 fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diagnostic> {
     let Service { dockerfile, context, .. } = coverage.service;
-    // An empty folder is there as well.
-    let all = tracked.iter().chain(here).map(|path| path.trim_end_matches('/'));
-    let in_tree: Vec<&str> = all.filter_map(|path| in_context(context.as_str(), path)).collect();
-    let held: Vec<&str> = in_tree.iter().copied().filter(|path| !coverage.ignore.excludes(path)).collect();
+    // What the context holds of a source, and whether its rules let it in.
+    let found = |source: &CopySource, lets_in: &dyn Fn(&str) -> bool| {
+        let heads: Vec<String> = coverage.of_root(source.heads()).collect();
+        let of = |paths| below(paths, heads.iter().map(String::as_str));
+        // An empty folder is there as well.
+        let all = of(tracked).chain(of(here)).map(|path| path.trim_end_matches('/'));
+        all.filter_map(|path| in_context(context.as_str(), path)).any(|path| source.reads(path) && lets_in(path))
+    };
     let finding = |(input, source): (&Input, &CopySource)| {
         let named = source.named();
-        let ignored = in_tree.iter().any(|path| source.reads(path)) || coverage.ignore.excludes(named);
+        let ignored = found(source, &|_| true) || coverage.ignore.excludes(named);
         Diagnostic {
             file: Some(dockerfile.to_string()),
             line: Some(input.line),
@@ -194,7 +207,8 @@ fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diag
             }),
         }
     };
-    coverage.inputs.missing(&held).into_iter().map(finding).collect()
+    let is_there = |source: &CopySource| found(source, &|path| !coverage.ignore.excludes(path));
+    coverage.inputs.missing(is_there).into_iter().map(finding).collect()
 }
 
 fn ignore_file<'a>(coverage: &Coverage<'a>) -> &'a str {
@@ -257,9 +271,13 @@ mod tests {
     const DOCKERFILE: &str = "FROM a AS base\nCOPY api/lock ./\nFROM base AS api\nCOPY api/src src\nCOPY shared gone ./\nFROM a AS other\nCOPY docs ./\n";
 
     fn found(paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
+        found_in(".", paths, ignore, tracked, here)
+    }
+
+    fn found_in(context: &str, paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
         let text = format!(
             "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
-             [services.api]\nimage = \"demo-api\"\ntarget = \"api\"\npaths = [\n{paths}\n]\n"
+             [services.api]\nimage = \"demo-api\"\ntarget = \"api\"\npaths = [\n{paths}\n]\ncontext = \"{context}\"\n"
         );
         let project = Project::parse("services.toml".into(), &text).unwrap();
         let service = project.service("api").unwrap();
@@ -267,7 +285,9 @@ mod tests {
         let ignore = Dockerignore::parse(ignore).unwrap();
         let ignore_file = Some(Utf8Path::new(".dockerignore"));
         let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };
-        let rows = findings(&coverage, tracked, here);
+        let (mut tracked, here) = (tracked.to_vec(), here);
+        tracked.sort_unstable();
+        let rows = findings(&coverage, &tracked, here);
         rows.iter().map(|it| format!("{it}\n  {}\n", it.help.as_deref().unwrap_or_default())).collect()
     }
 
@@ -330,5 +350,19 @@ mod tests {
               take it back in, at the end of .dockerignore: `!gone`
         "#]]
         .assert_eq(&found(paths, "**/t\ngone\n", &tracked, &[]));
+    }
+
+    #[test]
+    fn what_is_read_of_a_context_below_the_root_lies_below_it() {
+        let tracked = ["Dockerfile", ".dockerignore", "api/lock", "sub/api/lock", "sub/api/src/a", "sub/shared/x"];
+        let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"sub/api/**\"";
+        expect![[r#"
+            services.toml:9: `services.api.paths`: `paths` leaves out sub/shared/x, which Dockerfile:5 `COPY shared gone ./` reads
+              add `"sub/shared/x"`, or its folder with `/**`
+            Dockerfile:5: `COPY shared gone ./`: the context has no `gone`
+              correct the path, or add the file to git
+        "#]]
+        .assert_eq(&found_in("sub", paths, "", &tracked, &[]));
+        assert!(!found_in("sub/", paths, "", &tracked, &["sub/gone/"]).contains("`gone`"));
     }
 }

@@ -21,6 +21,7 @@ pub mod doubt;
 pub mod environment;
 pub mod event;
 pub mod fingerprint;
+pub mod heads;
 pub mod identity;
 pub mod junit;
 pub mod mountinfo;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cmd::ci::workflows;
 use crate::cmd::definition::BuildSettings;
 use crate::cmd::objects::ci::Findings;
-use crate::cmd::shared_scan::SharedScan;
+use crate::cmd::shared_scan::{ServiceView, SharedScan};
 use crate::ctx::{Ctx, Format};
 use crate::exec::{interrupt, worktree};
 use crate::fault;
@@ -95,15 +95,16 @@ impl<'a> Checks<'a> {
             let help = format!("name the place itself, in {FILE}, or put the file there");
             return vec![Diagnostic::new(what).of(path.as_str()).line(1).help(help)];
         }
-        let (files, links) = match self.look.seen_by(&definition) {
-            Ok(seen) => (seen.files(&[String::new()]), seen.links()),
+        let seen = match self.look.seen_by(&definition) {
+            Ok(seen) => Some(seen),
             Err(why) => {
                 if self.said.insert(why.to_string()) {
                     ctx.say(format!("warning: {why}: only what git tracks is looked at"));
                 }
-                Default::default()
+                None
             }
         };
+        let links = seen.as_ref().map(ServiceView::links).unwrap_or_default();
         let inputs = match definition.inputs(service.target.as_deref(), &BuildSettings::of_service(service), &links) {
             Ok(inputs) => inputs,
             Err(broken) => return vec![finding(service, broken)],
@@ -111,9 +112,10 @@ impl<'a> Checks<'a> {
         for warning in &inputs.warnings {
             ctx.say(format!("warning: {}:{}: {}", service.dockerfile, warning.line, warning.message));
         }
+        let coverage = definition.coverage(&inputs);
+        let files = seen.map(|seen| seen.files(&coverage.heads())).unwrap_or_default();
         let is_new = |path: &&str| self.tracked.binary_search(path).is_err();
         let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
-        let coverage = definition.coverage(&inputs);
         coverage::findings(&coverage, &self.tracked, &here)
     }
 }

@@ -110,17 +110,13 @@ impl Inputs {
 
     /// What paths begin with that are read: one of these.
     pub fn heads(&self) -> impl Iterator<Item = &str> {
-        let sources = self.inputs.iter().flat_map(|input| &input.sources);
-        sources.flat_map(|source| source.linked.iter().chain([&source.place])).map(SourcePath::head)
+        self.inputs.iter().flat_map(|input| &input.sources).flat_map(CopySource::heads)
     }
 
-    /// The sources that are none of `files`, which is all that the context holds
-    /// after `.dockerignore`.
-    pub fn missing<F: AsRef<str>>(&self, files: &[F]) -> Vec<(&Input, &CopySource)> {
+    /// The sources that name something, of which the context holds nothing.
+    pub fn missing(&self, is_there: impl Fn(&CopySource) -> bool) -> Vec<(&Input, &CopySource)> {
         let sources = self.inputs.iter().flat_map(|input| input.sources.iter().map(move |source| (input, source)));
-        sources
-            .filter(|(_, source)| !source.is_everything() && !files.iter().any(|file| source.reads(file.as_ref())))
-            .collect()
+        sources.filter(|(_, source)| !source.is_everything() && !is_there(source)).collect()
     }
 
     /// Adds what the context's symbolic links (path, target) lead to, where a
@@ -187,6 +183,11 @@ impl CopySource {
             SourcePath::Below(path) | SourcePath::Matching(path, _) => path,
             SourcePath::Everything => &self.text,
         }
+    }
+
+    /// What paths begin with that it covers: one of these.
+    pub fn heads(&self) -> impl Iterator<Item = &str> {
+        self.linked.iter().chain([&self.place]).map(SourcePath::head)
     }
 
     /// Whether it covers the file at `path`.
