@@ -1,6 +1,10 @@
 //! What a GitHub event asks to compare, by GitHub's own rules: its name and
 //! its payload in, a comparison out. Nothing here looks at a repository.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::doubt::Doubt;
@@ -53,47 +57,51 @@ impl Cause {
 /// What the event `name` asks to compare. The payload is the text of the event
 /// file, or why there is none; an event that needs none never looks at it.
 pub fn compare(name: &str, payload: Result<String, Doubt>, default_branch: &str) -> Compare {
-    let json = || Payload::read(name, payload);
     let compare = match name {
-        "push" => json().and_then(|payload| push(&payload, default_branch)),
-        "pull_request" | "pull_request_target" => json().and_then(|payload| {
-            range(payload.commit("/pull_request/base/sha")?, payload.commit("/pull_request/head/sha")?, true)
+        "push" => read(name, payload).and_then(|event: Push| push(&event, default_branch)),
+        "pull_request" | "pull_request_target" => read(name, payload).and_then(|event: PullRequestEvent| {
+            let PullRequest { base, head } = event.pull_request.unwrap_or_default();
+            let base = commit(name, "pull_request.base.sha", base.and_then(|side| side.sha))?;
+            range(base, commit(name, "pull_request.head.sha", head.and_then(|side| side.sha))?, true)
         }),
-        "merge_group" => json().and_then(|payload| {
-            range(payload.commit("/merge_group/base_sha")?, payload.commit("/merge_group/head_sha")?, false)
+        "merge_group" => read(name, payload).and_then(|event: MergeGroupEvent| {
+            let MergeGroup { base_sha, head_sha } = event.merge_group.unwrap_or_default();
+            let base = commit(name, "merge_group.base_sha", base_sha)?;
+            range(base, commit(name, "merge_group.head_sha", head_sha)?, false)
         }),
-        "workflow_dispatch" => json().map(|payload| Compare::Everything(dispatch(&payload))),
+        "workflow_dispatch" => read(name, payload).map(|event: Dispatch| Compare::Everything(dispatch(&event))),
         "schedule" => Ok(Compare::Everything(Cause::rule("a scheduled run builds everything"))),
         other => Ok(Compare::Everything(Cause::rule(format!("the event `{other}` names no commits to compare")))),
     };
     compare.unwrap_or_else(|cause| Compare::Everything(Cause::doubt(cause)))
 }
 
-fn range(base: &str, head: &str, three_dots: bool) -> Result<Compare, Doubt> {
-    Ok(Compare::Range(Range { base: Some(base.into()), head: Some(head.into()), three_dots, replaceable: false }))
+fn range(base: String, head: String, three_dots: bool) -> Result<Compare, Doubt> {
+    Ok(Compare::Range(Range { base: Some(base), head: Some(head), three_dots, replaceable: false }))
 }
 
-fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, Doubt> {
-    let name = payload.text("/ref")?;
-    let (before, after) = (payload.commit("/before")?, payload.commit("/after")?);
+fn push(event: &Push, default_branch: &str) -> Result<Compare, Doubt> {
+    let name = field("push", "ref", event.name.clone())?;
+    let (before, after) =
+        (commit("push", "before", event.before.clone())?, commit("push", "after", event.after.clone())?);
     let rule = |text: String| Ok(Compare::Everything(Cause::rule(text)));
     if let Some(tag) = name.strip_prefix("refs/tags/") {
         return rule(format!("the tag `{tag}` was pushed"));
     }
-    let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+    let branch = name.strip_prefix("refs/heads/").unwrap_or(&name);
     let is_default = branch == default_branch;
-    if is_zero(after) {
+    if is_zero(&after) {
         return rule(format!("the branch `{branch}` was deleted"));
     }
-    match (is_zero(before), is_default) {
+    match (is_zero(&before), is_default) {
         // The merge base of the default branch with itself would hide all of it.
         (true, true) => rule(format!("the default branch `{branch}` is new")),
         (true, false) => {
-            Ok(Compare::Range(Range { base: None, head: Some(after.into()), three_dots: true, replaceable: false }))
+            Ok(Compare::Range(Range { base: None, head: Some(after), three_dots: true, replaceable: false }))
         }
         (false, _) => Ok(Compare::Range(Range {
-            base: Some(before.into()),
-            head: Some(after.into()),
+            base: Some(before),
+            head: Some(after),
             three_dots: false,
             replaceable: !is_default,
         })),
@@ -101,9 +109,9 @@ fn push(payload: &Payload<'_>, default_branch: &str) -> Result<Compare, Doubt> {
 }
 
 /// Somebody who starts the workflow by hand wants its images, changed or not.
-fn dispatch(payload: &Payload<'_>) -> Cause {
+fn dispatch(event: &Dispatch) -> Cause {
     let is_set = |value: &Value| value == &Value::Bool(true) || value == "true";
-    let forced = payload.json["inputs"].as_object().into_iter().flatten().find(|(name, value)| {
+    let forced = event.inputs.iter().flatten().find(|(name, value)| {
         let name = name.replace('_', "-");
         (name.contains("force") || name.contains("no-cache")) && is_set(value)
     });
@@ -122,37 +130,71 @@ pub fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-struct Payload<'a> {
-    event: &'a str,
-    json: Value,
+/// The payload of a `push`, as far as it is read.
+#[derive(Deserialize)]
+struct Push {
+    #[serde(rename = "ref")]
+    name: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
 }
 
-impl<'a> Payload<'a> {
-    fn read(event: &'a str, text: Result<String, Doubt>) -> Result<Self, Doubt> {
-        let text = text?;
-        if text.trim().is_empty() {
-            return Err("the event file is empty".into());
-        }
-        let json = serde_json::from_str(&text).map_err(|why| format!("the event file is not JSON: {why}"))?;
-        Ok(Self { event, json })
-    }
+#[derive(Deserialize)]
+struct PullRequestEvent {
+    pull_request: Option<PullRequest>,
+}
 
-    fn text(&self, pointer: &str) -> Result<&str, Doubt> {
-        self.json.pointer(pointer).and_then(Value::as_str).ok_or_else(|| {
-            let key = pointer.trim_start_matches('/').replace('/', ".");
-            format!("the event file is not that of a `{}`: it has no `{key}`", self.event).into()
-        })
-    }
+#[derive(Default, Deserialize)]
+struct PullRequest {
+    base: Option<PullRequestSide>,
+    head: Option<PullRequestSide>,
+}
 
-    /// A commit's full name: it goes on a command line of git's.
-    fn commit(&self, pointer: &str) -> Result<&str, Doubt> {
-        let text = self.text(pointer)?;
-        if is_commit(text) {
-            return Ok(text);
-        }
-        let key = pointer.trim_start_matches('/').replace('/', ".");
-        Err(format!("the event file's `{key}` is not a commit: {text:?}").into())
+#[derive(Deserialize)]
+struct PullRequestSide {
+    sha: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MergeGroupEvent {
+    merge_group: Option<MergeGroup>,
+}
+
+#[derive(Default, Deserialize)]
+struct MergeGroup {
+    base_sha: Option<String>,
+    head_sha: Option<String>,
+}
+
+/// Which inputs a workflow has is for its author to say.
+#[derive(Deserialize)]
+struct Dispatch {
+    inputs: Option<BTreeMap<String, Value>>,
+}
+
+fn read<T: DeserializeOwned>(event: &str, text: Result<String, Doubt>) -> Result<T, Doubt> {
+    let text = text?;
+    if text.trim().is_empty() {
+        return Err("the event file is empty".into());
     }
+    serde_json::from_str(&text).map_err(|why| {
+        let what = if why.is_data() { format!("not that of a `{event}`") } else { "not JSON".into() };
+        format!("the event file is {what}: {why}").into()
+    })
+}
+
+/// A value that GitHub always sends.
+fn field(event: &str, key: &str, value: Option<String>) -> Result<String, Doubt> {
+    value.ok_or_else(|| format!("the event file is not that of a `{event}`: it has no `{key}`").into())
+}
+
+/// The full name of a commit: it becomes an argument of git.
+fn commit(event: &str, key: &str, value: Option<String>) -> Result<String, Doubt> {
+    let text = field(event, key, value)?;
+    if is_commit(&text) {
+        return Ok(text);
+    }
+    Err(format!("the event file's `{key}` is not a commit: {text:?}").into())
 }
 
 #[cfg(test)]
@@ -231,6 +273,9 @@ mod tests {
         assert_eq!(compare("push", Ok(" \n".into()), "main"), doubt("the event file is empty"));
         let pull = json!({ "pull_request": { "base": { "sha": A }, "head": { "sha": B } } });
         assert_eq!(of("push", &pull), doubt("the event file is not that of a `push`: it has no `ref`"));
+        let expected = "the event file is not that of a `pull_request`: invalid type: string \"x\", expected struct \
+            PullRequest at line 1 column 19";
+        assert_eq!(of("pull_request", &json!({ "pull_request": "x" })), doubt(expected));
         let push = json!({ "ref": "refs/heads/main", "before": A, "after": B });
         let expected = doubt("the event file is not that of a `pull_request`: it has no `pull_request.base.sha`");
         assert_eq!(of("pull_request", &push), expected);

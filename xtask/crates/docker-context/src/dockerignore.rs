@@ -1,6 +1,6 @@
-//! `.dockerignore` by Docker's own rules: the last rule that matches decides, a
-//! folder's match covers what is below, `!` takes something back in. The paths
-//! are those of the build context.
+//! `.dockerignore` by Docker's rules: the last matching rule decides, a rule that
+//! matches a folder covers everything in it, and `!` includes again. Paths start
+//! at the root of the build context.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::glob::automaton::PatternSet;
 use crate::glob::{self, IgnorePattern, clean};
 
-/// More than any person writes.
+/// More rules than anybody writes.
 const MOST_RULES: usize = 2_000;
-/// BuildKit reads no line that is longer.
+/// BuildKit refuses a longer line.
 const LONGEST: usize = 65_535;
 
 /// The rules of one file, in order.
@@ -28,8 +28,8 @@ struct Line {
     pattern: String,
 }
 
-/// What is known of a folder or a file: which rules cover it, numbered as they
-/// come up. Few different ones do in a whole tree.
+/// The distinct sets of rules that cover a path, numbered as they come up. A
+/// whole tree has few of them.
 #[derive(Default)]
 struct Verdicts(Mutex<Covers>);
 
@@ -37,26 +37,31 @@ struct Verdicts(Mutex<Covers>);
 struct Covers {
     numbers: HashMap<Vec<u32>, u32>,
     covers: Vec<Cover>,
-    /// From a folder's cover and the set of rules that hit what is in it.
+    /// The next set, by the set of the folder and the rules that match the entry.
     next: HashMap<(u32, Arc<[u32]>), u32>,
     size: usize,
 }
 
 #[derive(Clone, Default)]
 struct Cover {
-    /// The rules that cover it, in their order.
+    /// The rules that cover it, in order.
     rules: Vec<u32>,
     excluded: bool,
 }
 
-/// Where the rules of a Dockerfile stand: the first of these files that exists
-/// counts alone, even when it is empty. Both arguments start at the same folder.
+/// Where the rules for a Dockerfile may be. Only the first file that exists
+/// counts, even if it is empty. Both arguments start at the same folder.
 pub fn candidates(dockerfile: &str, context: &str) -> [String; 2] {
     [format!("{dockerfile}.dockerignore"), clean(&format!("{context}/.dockerignore"))]
 }
 
 impl Dockerignore {
-    /// Reads a file; an error comes with its line, from 1.
+    /// Parses a file.
+    ///
+    /// # Errors
+    ///
+    /// If BuildKit would refuse a line. The error comes with the line's number,
+    /// from 1.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, (usize, String)> {
         let text = String::from_utf8_lossy(text.as_ref());
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -83,7 +88,12 @@ impl Dockerignore {
         Self::new(lines, &rules).map_err(|error| (1, error))
     }
 
-    /// The patterns of `COPY --exclude` or `--parents`, which speak the same.
+    /// The patterns of `COPY --exclude` or `--parents`, which have the same
+    /// syntax.
+    ///
+    /// # Errors
+    ///
+    /// If BuildKit would refuse a pattern.
     pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let (lines, rules): (Vec<_>, Vec<_>) =
             patterns.into_iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
@@ -94,17 +104,18 @@ impl Dockerignore {
         Ok(Self { rules, automaton: glob::compiled(compiled)?, verdicts: Verdicts::default() })
     }
 
-    /// Whether the context lacks the file at `path`.
+    /// Whether the file at `path` is excluded from the context.
     pub fn excludes(&self, path: &str) -> bool {
         !self.rules.is_empty() && self.verdict(path, |cover| cover.excluded)
     }
 
-    /// Whether the context has the file at `path` and nothing that is in it.
+    /// Whether the context includes the file at `path`, but empty.
     ///
-    /// BuildKit applies the rules twice. While it walks, a rule that would not
-    /// change a folder's verdict is skipped, and does not cover what is below.
-    /// When it opens a file to send it, no rule is skipped. A file that the walk
-    /// lets in and the second look keeps out is sent empty, without a word.
+    /// BuildKit applies the rules twice. While it walks the tree, it skips each
+    /// rule that would not change the verdict on a folder, and such a rule does
+    /// not cover the folder's content. When it opens a file to send it, it skips
+    /// no rule. If the walk includes a file and the second check excludes it,
+    /// BuildKit silently sends it empty.
     pub fn empties(&self, path: &str) -> bool {
         let mut exceptions = self.rules.iter().skip_while(|rule| !rule.negated);
         if exceptions.all(|rule| rule.negated) || self.excludes(path) {
@@ -118,8 +129,8 @@ impl Dockerignore {
         last.is_some_and(|rule| !self.rules[rule as usize].negated)
     }
 
-    /// Whether the context lacks whatever is below the folder at `path`. May
-    /// say no where it does, never yes where it does not.
+    /// Whether everything below the folder at `path` is excluded. Conservative:
+    /// `false` may be wrong, `true` never is.
     pub fn excludes_below(&self, path: &str) -> bool {
         if self.rules.is_empty() {
             return false;
@@ -129,14 +140,14 @@ impl Dockerignore {
         let dir = format!("{path}/");
         let may_hit_below = |rule: &Line| {
             let head = glob::head(&rule.pattern);
-            // What holds one of these may begin with anything.
+            // A pattern with one of these may match any beginning.
             rule.pattern.contains(['|', '{']) || dir.starts_with(&head) || head.starts_with(&dir)
         };
         excluded && self.rules[last..].iter().all(|rule| !rule.negated || !may_hit_below(rule))
     }
 
-    /// Whether the context lacks all that is below the folder at `path`, or
-    /// none of it, where no rule speaks of any file there.
+    /// Whether everything below the folder at `path` is excluded, or everything
+    /// is included, and no rule can change that for a single file.
     pub fn settled_below(&self, path: &str) -> Option<bool> {
         if self.rules.is_empty() {
             return Some(false);
@@ -144,9 +155,9 @@ impl Dockerignore {
         (!self.automaton.goes_on(&format!("{path}/"))).then(|| self.excludes(path))
     }
 
-    /// What covers the path. From the top down, because a rule that was not
-    /// asked about a folder (its verdict stood already) does not cover what is
-    /// below it.
+    /// The rules that cover the path. It starts at the top, because a rule that
+    /// was skipped for a folder (it would not have changed the verdict) does not
+    /// cover the folder's content.
     fn verdict<T>(&self, path: &str, told: impl FnOnce(&Cover) -> T) -> T {
         let mut covers = self.verdicts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if covers.size > 1_000_000 {
@@ -176,7 +187,7 @@ impl Covers {
         number
     }
 
-    /// What covers something in a folder that is hit by these rules.
+    /// The rules that cover an entry of a folder, given the rules that match it.
     fn next(&mut self, rules: &[Line], folder: u32, hits: &Arc<[u32]>) -> u32 {
         if let Some(next) = self.next.get(&(folder, Arc::clone(hits))) {
             return *next;
@@ -220,7 +231,8 @@ impl fmt::Debug for Dockerignore {
     }
 }
 
-/// One rule, as Docker cleans it: twice. A `!` may come to the front between.
+/// One rule as Docker cleans it, which is twice. Between the two, a `!` may come
+/// to the front.
 fn read(given: &str) -> Result<(Line, IgnorePattern), String> {
     let trimmed = given.strip_prefix('!').map(str::trim);
     let cleaned = match trimmed.unwrap_or(given) {
@@ -264,19 +276,19 @@ mod tests {
         assert_eq!(excluded("\u{feff}# a\n\n  \n a \r\n", &["a", "# a"]), ["a"]);
         assert_eq!(excluded(".\n/\n..\n../a", &["a", "b/a"]), Vec::<&str>::new());
         assert_eq!(excluded(" # a", &["a", "# a"]), ["# a"]);
-        // Cleaned once, these begin with `!`.
+        // After the first cleaning, these begin with `!`.
         assert_eq!(excluded("*\n/!b\n./!c", &["a", "b", "c"]), ["a"]);
         assert_eq!(excluded("/ a", &["a", " a"]), ["a"]);
     }
 
     #[test]
     fn an_exception_that_was_not_needed_covers_nothing() {
-        // Of `b` itself nobody had said anything yet, so `!b` was not asked.
+        // No rule applied to `b` itself, so `!b` was skipped.
         assert_eq!(excluded("b/c\n!b", &["b/c/d", "b/a"]), ["b/c/d"]);
         assert_eq!(excluded("b\n!b", &["b/c/d", "b/a"]), Vec::<&str>::new());
     }
 
-    /// As a real BuildKit sends them.
+    /// The files that a real BuildKit sends.
     #[test]
     fn a_file_that_is_found_and_not_opened_is_empty() {
         let paths = ["r.txt", "a/a.txt", "a/b/b.txt", "a/c.md"];

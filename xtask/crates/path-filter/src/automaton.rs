@@ -1,7 +1,8 @@
-//! A pattern compiled once and run over many paths. Its literal ends are
-//! compared as text, which settles most paths; what is between them runs as a
-//! nondeterministic automaton whose set of states is a word (shift-and): state
-//! N means that N tokens are read, and a character moves all states at once.
+//! A pattern that is compiled once and run over many paths. Its literal ends are
+//! compared as text, which decides most paths. The middle runs as a
+//! nondeterministic automaton whose set of states is a machine word (shift-and):
+//! state N means that N tokens are read, and a character moves all states at
+//! once.
 
 use crate::syntax::{Times, Token};
 
@@ -10,34 +11,34 @@ use crate::syntax::{Times, Token};
 pub(super) struct Automaton {
     prefix: String,
     suffix: String,
-    /// The states, 64 a block; none if the pattern is a literal.
+    /// The states, 64 per block; none if the pattern is a literal.
     blocks: Vec<Block>,
     /// The last state.
     accept: usize,
-    /// Whether what reached the last state stays there: the tokens end in `**`.
+    /// Whether the last state is never left, because the tokens end in `**`.
     settled: bool,
 }
 
-/// 64 states, a bit each, by the token that is read from them.
+/// 64 states, one bit each, grouped by the token that is read from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Block {
     /// Move on at this ASCII character.
     ascii: [u64; 128],
-    /// Move on at these others.
+    /// Move on at these other characters.
     other: Vec<(char, u64)>,
-    /// `+`: may also stay where they moved on.
+    /// `+`: may stay after moving on.
     repeat: u64,
-    /// `*`: stay at all but `/`.
+    /// `*`: stay at every character but `/`.
     within: u64,
-    /// `**` and `**/`: stay at all.
+    /// `**` and `**/`: stay at every character.
     across: u64,
-    /// `**/`: passed by reading nothing on arrival only, later at a `/`.
+    /// `**/`: passed without reading on arrival only, later at a `/`.
     folders: u64,
-    /// Passed by reading nothing.
+    /// Passed without reading.
     skip: u64,
 }
 
-/// What a block hands to the next.
+/// What a block passes to the next one.
 #[derive(Default)]
 struct Carry {
     moved: u64,
@@ -70,7 +71,7 @@ impl Automaton {
         &self.prefix
     }
 
-    /// Whether the whole of `path` is described, in time proportional to its
+    /// Whether the pattern matches all of `path`, in time proportional to its
     /// length times the number of blocks.
     pub(super) fn matches(&self, path: &str) -> bool {
         self.between_the_ends(path).is_some_and(|path| match self.blocks.len() {
@@ -80,13 +81,14 @@ impl Automaton {
         })
     }
 
-    /// An empty end is not compared: it costs more than one of many characters.
+    /// An empty end is not compared, because that would cost more than comparing
+    /// many characters.
     fn between_the_ends<'a>(&self, path: &'a str) -> Option<&'a str> {
         let path = if self.prefix.is_empty() { path } else { path.strip_prefix(&*self.prefix)? };
         if self.suffix.is_empty() { Some(path) } else { path.strip_suffix(&*self.suffix) }
     }
 
-    /// Inlined, so that the usual single block runs without loops.
+    /// Inlined, so that the usual single block runs without a loop.
     #[inline(always)]
     fn run(&self, states: &mut [u64], path: &str) -> bool {
         self.start(states);
@@ -105,7 +107,7 @@ impl Automaton {
             if alive == 0 {
                 return false;
             }
-            // Within the folders of `**/` nothing but the next `/` counts.
+            // Inside the folders of `**/`, only the next `/` counts.
             if busy == 0 {
                 let Some(slash) = rest.as_str().bytes().position(|b| b == b'/') else { return false };
                 rest = rest.as_str()[slash..].chars();
@@ -128,7 +130,7 @@ impl Automaton {
     }
 }
 
-/// `**/*` and `**/**` describe what `**` does, and that is the cheapest token.
+/// `**/*` and `**/**` match what `**` matches, which is the cheapest token.
 fn fused(tokens: &[Token]) -> Vec<Token> {
     let mut fused = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -203,8 +205,8 @@ impl Block {
         self.close(moved | stayed & !self.folders, carry) | stayed
     }
 
-    /// Adds the states that are reached by reading nothing. In the sum a carry
-    /// runs from each state that can be passed to the first that cannot.
+    /// Adds the states that are reached without reading. In the sum, a carry runs
+    /// from each state that can be passed to the first one that cannot.
     #[inline]
     fn close(&self, states: u64, carry: &mut Carry) -> u64 {
         let (sum, over) = self.skip.overflowing_add(states & self.skip);

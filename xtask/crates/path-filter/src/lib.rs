@@ -1,5 +1,6 @@
-//! One dialect of path filters, on its own: no crate for globs speaks it.
+//! GitHub's dialect of path filters. No existing glob crate implements it.
 #![doc = include_str!("../README.md")]
+#![warn(clippy::missing_errors_doc)]
 
 mod automaton;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use std::fmt;
 
 use automaton::Automaton;
 
-/// The most patterns of one list. Each file of a repository is held against all.
+/// The most patterns in one list. Every file of a repository is compared with all
+/// of them.
 const PATTERNS: usize = 1000;
 
 /// One checked pattern.
@@ -25,7 +27,7 @@ pub struct Pattern {
     automaton: Automaton,
 }
 
-/// Why a text is not a pattern.
+/// Why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     /// The column, from 1, counted in characters.
@@ -42,6 +44,10 @@ impl fmt::Display for PatternError {
 
 impl Pattern {
     /// Reads a pattern, with its leading `!` if it has one.
+    ///
+    /// # Errors
+    ///
+    /// If GitHub refuses the pattern, or its documentation does not say what it means.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let described = text.strip_prefix('!');
         let negated = described.is_some();
@@ -57,28 +63,32 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether a hit excludes.
+    /// Whether a match excludes.
     pub fn negated(&self) -> bool {
         self.negated
     }
 
-    /// What each path begins with that is described.
+    /// The literal beginning of every path that matches.
     pub fn head(&self) -> &str {
         self.automaton.prefix()
     }
 
-    /// Whether the whole of `path` is described; `!` is not looked at.
+    /// Whether the pattern matches all of `path`, ignoring its `!`.
     pub fn hits(&self, path: &str) -> bool {
         self.automaton.matches(path)
     }
 }
 
-/// An ordered list of patterns: the last that hits decides.
+/// An ordered list of patterns. The last one that matches decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathFilter(Vec<Pattern>);
 
 impl PathFilter {
     /// A list with at least one pattern that includes.
+    ///
+    /// # Errors
+    ///
+    /// If every pattern excludes, or if there are more than 1,000 patterns.
     pub fn new(patterns: Vec<Pattern>) -> Result<Self, String> {
         Self::may_hold(patterns.len())?;
         if patterns.iter().all(Pattern::negated) {
@@ -87,7 +97,11 @@ impl PathFilter {
         Ok(Self(patterns))
     }
 
-    /// Whether a list may hold so many, before each of them is read.
+    /// Whether a list may hold so many patterns; callers ask before they parse them.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than 1,000.
     pub fn may_hold(patterns: usize) -> Result<(), String> {
         if patterns > PATTERNS {
             return Err(format!(
@@ -102,18 +116,18 @@ impl PathFilter {
         &self.0
     }
 
-    /// What paths begin with that are included: one of these.
+    /// Every included path begins with one of these.
     pub fn heads(&self) -> Vec<String> {
         self.0.iter().filter(|pattern| !pattern.negated).map(|pattern| pattern.head().to_owned()).collect()
     }
 
-    /// All patterns that hit `path`, by their places in the list, the last
-    /// first: that one decides.
+    /// All patterns that match `path`, by position. The last one comes first,
+    /// because it decides.
     pub fn hits(&self, path: &str) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().rev().filter_map(move |(at, pattern)| pattern.hits(path).then_some(at))
     }
 
-    /// The pattern that decides about `path`, by its place in the list.
+    /// The position of the pattern that decides about `path`.
     pub fn decider(&self, path: &str) -> Option<usize> {
         self.0.iter().rposition(|pattern| pattern.hits(path))
     }

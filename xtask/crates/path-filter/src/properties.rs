@@ -1,4 +1,4 @@
-//! What holds for every pattern and path, tried on random ones, beside a
+//! Properties of every pattern and path, tried on random ones and compared with a
 //! matcher that is slow and obviously right.
 
 use arbtest::arbitrary::{Result, Unstructured};
@@ -6,10 +6,10 @@ use arbtest::arbitrary::{Result, Unstructured};
 use super::{PathFilter, Pattern};
 use crate::cases::cases;
 
-/// Characters that mean something to the dialect, and some that do not.
+/// Characters with a meaning in the dialect, and some without.
 const ALPHABET: [char; 17] = ['a', 'b', '/', '*', '*', '?', '+', '[', ']', '-', '.', '!', '\\', '^', 'é', '\n', ' '];
 
-/// Parts of patterns, each with runs that it describes.
+/// Pieces of patterns, each with texts that it matches.
 const PARTS: [(&str, &[&str]); 15] = [
     ("a", &["a"]),
     ("b", &["b"]),
@@ -28,9 +28,9 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("\n", &["\n"]),
 ];
 
-/// Whether the whole of `path` is described by the pattern's text: each feature
-/// as the documentation words it, by trying every split. What was answered once
-/// is kept, so that long inputs end.
+/// Whether the pattern's text matches all of `path`: each feature as the
+/// documentation describes it, by trying every split. Answers are kept, so that
+/// long inputs finish.
 fn describes(pattern: &[char], path: &[char], known: &mut [Vec<Option<bool>>]) -> bool {
     let (tokens, characters) = (pattern.len(), path.len());
     if let Some(answer) = known[tokens][characters] {
@@ -60,7 +60,7 @@ fn describes(pattern: &[char], path: &[char], known: &mut [Vec<Option<bool>>]) -
     answer
 }
 
-/// Whether `c` is the character, or in the bracket.
+/// Whether `c` is this character, or in this bracket.
 fn stands_in(c: char, described: &[char]) -> bool {
     let ['[', list @ .., ']'] = described else { return described == [c] };
     let ranges = list.windows(3).filter(|range| range[1] == '-');
@@ -72,7 +72,7 @@ fn is_described(pattern: &str, path: &str) -> bool {
     describes(&pattern, &path, &mut vec![vec![None; path.len() + 1]; pattern.len() + 1])
 }
 
-/// A pattern that parses, and a path that it hits or nearly hits.
+/// A valid pattern, and a path that it matches or nearly matches.
 fn pattern_and_path(u: &mut Unstructured, parts: usize) -> Result<(String, String)> {
     let (mut pattern, mut path) = (String::new(), String::new());
     for _ in 0..u.int_in_range(1..=parts)? {
@@ -99,8 +99,8 @@ fn text(u: &mut Unstructured, longest: usize) -> Result<String> {
     (0..u.int_in_range(0..=longest)?).map(|_| u.choose(&ALPHABET).copied()).collect()
 }
 
-/// Tries a property a thousand times. Neither of its verdicts may be rarer
-/// than one in `rarest`, or that it held says little.
+/// Tries a property a thousand times. Each verdict must occur at least once in
+/// `rarest` cases, or the property shows little.
 #[track_caller]
 fn holds(rarest: u32, mut property: impl FnMut(&mut Unstructured) -> Result<bool>) {
     let mut verdicts = [0; 2];
@@ -127,7 +127,7 @@ fn short_patterns_agree_with_the_reference() {
     agrees_with_the_reference(8);
 }
 
-/// More than 64 tokens: the states are several words.
+/// More than 64 tokens need several words of states.
 #[test]
 fn long_patterns_agree_with_the_reference() {
     agrees_with_the_reference(120);
@@ -205,7 +205,7 @@ fn no_text_panics() {
     });
 }
 
-/// A matcher that tries every split would not come back from these.
+/// A matcher that tries every split would never finish these.
 #[test]
 fn the_worst_patterns_end() {
     let (names, folders) = ("a".repeat(2000), "a/".repeat(1000));

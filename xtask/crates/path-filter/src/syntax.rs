@@ -1,7 +1,7 @@
-//! How a pattern is written. What the documentation leaves open is refused, with
-//! its place and what to write instead.
+//! The syntax of patterns. Where the documentation is unclear, the pattern is
+//! refused, with the position and what to write instead.
 
-/// How often the character before may stand.
+/// How often the previous character may occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
     Once,
@@ -13,29 +13,29 @@ pub(crate) enum Times {
 pub(crate) enum Token {
     /// One character.
     Literal(char, Times),
-    /// One character of these ranges.
+    /// One character out of these ranges.
     Class(Vec<(char, char)>, Times),
-    /// `*`: any run within a name.
+    /// `*`: any number of characters but `/`.
     Star,
-    /// `**`: any run, `/` included.
+    /// `**`: any number of characters, `/` included.
     DoubleStar,
-    /// `**/`: nothing, or any run that ends in `/`.
+    /// `**/`: nothing, or any text that ends in `/`.
     Folders,
 }
 
-/// The longest pattern, in characters: git knows no longer path.
+/// The longest pattern, in characters. Git has no longer paths.
 pub(crate) const LENGTH: usize = 4096;
 
-/// The place of what is refused, in characters from 0, and the message.
+/// The position of the error, in characters from 0, and the message.
 pub(crate) type Refusal = (usize, String);
 
-/// Reads a pattern, its leading `!` apart.
+/// Parses a pattern without its leading `!`.
 pub(crate) fn read(chars: &[char]) -> Result<Vec<Token>, Refusal> {
     check_names(chars)?;
     tokens(chars)
 }
 
-/// Refuses what no path of a repository can be.
+/// Refuses text that no path in a repository can contain.
 fn check_names(chars: &[char]) -> Result<(), Refusal> {
     if chars.len() > LENGTH {
         return refuse(LENGTH, "no path is as long; write at most 4096 characters");
@@ -93,7 +93,7 @@ fn tokens(chars: &[char]) -> Result<Vec<Token>, Refusal> {
     Ok(tokens)
 }
 
-/// The token with the quantifier behind it, and that one's length.
+/// The token with its quantifier, and the quantifier's length.
 fn quantified(token: Token, next: Option<&char>) -> (Token, usize) {
     let times = match next {
         Some('?') => Times::ZeroOrOne,
@@ -107,7 +107,7 @@ fn quantified(token: Token, next: Option<&char>) -> (Token, usize) {
     }
 }
 
-/// Why a quantifier can't stand behind this token.
+/// Why a quantifier can't follow this token.
 fn quantifier_alone(quantifier: char, before: Option<&Token>) -> String {
     let (place, way_out) = match before {
         None => ("at the start", "write `*` in its place"),

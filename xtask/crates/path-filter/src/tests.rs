@@ -1,4 +1,4 @@
-//! The dialect, by GitHub's own rows and by what its words say.
+//! The dialect: GitHub's own table, and the statements of its documentation.
 
 use super::{PATTERNS, PathFilter, Pattern};
 use crate::syntax::LENGTH;
@@ -163,7 +163,8 @@ fn folders_begin_and_end_at_a_slash() {
 #[test]
 fn each_feature_is_read_as_it_is_worded() {
     for (pattern, path, hit) in [
-        // The whole path, and no folder stands for its files.
+        // The pattern matches the whole path, and a folder does not stand for its
+        // files.
         ("docs", "docs/x", false),
         ("docs/**", "docs", false),
         ("docs/**", "docs/x", true),
@@ -174,18 +175,18 @@ fn each_feature_is_read_as_it_is_worded() {
         ("**/docs/**", "docs/x", true),
         ("**/docs/**", "mydocs/x", false),
         ("**/docs/**", "docs", false),
-        // Dot names are names.
+        // A name with a leading dot is an ordinary name.
         ("*", ".env", true),
         ("**", ".github/x", true),
         ("*/x", ".a/x", true),
-        // `*` is zero or more, and never `/`.
+        // `*` is zero or more characters, but never `/`.
         ("*", "a/b", false),
         ("a*b", "ab", true),
         ("*/*", "a/b", true),
         ("*/*", "a", false),
         ("*", "a\nb", true),
         ("a/*.md", "a/\n.md", true),
-        // `**` is zero or more of any, wherever it stands.
+        // `**` is zero or more of any characters, anywhere.
         ("a**b", "ab", true),
         ("a**b", "a/x/b", true),
         ("**a", "x/ya", true),
@@ -199,7 +200,7 @@ fn each_feature_is_read_as_it_is_worded() {
         ("a/**/*", "a", false),
         ("a**/b", "ab", true),
         ("a**/b", "axx/b", true),
-        // `?` and `+` are quantifiers, never wildcards.
+        // `?` and `+` are quantifiers, not wildcards.
         ("a?", "ab", false),
         ("a+", "aaa", true),
         ("a+", "", false),
@@ -210,7 +211,7 @@ fn each_feature_is_read_as_it_is_worded() {
         (" ?a", "a", true),
         ("(ab)?", "", false),
         ("(ab)?", "(ab", true),
-        // A bracket is one character.
+        // A bracket matches one character.
         ("[ab]", "ab", false),
         ("[a-cx]", "x", true),
         ("[a-cx]", "d", false),

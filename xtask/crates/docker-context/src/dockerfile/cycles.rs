@@ -1,15 +1,16 @@
-//! Stages that are made from themselves. BuildKit looks for some of those and
-//! ends by a stack overflow in others, the engine with it: none is given to it.
+//! Stages that depend on themselves. BuildKit finds some of these cycles. Others
+//! overflow its stack and crash the engine, so no Dockerfile with a cycle reaches
+//! it.
 
 use std::collections::BTreeSet;
 
 use super::DockerfileError;
 use super::graph::{Graph, StageUse};
 
-/// Refuses what can't be built: a circle of stages, and a stage that takes
-/// something from one below it.
+/// Refuses a cycle of stages, and a stage that takes files from a later one where
+/// BuildKit can't do that.
 pub fn check(graph: &Graph, reached: &BTreeSet<usize>) -> Result<(), DockerfileError> {
-    // What BuildKit would walk for this target, and what it always looks at.
+    // What BuildKit walks for this target, and what it looks at in every build.
     let all: BTreeSet<usize> = (0..graph.stages.len()).collect();
     for (among, base_too) in [(reached, true), (&all, false)] {
         if let Some(circle) = circle(graph, among, base_too) {
@@ -32,10 +33,10 @@ pub fn check(graph: &Graph, reached: &BTreeSet<usize>) -> Result<(), DockerfileE
     Ok(())
 }
 
-/// The first circle, as the steps from a stage to itself.
+/// The first cycle, as the steps from a stage back to itself.
 fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Option<Vec<(&'g StageUse, usize)>> {
     let next = |at: usize| {
-        // What may be meant and may not is no circle.
+        // An uncertain dependency is not treated as a cycle.
         let sure = |(it, _): &(&StageUse, usize)| matches!(it.origin, super::graph::Origin::Stage(_));
         graph.next(at, base_too).filter(sure)
     };
@@ -45,7 +46,7 @@ fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Opti
         if done[*first] {
             continue;
         }
-        // The stages on the way, each with the step that led to it.
+        // The stages on the path, each with the step that led to it.
         let mut way = vec![(None, *first, next(*first))];
         open[*first] = true;
         while let Some((_, at, steps)) = way.last_mut() {
@@ -74,14 +75,14 @@ fn circle<'g>(graph: &'g Graph, among: &BTreeSet<usize>, base_too: bool) -> Opti
 }
 
 fn told(graph: &Graph, circle: &[(&StageUse, usize)]) -> DockerfileError {
-    // It closes where a stage takes from one that stands below it, or is it.
+    // The cycle closes where a stage takes files from itself or from a later one.
     let stages: Vec<usize> = circle.iter().map(|(_, to)| *to).collect();
     let from = |step: usize| stages[(step + stages.len() - 1) % stages.len()];
     let closing = (0..circle.len()).find(|step| circle[*step].1 >= from(*step)).unwrap_or(0);
     let (it, _) = circle[closing];
     let mut names: Vec<String> =
         (0..=circle.len()).map(|step| name(graph, from((closing + step) % circle.len()))).collect();
-    // A circle of hundreds is shown by its ends.
+    // Of a cycle with hundreds of stages, the message shows both ends.
     if names.len() > 12 {
         names.splice(6..names.len() - 5, ["…".to_owned()]);
     }
@@ -115,7 +116,7 @@ mod tests {
                 "FROM a AS x\nRUN --mount=from=Z,target=/z true\nFROM x AS y\nFROM scratch AS z\nCOPY --from=1 /a /",
                 "2:1: `RUN --mount=from=Z`: a stage can't be made from itself: `x` → `z` → `y` → `x`",
             ),
-            // The last of a name is meant.
+            // If two stages have this name, the later one is meant.
             (
                 "FROM a AS x\nFROM a AS y\nCOPY --from=x a /\nFROM y AS x\n",
                 "3:1: `COPY --from=x`: a stage can't be made from itself: `y` → `x` → `y`",
@@ -132,11 +133,12 @@ mod tests {
             "2:1: `COPY --from=y`: stage `y` stands below, at line 3; a stage takes only from those above it";
         assert_eq!(refused(text, None).as_deref(), Some(expected));
         assert_eq!(refused(text, Some("y")), None, "what is not built does not matter");
-        // FROM looks above alone: the first `x` is an image.
+        // FROM only looks at earlier stages, so the first `x` is an image.
         assert_eq!(refused("FROM x AS y\nFROM y AS x\n", None), None);
-        // A trigger takes from what there is when it runs.
+        // A trigger sees the stages that exist when it runs.
         assert_eq!(refused("FROM a AS x\nONBUILD COPY --from=y a /\nFROM x AS y\n", None), None);
-        // BuildKit never walks here, and looks for no circle that goes through FROM.
+        // BuildKit does not walk these stages, and it ignores cycles through
+        // FROM.
         assert_eq!(refused("FROM a AS x\nCOPY --from=y a /\nFROM x AS y\nFROM b\n", None), None);
         assert!(refused("FROM a AS x\nCOPY --from=y a /\nFROM a AS y\nCOPY --from=x a /\nFROM b\n", None).is_some());
     }

@@ -1,5 +1,5 @@
-//! Words as BuildKit's shell lexer takes them: quotes, escapes, `$A`, and all
-//! that `${A…}` may say. What has no certain value is an error, never a guess.
+//! Words as BuildKit's shell lexer reads them: quotes, escapes, `$A` and every
+//! form of `${A…}`. A word without a certain value is an error, never a guess.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,32 +8,32 @@ use std::str::Chars;
 
 use super::trim::{replace, trim};
 
-/// `${a:-${b:-…}}`, no deeper than a person writes it.
+/// How deep `${a:-${b:-…}}` may nest. Nobody writes more.
 const DEPTH: usize = 32;
-/// What a word may grow to: variables that double each other end the engine.
+/// How long a word may become. Variables that double each other crash the engine.
 const LONGEST: usize = 65_536;
 
-/// What is known of a variable.
+/// What is known about a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgValue {
-    /// It has this value.
+    /// Its value.
     Set(String),
-    /// It has none.
+    /// It is not set.
     Unset,
-    /// Nobody here can say.
+    /// Its value is unknown.
     Unknown,
 }
 
-/// Why a word has no certain meaning.
+/// Why a word has no certain value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WordError {
-    /// BuildKit does not accept it, or does more than is understood here.
+    /// BuildKit refuses it, or uses a rule that is not implemented here.
     Odd(String),
-    /// This variable may have any value.
+    /// The value of this variable is unknown.
     Unknown(String),
     /// It is longer than anybody needs.
     Endless,
-    /// BuildKit ends over it, and the engine with it.
+    /// It crashes BuildKit, and the engine with it.
     Fatal(String),
 }
 
@@ -50,21 +50,21 @@ impl fmt::Display for WordError {
     }
 }
 
-/// One way to read words.
+/// The options for reading words.
 pub struct Lexer<'s> {
-    /// What escapes.
+    /// The escape character.
     pub escape: char,
     /// The variables.
     pub lookup: &'s dyn Fn(&str) -> ArgValue,
-    /// Leaves quotes where they are.
+    /// Keeps quotes.
     pub raw_quotes: bool,
-    /// Leaves what escapes where it is.
+    /// Keeps escape characters.
     pub raw_escapes: bool,
-    /// Leaves variables without a value where they are.
+    /// Keeps variables that have no value.
     pub keeps_unset: bool,
 }
 
-/// Splits what is read into words, at blanks that nothing quotes.
+/// Splits the result into words, at blanks outside quotes.
 #[derive(Default)]
 struct Split {
     done: Vec<String>,
@@ -79,17 +79,17 @@ struct Reading<'l, 't> {
 }
 
 impl<'s> Lexer<'s> {
-    /// Replaces variables and takes quotes away.
+    /// Replaces variables and removes quotes.
     pub fn new(escape: char, lookup: &'s dyn Fn(&str) -> ArgValue) -> Self {
         Self { escape, lookup, raw_quotes: false, raw_escapes: false, keeps_unset: false }
     }
 
-    /// The text as one word.
+    /// Reads the text as one word.
     pub fn word(&self, text: &str) -> Result<String, WordError> {
         Ok(self.read(text)?.0)
     }
 
-    /// The text as words.
+    /// Reads the text as several words.
     pub fn words(&self, text: &str) -> Result<Vec<String>, WordError> {
         let (_, mut split) = self.read(text)?;
         split.end();
@@ -122,7 +122,7 @@ fn odd<T>(why: &str) -> Result<T, WordError> {
 }
 
 impl Reading<'_, '_> {
-    /// To the end, or behind `stop`.
+    /// Reads to the end, or to `stop`.
     fn until(&mut self, stop: Option<char>, depth: usize) -> Result<(String, Split), WordError> {
         if depth > DEPTH {
             return odd("variables in variables, too deep to follow");
@@ -232,7 +232,7 @@ impl Reading<'_, '_> {
         if self.length.get() > LONGEST { Err(WordError::Endless) } else { Ok(result) }
     }
 
-    /// Reads on behind `${`.
+    /// Reads on after `${`.
     fn braced(&mut self, depth: usize) -> Result<String, WordError> {
         if matches!(self.chars.peek(), None | Some('{' | '}' | ':')) {
             return odd("`${` without a name");
@@ -272,7 +272,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// `${A/what/with}`.
+    /// Reads `${A/what/with}`.
     fn replaced(&mut self, name: &str, depth: usize) -> Result<String, WordError> {
         let all = self.chars.next_if_eq(&'/').is_some();
         let what = self.raw(true, |it| it.until(Some('/'), depth + 1))?.0;
@@ -283,7 +283,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// With what escapes left where it is, or not.
+    /// Reads a pattern, and keeps escape characters or removes them.
     fn raw<T>(&mut self, raw: bool, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.raw_escapes, raw);
         let result = read(self);

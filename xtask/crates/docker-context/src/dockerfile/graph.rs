@@ -1,5 +1,5 @@
-//! The stages of a Dockerfile and what each is made from: FROM, `COPY --from`
-//! and `RUN --mount from=` as BuildKit resolves them, before it reads anything.
+//! The stages of a Dockerfile and what each is built from: FROM, `COPY --from`
+//! and `RUN --mount from=`, as BuildKit resolves them before it reads any file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,23 +10,23 @@ use super::variables::{Budget, MetaArgs};
 use super::words::fields;
 use super::{BuildOptions, DockerfileError, lines};
 
-/// More than any person writes; BuildKit itself takes minutes for them.
+/// More stages than anybody writes; BuildKit itself takes minutes for them.
 const MOST_STAGES: usize = 1_000;
-/// The instructions of all stages, with the triggers that they inherit.
+/// A bound for the instructions of all stages, with inherited triggers.
 const MOST_STEPS: usize = 2_000;
 
-/// Where FROM, `--from` or a mount's `from` leads.
+/// Where FROM, `--from` or `from` of a mount points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A stage, by its place.
+    /// A stage, by its number.
     Stage(usize),
     /// An image, by its name.
     Image(String),
-    /// A variable stands in the way: these stages could be meant.
+    /// Unknown because of a variable; these stages are possible.
     Unclear(Vec<usize>),
 }
 
-/// What a stage takes from another, and the line that says so.
+/// What a stage takes from another stage or image, and the line that says so.
 #[derive(Clone, Debug)]
 pub struct StageUse {
     /// The line, from 1.
@@ -37,38 +37,38 @@ pub struct StageUse {
     pub origin: Origin,
 }
 
-/// One stage, not yet read.
+/// One stage. Its files are not read yet.
 pub struct Stage {
-    /// Its name, in small letters.
+    /// Its name, in lower case.
     pub name: Option<String>,
-    /// Of its FROM.
+    /// The line of its FROM.
     pub line: usize,
     /// The image or stage in FROM, as written.
     pub image: String,
-    /// What stands before that.
+    /// What precedes that word.
     pub flags: Vec<String>,
-    /// What it is built on.
+    /// The stage or image in FROM.
     pub base: StageUse,
-    /// What it takes from others.
+    /// The other stages and images it takes files from.
     pub uses: Vec<StageUse>,
-    /// The triggers of what it is built on, then its own instructions.
+    /// The triggers it inherits, then its own instructions.
     pub steps: Vec<Instruction>,
-    /// How many of them are triggers.
+    /// How many of them are inherited triggers.
     inherited: usize,
-    /// Why those can't run; it matters where the stage is built.
+    /// Why the triggers can't run. It matters only where the stage is built.
     pub broken: Option<DockerfileError>,
-    /// What runs in a stage on this one: the line and the text.
+    /// Its ONBUILD instructions, which run in stages built on it: line and text.
     pub triggers: Vec<(usize, String)>,
 }
 
 impl Stage {
-    /// All that it is made from, its base first.
+    /// Everything it is built from, its base first.
     pub fn origins(&self) -> impl Iterator<Item = &StageUse> {
         std::iter::once(&self.base).chain(&self.uses)
     }
 }
 
-/// All stages, and what they have in common.
+/// All stages, and what they share.
 pub struct Graph {
     /// In the order of the file.
     pub stages: Vec<Stage>,
@@ -76,14 +76,14 @@ pub struct Graph {
     pub meta_args: MetaArgs,
     /// The same, as written.
     pub args: Vec<MetaArg>,
-    /// What escapes.
+    /// The escape character.
     pub escape: char,
-    /// The names that stages can be found by; a later one of a name wins.
+    /// Stages by name. If two have the same name, the later one counts.
     names: HashMap<String, usize>,
 }
 
 impl Graph {
-    /// Reads a file. `checks`: whether its frontend knows `# check=`.
+    /// Parses a file. `checks` says whether its frontend knows `# check=`.
     pub fn read(
         text: &[u8],
         checks: bool,
@@ -136,7 +136,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Begins a stage: it is on a stage above, or on an image.
+    /// Starts a stage, on an earlier stage or on an image.
     fn open(
         &mut self,
         from: Instruction,
@@ -169,7 +169,8 @@ impl Graph {
         }
         let base = StageUse { line, text: format!("FROM {image}"), origin };
         let inherited = steps.len();
-        // One that an image was given by other means may leave another.
+        // An image whose triggers come from the caller may have other triggers,
+        // too.
         let left = |step: &Instruction| {
             if let InstructionKind::Trigger(text) = &step.kind { Some((line, text.clone())) } else { None }
         };
@@ -178,16 +179,17 @@ impl Graph {
         Ok(())
     }
 
-    /// Finds what each stage takes from others, wherever those stand.
+    /// Finds what each stage takes from others, earlier or later.
     fn link(&mut self) -> Result<(), DockerfileError> {
-        // BuildKit counts on behind the last stage, in the order of the file.
+        // BuildKit numbers on after the last stage, in the order of the file.
         let mut images: Vec<String> = Vec::new();
         for at in 0..self.stages.len() {
             let mut uses = Vec::new();
             for (number, step) in self.stages[at].steps.iter().enumerate() {
                 for (text, name, by_number) in froms(&step.kind) {
                     let origin = match self.origin(&name, by_number, &images) {
-                        // A trigger is read late: it takes from what is done by then, itself not excepted.
+                        // A trigger runs late, so it can take files from any
+                        // stage that is complete by then, its own included.
                         Ok(Origin::Stage(stage)) if number < self.stages[at].inherited && stage >= at => continue,
                         Err(_) if number < self.stages[at].inherited => continue,
                         Ok(origin) => origin,
@@ -201,7 +203,7 @@ impl Graph {
                     {
                         images.push(image.clone());
                     }
-                    // A mount without `from` is one of nothing, and counts.
+                    // A mount without `from` counts as one of an empty image.
                     if !text.is_empty() {
                         uses.push(StageUse { line: step.line, text, origin });
                     }
@@ -231,7 +233,7 @@ impl Graph {
         })
     }
 
-    /// What is written around the variables must fit.
+    /// Checks the fixed text around the variables.
     fn unclear(&self, name: &str) -> Origin {
         let (start, _) = name.split_once('$').unwrap_or((name, ""));
         let end = name.rsplit('$').next().unwrap_or_default();
@@ -247,18 +249,18 @@ impl Graph {
         Origin::Unclear(self.stages.iter().enumerate().filter(fits).map(|(at, _)| at).collect())
     }
 
-    /// The stage that a target names; without one, the last.
+    /// The stage that a target names; without a target, the last one.
     pub fn target(&self, target: Option<&str>) -> Option<usize> {
         match target {
             None => self.stages.len().checked_sub(1),
             Some(name) => self.names.get(&name.to_lowercase()).copied().or_else(|| {
-                // Newer frontends take a number as well.
+                // Newer frontends also accept a number.
                 name.parse().ok().filter(|at| *at < self.stages.len())
             }),
         }
     }
 
-    /// The stages that are built for one of them, in the order of the file.
+    /// The stages that are built for one stage, in the order of the file.
     pub fn reached(&self, first: usize) -> BTreeSet<usize> {
         let (mut reached, mut queue) = (BTreeSet::new(), vec![first]);
         while let Some(at) = queue.pop() {
@@ -269,7 +271,7 @@ impl Graph {
         reached
     }
 
-    /// The stages that one needs directly, each with what says so.
+    /// The stages that one stage needs directly, and the words that say so.
     pub fn next(&self, at: usize, base_too: bool) -> impl Iterator<Item = (&StageUse, usize)> {
         let uses = self.stages[at].origins().skip(usize::from(!base_too));
         uses.flat_map(|it| {
@@ -283,7 +285,7 @@ impl Graph {
     }
 }
 
-/// Triggers as the build reads them that inherits them.
+/// Parses triggers as the build that inherits them does.
 fn triggers(texts: &[(usize, String)]) -> Result<Vec<Instruction>, DockerfileError> {
     let read = |(line, text): &(usize, String)| {
         let fault =
@@ -303,8 +305,9 @@ fn triggers(texts: &[(usize, String)]) -> Result<Vec<Instruction>, DockerfileErr
     texts.iter().map(read).collect()
 }
 
-/// What an instruction takes from others: how that is said, the name, and whether
-/// it may be a number. BuildKit counts a mount without `from` as one of `scratch`.
+/// What an instruction takes from other stages: the words that say so, the name,
+/// and whether it may be a number. BuildKit treats a mount without `from` as one
+/// of `scratch`.
 pub fn froms(kind: &InstructionKind) -> Vec<(String, String, bool)> {
     match kind {
         InstructionKind::Copy(copy) => {

@@ -1,18 +1,17 @@
-//! What instructions read from the build context: plain data that can be asked
-//! about a path. All paths are the context's own, which may be a folder of the
-//! repository.
+//! What instructions read from the build context, as data. All paths start at the
+//! root of the context, which may be a folder of the repository.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::dockerignore::Dockerignore;
 use crate::glob::{Glob, clean, has_wildcards};
 
-/// Something that could not be told from the Dockerfile alone.
+/// Something that the Dockerfile alone does not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The line in the Dockerfile, from 1.
     pub line: usize,
-    /// What it is and what was assumed.
+    /// What it is, and what is assumed.
     pub message: String,
 }
 
@@ -21,13 +20,13 @@ pub struct Warning {
 pub struct Inputs {
     /// In the order of the Dockerfile.
     pub inputs: Vec<Input>,
-    /// Where "everything" was assumed.
+    /// Where the whole context is assumed.
     pub warnings: Vec<Warning>,
-    /// What comes from outside of the context and may be another tomorrow,
-    /// base images with a known name aside.
+    /// What is fetched from elsewhere and may change from one build to the next.
+    /// Base images with a known name are not listed.
     pub moving: Vec<Warning>,
-    /// The images in FROM of which nobody said what they have: ENV that may be
-    /// in every word, and ONBUILD that may read every file.
+    /// The images in FROM whose configuration is unknown. Their ENV may be in
+    /// every word, and their ONBUILD may read every file.
     pub unknown_bases: Vec<String>,
     /// The stages that the target reaches, by name or number.
     pub stages: Vec<String>,
@@ -50,25 +49,25 @@ pub struct CopySource {
     /// As written.
     pub text: String,
     place: SourcePath,
-    /// `--parents`: what is taken of it.
+    /// `--parents`: limits what is copied.
     only: Option<Dockerignore>,
-    /// `--exclude`: what is left out of it.
+    /// `--exclude`: what is not copied.
     without: Option<Dockerignore>,
-    /// Where symbolic links lead.
+    /// The targets of symbolic links.
     linked: Vec<SourcePath>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SourcePath {
     Everything,
-    /// A file, or a folder with all that is in it.
+    /// A file, or a folder and everything in it.
     Below(String),
-    /// Every file or folder that the pattern describes.
+    /// Every file or folder that matches the pattern.
     Matching(String, Box<Glob>),
 }
 
 impl Inputs {
-    /// Adds what a build for another platform reads; most of it is the same.
+    /// Adds what a build for another platform reads, which is mostly the same.
     pub fn add(&mut self, other: Self) {
         let name = |it: &Input| (it.line, it.instruction.clone());
         let mut known: HashMap<_, Vec<usize>> = HashMap::new();
@@ -85,7 +84,7 @@ impl Inputs {
         self.unknown_bases.extend(bases);
         let stages = other.stages.into_iter().filter(|it| !self.stages.contains(it)).collect::<Vec<_>>();
         self.stages.extend(stages);
-        // One trigger runs in many stages.
+        // One ONBUILD trigger runs in many stages.
         for (warnings, more) in [(&mut self.warnings, other.warnings), (&mut self.moving, other.moving)] {
             warnings.extend(more);
             let mut seen = HashSet::new();
@@ -94,7 +93,7 @@ impl Inputs {
         }
     }
 
-    /// Another frontend reads the Dockerfile, and nobody here knows how.
+    /// Another frontend reads the Dockerfile, and its rules are unknown.
     pub fn read_by_others(&mut self, line: usize, syntax: &str) {
         let instruction = format!("# syntax={syntax}");
         let message =
@@ -108,20 +107,20 @@ impl Inputs {
         self.inputs.iter().find(|input| input.reads(path))
     }
 
-    /// What paths begin with that are read: one of these.
+    /// Every path that is read starts with one of these.
     pub fn heads(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().flat_map(|input| &input.sources).flat_map(CopySource::heads)
     }
 
-    /// The sources that name something, of which the context holds nothing.
+    /// The sources that name a path of which the context holds nothing.
     pub fn missing(&self, is_there: impl Fn(&CopySource) -> bool) -> Vec<(&Input, &CopySource)> {
         let sources = self.inputs.iter().flat_map(|input| input.sources.iter().map(move |source| (input, source)));
         sources.filter(|(_, source)| !source.is_everything() && !is_there(source)).collect()
     }
 
-    /// Adds what the context's symbolic links (path, target) lead to, where a
-    /// source names one or goes through one. Links inside of a folder are copied
-    /// as links.
+    /// Adds the targets of the context's symbolic links (path, target) where a
+    /// source names a link or passes through one. Links inside a copied folder
+    /// are copied as links.
     pub fn follow(&mut self, links: &[(&str, &str)]) {
         let links: HashMap<&str, &str> = links.iter().copied().collect();
         for source in self.inputs.iter_mut().flat_map(|input| &mut input.sources) {
@@ -138,16 +137,20 @@ impl Input {
 }
 
 impl CopySource {
-    /// All of the context.
+    /// The whole context.
     pub fn everything(text: &str) -> Self {
         Self { text: text.into(), place: SourcePath::Everything, only: None, without: None, linked: Vec::new() }
     }
 
-    /// A source with its variables replaced, or why nobody can say what it is.
+    /// A source with its variables replaced.
+    ///
+    /// # Errors
+    ///
+    /// If BuildKit's rules for this pattern are unknown; the message says why.
     pub fn of(text: &str, expanded: &str, parents: bool) -> Result<Self, String> {
         let mut source = Self::everything(text);
         if parents {
-            // The pivot point: what is left of `/./` is not a parent.
+            // The pivot point: nothing to the left of `/./` is a parent.
             let (base, pattern) = expanded.split_once("/./").unwrap_or(("", expanded));
             source.place = SourcePath::of(base)?;
             let pattern = clean(&format!("/{pattern}"));
@@ -162,22 +165,22 @@ impl CopySource {
         Ok(source)
     }
 
-    /// The source of a bind mount: a path, never a pattern.
+    /// The source of a bind mount, which is a path and never a pattern.
     pub fn mounted(text: &str, expanded: &str) -> Self {
         Self { place: SourcePath::below(expanded), ..Self::everything(text) }
     }
 
-    /// Leaves out what `--exclude` names.
+    /// Applies `--exclude`.
     pub fn without(self, excluded: Option<Dockerignore>) -> Self {
         Self { without: excluded, ..self }
     }
 
-    /// Whether it is all of the context, and so no statement about any file.
+    /// Whether it is the whole context, and so says nothing about a single file.
     pub fn is_everything(&self) -> bool {
         self.place == SourcePath::Everything && self.only.is_none()
     }
 
-    /// What it names in the context, with its variables replaced.
+    /// The path or pattern in the context, with its variables replaced.
     pub fn named(&self) -> &str {
         match &self.place {
             SourcePath::Below(path) | SourcePath::Matching(path, _) => path,
@@ -201,7 +204,8 @@ impl CopySource {
         }
         let Some(without) = &self.without else { return true };
         match (&self.place, rest) {
-            // "All that begin with hom, but no .txt": the pattern picks files.
+            // `COPY --exclude=*.txt hom* /`: the pattern matches files themselves, so
+            // their names are held against `--exclude`.
             (SourcePath::Matching(..), "") => !without.excludes(path.rsplit('/').next().unwrap_or_default()),
             (_, "") => true,
             (_, rest) => !without.excludes(rest),
@@ -210,7 +214,8 @@ impl CopySource {
 
     fn follow(&mut self, links: &HashMap<&str, &str>) {
         match &self.place {
-            // `--parents` copies the folders on the way; what of them is a link is not looked into.
+            // `--parents` copies the folders on the way, and links among them are
+            // not followed.
             place if self.only.is_some() => {
                 let through = |path: &&&str| {
                     place.rest(path).is_some() || matches!(place, SourcePath::Below(place) if is_below(place, path))
@@ -224,8 +229,9 @@ impl CopySource {
                 self.linked.extend(places.iter().filter(|place| *place != path).map(|place| SourcePath::below(place)));
             }
             SourcePath::Matching(text, glob) => {
-                // The folders before the first wildcard are gone through; what is described from
-                // there on is looked for where they lead, through no other link.
+                // BuildKit follows links in the folders before the first
+                // wildcard. From there on it matches what it finds and follows no
+                // link.
                 let plain =
                     text.split('/').take_while(|part| !has_wildcards(part)).map(|part| part.len() + 1).sum::<usize>();
                 let (above, described) = (text[..plain].trim_end_matches('/'), &text[plain..]);
@@ -273,7 +279,7 @@ impl SourcePath {
         }
     }
 
-    /// What is left of the path below the place; nothing for the place itself.
+    /// The rest of the path below this place; nothing for the place itself.
     fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         let cut = |at: usize| path[at..].trim_start_matches('/');
         match self {
@@ -284,13 +290,12 @@ impl SourcePath {
     }
 }
 
-/// From the context's root, which nothing leaves.
+/// The path from the root of the context, which `..` never leaves.
 fn rooted(path: &str) -> String {
     clean(&format!("/{path}")).trim_start_matches('/').to_owned()
 }
 
-/// Where a path leads: the links on the way, and the place at the end, which
-/// also stands alone.
+/// Where a path leads: the links on the way, and the final place, also alone.
 fn resolved(path: &str, links: &HashMap<&str, &str>) -> (Vec<String>, String) {
     let (mut places, mut here) = (Vec::new(), String::new());
     let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
@@ -301,7 +306,7 @@ fn resolved(path: &str, links: &HashMap<&str, &str>) -> (Vec<String>, String) {
             part => {
                 let next = if here.is_empty() { part.to_owned() } else { format!("{here}/{part}") };
                 match links.get(next.as_str()) {
-                    // One that leads to itself leads nowhere.
+                    // A link to itself leads nowhere.
                     Some(target) if places.len() < 64 => {
                         if target.starts_with('/') {
                             here.clear();
@@ -318,7 +323,7 @@ fn resolved(path: &str, links: &HashMap<&str, &str>) -> (Vec<String>, String) {
     (places, here)
 }
 
-/// A path as a pattern that describes it alone.
+/// A pattern that matches this one path.
 fn escaped(path: &str) -> String {
     let mut text = String::new();
     for c in path.chars() {
@@ -352,7 +357,8 @@ mod tests {
         }
     }
 
-    /// The engine crashes over an empty pattern; in RUN the quotes are a part of it.
+    /// The engine crashes on an empty pattern. In RUN the quotes belong to the
+    /// pattern.
     #[test]
     fn quotes_are_something_to_cut_in_run_and_nothing_elsewhere() {
         let ends =

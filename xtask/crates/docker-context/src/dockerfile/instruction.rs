@@ -1,6 +1,6 @@
-//! Statements as instructions, as far as a build reads files by them or another
-//! instruction depends on them. What only newer frontends know is let through;
-//! what none accepts is an error at its line.
+//! Statements as instructions, as far as they decide which files a build reads.
+//! Instructions that only newer frontends know pass through. Text that every
+//! frontend refuses is an error with its line.
 
 use super::DockerfileError;
 use super::heredoc;
@@ -8,12 +8,12 @@ use super::lines::{Statement, statement};
 use super::normalized::Normalized;
 use super::words::{at_blanks, json_list, words};
 
-/// Of those BuildKit replaces the variables, and that is all.
+/// BuildKit only replaces variables in these.
 const EXPANDED: [&str; 6] = ["expose", "label", "stopsignal", "user", "volume", "workdir"];
-/// Those it takes as they are.
+/// BuildKit leaves these as they are.
 const PLAIN: [&str; 5] = ["cmd", "entrypoint", "healthcheck", "maintainer", "shell"];
 
-/// One instruction and its place.
+/// One instruction, and where it is.
 #[derive(Clone, Debug)]
 pub struct Instruction {
     /// The line, from 1.
@@ -46,30 +46,30 @@ pub enum InstructionKind {
     Run(Vec<String>),
     /// `ONBUILD`: the trigger as the next build reads it.
     Trigger(String),
-    /// Nothing that matters here but its variables.
+    /// Only its variables matter here.
     Expanded,
-    /// Nothing that matters here.
+    /// Nothing about it matters here.
     Plain,
 }
 
 /// What COPY or ADD copies.
 #[derive(Clone, Debug, Default)]
 pub struct Copy {
-    /// Whether it is ADD, which fetches URLs.
+    /// Whether it is ADD, which can fetch URLs.
     pub add: bool,
-    /// `--from`, if it says anything.
+    /// `--from`, if it is not empty.
     pub from: Option<String>,
     /// `--checksum`.
     pub checksum: String,
-    /// `--exclude`, each.
+    /// Every `--exclude`.
     pub excluded: Vec<String>,
     /// `--parents`.
     pub parents: bool,
-    /// Paths and URLs; here-documents are not among them.
+    /// Paths and URLs, without here-documents.
     pub sources: Vec<String>,
 }
 
-/// Reads one.
+/// Parses a statement.
 pub fn instruction(read: &Statement, escape: char) -> Result<Instruction, DockerfileError> {
     let kind = kind(read, escape);
     let text = read.whole.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -110,7 +110,7 @@ fn kind(read: &Statement, escape: char) -> Result<InstructionKind, String> {
     })
 }
 
-/// Of a trigger only the grammar counts before it runs.
+/// BuildKit only checks the grammar of a trigger before it runs.
 fn kind_of_trigger(inner: &Statement, escape: char) -> Result<(), String> {
     match inner.keyword.to_lowercase().as_str() {
         "" => Err("ONBUILD requires at least one argument".into()),
@@ -154,7 +154,7 @@ fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, String> {
     let words = words(text, escape);
     let Some(first) = words.first() else { return Err("ENV requires at least one argument".into()) };
     if !first.contains('=') {
-        // The old form: one name, and all the rest.
+        // The old form: one name, and the rest of the line is its value.
         let blank = |c: char| matches!(c, '\t' | '\x0B' | '\x0C' | '\r' | ' ');
         let (name, value) = text.split_once(blank).ok_or("ENV must have two arguments")?;
         return Ok(vec![(name.to_owned(), value.trim_start_matches(blank).to_owned())]);
@@ -177,7 +177,7 @@ fn copy(read: &Statement, name: &str) -> Result<Copy, String> {
     if matches!(heredoc::named(&last), Ok(Some(_))) {
         return Err(format!("{name} takes no here-document as its destination"));
     }
-    // One that is none because of its quotes is a path.
+    // Text in quotes is not a here-document but a path.
     paths.retain(|path| !matches!(heredoc::named(path), Ok(Some(_))));
     let value = |flag| values(&read.flags, flag).last().unwrap_or_default();
     Ok(Copy {
@@ -190,7 +190,7 @@ fn copy(read: &Statement, name: &str) -> Result<Copy, String> {
     })
 }
 
-/// What is given to a flag, each time that it is given.
+/// Every value that is given to a flag.
 fn values<'f>(flags: &'f [String], name: &str) -> impl Iterator<Item = String> + 'f {
     let start = format!("--{name}=");
     flags.iter().filter_map(move |flag| flag.strip_prefix(start.as_str()).map(str::to_owned))

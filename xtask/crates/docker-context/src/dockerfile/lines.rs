@@ -1,20 +1,20 @@
 //! A Dockerfile as statements: parser directives, comments, continued lines and
-//! here-documents, as BuildKit's own frontend reads them. It works on bytes, as
-//! that one does: a comment may hold whatever it likes.
+//! here-documents, as BuildKit's frontend reads them. Like BuildKit it works on
+//! bytes, because a comment may hold any bytes.
 
 use super::DockerfileError;
 use super::heredoc::{self, Heredoc};
 use super::words::decode;
 
-/// BuildKit reads no line that is longer.
+/// BuildKit refuses a longer line.
 const LONGEST: usize = 65_535;
-/// What the first lines may say to BuildKit; those of newer frontends know one more.
+/// The parser directives. Newer frontends know one more.
 const DIRECTIVES: [&str; 3] = ["escape", "syntax", "check"];
 
-/// One instruction with all of its lines.
+/// One instruction, with all of its lines.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Where it begins, from 1.
+    /// Its first line, from 1.
     pub line: usize,
     /// The column of its first letter, from 1.
     pub column: usize,
@@ -22,23 +22,23 @@ pub struct Statement {
     pub keyword: String,
     /// `--…`, without quotes and escapes.
     pub flags: Vec<String>,
-    /// What stands behind the flags.
+    /// The text after the flags.
     pub rest: String,
-    /// All of it, on one line.
+    /// The whole instruction on one line.
     pub whole: String,
-    /// The here-documents that it opens.
+    /// The here-documents that it starts.
     pub heredocs: Vec<Heredoc>,
 }
 
-/// The statements of a file, and the character that escapes.
+/// The statements of a file, and its escape character.
 pub struct Parsed {
-    /// In their order.
+    /// The statements, in order.
     pub statements: Vec<Statement>,
     /// `\` or `` ` ``.
     pub escape: char,
 }
 
-/// The frontend that a file asks for (`# syntax=`), with its line.
+/// The frontend that a file asks for (`# syntax=`), and the line that does.
 pub fn syntax(text: &[u8]) -> Option<(usize, String)> {
     let hidden = usize::from(text.starts_with(b"#!"));
     let mut seen: Vec<String> = Vec::new();
@@ -55,14 +55,14 @@ pub fn syntax(text: &[u8]) -> Option<(usize, String)> {
     None
 }
 
-/// Whether a file tells a frontend what to check (`# check=`), or may.
+/// Whether a file sets the checks of its frontend (`# check=`), or may.
 pub fn checks(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut comments = text.split(|byte| *byte == b'\n').map(trim_start).take_while(|line| line.starts_with(b"#"));
     comments.any(|line| directive(line).is_some_and(|(name, _)| name == "check"))
 }
 
-/// Reads a file. `checks` says whether the frontend knows `# check=`.
+/// Parses a file. `checks` says whether the frontend knows `# check=`.
 pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut reader =
@@ -80,7 +80,7 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
             continue;
         }
         let mut whole = begun.to_vec();
-        // Comments and empty lines don't end a continued line.
+        // Comments and empty lines do not end a continued line.
         while open && let Some(line) = reader.next()? {
             let bare = trim_newline(line);
             reader.directive(bare)?;
@@ -113,7 +113,8 @@ pub fn parse(text: &[u8], checks: bool) -> Result<Parsed, DockerfileError> {
     Ok(Parsed { statements, escape: reader.escape as char })
 }
 
-/// The here-documents that a line opens, or the instruction that its ONBUILD holds.
+/// The here-documents that a line starts, or that the instruction in its ONBUILD
+/// starts.
 fn heredocs(line: &Statement) -> Result<Vec<Heredoc>, String> {
     let is_trigger = line.keyword.eq_ignore_ascii_case("onbuild");
     let inner = is_trigger.then(|| statement(line.rest.as_bytes(), (line.line, line.column)));
@@ -121,7 +122,7 @@ fn heredocs(line: &Statement) -> Result<Vec<Heredoc>, String> {
     heredoc::of(&read.keyword, &read.rest, &line.whole)
 }
 
-/// One logical line, as `ONBUILD` has another in itself.
+/// One logical line. `ONBUILD` contains another one.
 pub fn statement(whole: &[u8], (line, column): (usize, usize)) -> Statement {
     let trimmed = trim(whole);
     let blank = |byte: &u8| b"\t\x0B\x0C\r ".contains(byte);
@@ -139,8 +140,8 @@ pub fn statement(whole: &[u8], (line, column): (usize, usize)) -> Statement {
     }
 }
 
-/// The flags at the start of a line and what is behind them. BuildKit takes each
-/// of their bytes for a character, and `\` for what escapes, whatever does elsewhere.
+/// Splits off the flags at the start of a line. BuildKit reads each of their
+/// bytes as a character here, and always uses `\` as the escape character.
 fn flags(line: &[u8]) -> (Vec<String>, &[u8]) {
     let (mut words, mut at) = (Vec::new(), 0);
     loop {
@@ -180,7 +181,7 @@ struct LineReader<'t, L: Iterator<Item = &'t [u8]>> {
     lines: L,
     at: usize,
     escape: u8,
-    /// The directives that may still come; none after the first other line.
+    /// The directives that may still follow. None may, after any other line.
     known: Vec<&'static str>,
 }
 
@@ -205,7 +206,8 @@ impl<'t, L: Iterator<Item = &'t [u8]>> LineReader<'t, L> {
             return Ok(());
         };
         let Some(at) = self.known.iter().position(|known| *known == name) else {
-            // One that is not known is another comment; a known one is there twice.
+            // An unknown directive is a comment. A known one here is a repeated
+            // one.
             if name == "check" {
                 self.known.clear();
                 return Ok(());
@@ -221,8 +223,8 @@ impl<'t, L: Iterator<Item = &'t [u8]>> LineReader<'t, L> {
         Ok(())
     }
 
-    /// What stands before the escape character at the end of a line, and whether
-    /// there is one: two of them are none.
+    /// The text before the escape character at the end of a line, and whether
+    /// there is one. Two escape characters count as none.
     fn continued<'l>(&self, line: &'l [u8]) -> (&'l [u8], bool) {
         let blanks = line.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match &line[..line.len() - blanks] {
@@ -239,7 +241,7 @@ fn directive(line: &[u8]) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
     let name = name.trim_matches(blank);
     let value = match value.trim_matches(blank) {
-        // Of blanks alone the last is the value.
+        // If there are only blanks, the last one is the value.
         "" => value.get(value.len().checked_sub(1)?..)?,
         value => value,
     };
@@ -275,7 +277,7 @@ fn trim(line: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// `line: KEYWORD flags | rest`, one a statement.
+    /// `line: KEYWORD flags | rest`, one line per statement.
     fn told(text: &str) -> Vec<String> {
         let statements = parse(text.as_bytes(), false).unwrap().statements;
         let told = |it: &Statement| format!("{}: {} {:?} {}", it.line, it.keyword, it.flags, it.rest);

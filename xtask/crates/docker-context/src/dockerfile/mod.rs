@@ -1,7 +1,7 @@
-//! What a Dockerfile's target is made from: the stages that it reaches, the
-//! images that those name, and what they read from the build context, as
-//! BuildKit's own frontend reads it. That one's rules are in many small files
-//! and few of them are written down; random files hold ours against it.
+//! What a target of a Dockerfile is made from: the stages it reaches, the images
+//! they name, and the files they read from the build context. It follows
+//! BuildKit's frontend, whose rules are spread over many small files and mostly
+//! undocumented, so tests compare the two on random Dockerfiles.
 
 mod cycles;
 mod expand;
@@ -48,23 +48,25 @@ impl fmt::Display for DockerfileError {
     }
 }
 
-/// What an image says of itself and a Dockerfile that is built on it inherits.
+/// What a Dockerfile inherits from the configuration of its base image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BaseConfig {
-    /// ENV, in its order.
+    /// Its ENV, in order.
     pub env: Vec<(String, String)>,
-    /// ONBUILD: what runs in the stage that is built on it.
+    /// Its ONBUILD instructions, which run in the stage that is built on it.
     pub onbuild: Vec<String>,
 }
 
-/// What a build has besides its files.
+/// Everything but files that a build is given.
 #[derive(Clone, Debug)]
 pub struct BuildOptions<'a> {
     /// `--build-arg`.
     pub build_args: &'a BTreeMap<String, String>,
-    /// What it is built for, as BuildKit writes it (`linux/arm/v7`); none: not known.
+    /// The platforms to build for, as BuildKit writes them (`linux/arm/v7`); empty
+    /// if they are unknown.
     pub platforms: Vec<&'a str>,
-    /// What is known of base images, by the name in FROM.
+    /// The configurations of base images, as far as they are known, by the name
+    /// in FROM.
     pub bases: &'a BTreeMap<String, BaseConfig>,
 }
 
@@ -74,9 +76,13 @@ impl BuildOptions<'_> {
         BuildOptions { build_args: &BTreeMap::new(), platforms: Vec::new(), bases: &BTreeMap::new() };
 }
 
-/// The images that the stages behind `target` name in FROM, `COPY --from` and
-/// `RUN --mount from=`, each once, in order. Without a target: the last stage.
-/// A name with a variable that has no value here is left to BuildKit.
+/// The images that the stages of `target` name in FROM, `COPY --from` and
+/// `RUN --mount from=`: each once, in order. Without a target, the last stage is
+/// meant. A name with a variable that has no value here is left to BuildKit.
+///
+/// # Errors
+///
+/// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn base_images(
     text: &[u8],
     target: Option<&str>,
@@ -95,8 +101,13 @@ pub fn base_images(
     Ok(images)
 }
 
-/// What the stages behind `target` read from the build context, before
-/// `.dockerignore`. What can't be told widens to everything, with a warning.
+/// What the stages of `target` read from the build context, before
+/// `.dockerignore` applies. Where that is uncertain, the whole context counts,
+/// with a warning.
+///
+/// # Errors
+///
+/// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Inputs, DockerfileError> {
     let mut found = Inputs::default();
     for_each_platform(text, target, given, |graph, reached, budget| {
@@ -109,8 +120,13 @@ pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Re
     Ok(found)
 }
 
-/// How `target` is made. It is the same for two Dockerfiles that differ in what
-/// the target does not reach, in comments and in blanks between words.
+/// How `target` is built. Two Dockerfiles give the same recipe if they differ
+/// only in stages that the target does not reach, in comments and in blanks
+/// between words.
+///
+/// # Errors
+///
+/// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Recipe, DockerfileError> {
     let (mut recipe, mut is_clear) = (Recipe::default(), true);
     for_each_platform(text, target, given, |graph, reached, _| {
@@ -125,8 +141,8 @@ pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Re
     })?;
     let asked = frontend(text, given);
     let is_ours = asked.as_ref().is_none_or(|(_, syntax)| is_dockers(syntax));
-    // What is no text is decoded, and two of it may then look the same. A frontend
-    // that is told what to check looks at all of the file.
+    // Bytes that are not UTF-8 are decoded, and two different texts may then look
+    // the same. A frontend with `# check=` looks at the whole file.
     if !is_clear || !is_ours || std::str::from_utf8(text).is_err() || lines::checks(text) {
         return Ok(Recipe::whole(text));
     }
@@ -134,7 +150,7 @@ pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Re
     Ok(recipe)
 }
 
-/// Reads a Dockerfile once for each platform, whose names are variables in it.
+/// Reads a Dockerfile once for each platform, because platforms set variables.
 fn for_each_platform(
     text: &[u8],
     target: Option<&str>,
@@ -161,7 +177,7 @@ fn for_each_platform(
     Ok(())
 }
 
-/// The frontend that is asked for, with its line.
+/// The frontend that the build asks for, and the line that does.
 fn frontend(text: &[u8], given: &BuildOptions<'_>) -> Option<(usize, String)> {
     match given.build_args.get("BUILDKIT_SYNTAX") {
         Some(syntax) => Some((1, syntax.trim().split(' ').next().unwrap_or_default().to_owned())),
@@ -169,7 +185,7 @@ fn frontend(text: &[u8], given: &BuildOptions<'_>) -> Option<(usize, String)> {
     }
 }
 
-/// What stands behind the name of Docker's own frontend.
+/// The tag or digest of Docker's own frontend; `None` for any other frontend.
 fn version(syntax: &str) -> Option<&str> {
     let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax);
     ["docker/dockerfile-upstream", "docker/dockerfile"]
@@ -181,7 +197,7 @@ fn is_dockers(syntax: &str) -> bool {
     version(syntax).is_some()
 }
 
-/// Whether a frontend of Docker's is of 1.8 or later, or may be.
+/// Whether this is Docker's frontend 1.8 or later, or may be.
 fn knows_check(syntax: &str) -> bool {
     let minor = |version: &str| version.strip_prefix(":1.")?.split(['.', '-', '@']).next()?.parse::<u32>().ok();
     version(syntax).is_some_and(|version| minor(version).is_none_or(|minor| minor >= 8))

@@ -1,21 +1,21 @@
-//! A Dockerfile whose RUN steps see more than it says: what they find there is
-//! mounted for the step alone and is in no layer.
+//! Adds mounts to the RUN steps of a Dockerfile. A mounted file exists during its
+//! step and is in no layer.
 
 use super::lines;
 
-/// A file that steps see.
+/// A file to mount.
 pub struct Mount {
-    /// Where they see it.
+    /// Its path in the container.
     pub target: String,
-    /// The secret that it is.
+    /// The id of the secret that holds its content.
     pub id: String,
-    /// Not for a step that speaks of this: it makes the file itself, and what is
-    /// mounted can't be replaced.
+    /// A step that contains this text gets no mount: it writes the file itself,
+    /// and a mounted file can't be replaced.
     pub unless: &'static str,
 }
 
-/// The same text with these mounts in each RUN, line by line; as it is where it
-/// can't be read: then BuildKit says why.
+/// The same text with these mounts in each RUN, on the same lines. A Dockerfile
+/// that can't be parsed is returned as it is, and BuildKit reports the error.
 pub fn with_mounts(text: &[u8], mounts: &[Mount]) -> Vec<u8> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let Ok(parsed) = lines::parse(text, true) else { return text.to_vec() };
@@ -28,12 +28,12 @@ pub fn with_mounts(text: &[u8], mounts: &[Mount]) -> Vec<u8> {
         };
         let (before, behind) = line.split_at(line.len().min(run.column + 2));
         result.extend_from_slice(before);
-        // Not where the word itself goes on in the next line.
+        // Not if the word continues on the next line.
         if before.to_ascii_lowercase().ends_with(b"run") {
             let heredocs = run.heredocs.iter().map(|heredoc| heredoc.content.as_str());
             let words: Vec<&str> = heredocs.chain([run.whole.as_str()]).collect();
             for Mount { target, id, unless } in mounts {
-                // The project's own mount is the one that is meant.
+                // A mount that the project itself has at this path wins.
                 let is_theirs = |flag: &String| {
                     flag.split(',').any(|part| part.split_once('=').is_some_and(|(_, value)| value == target))
                 };
@@ -83,7 +83,7 @@ mod tests {
             ("FROM a\nONBUILD RUN x\n# RUN y\nCMD RUN\n", "FROM a\nONBUILD RUN x\n# RUN y\nCMD RUN\n"),
             ("# escape=`\nFROM a\nRUN x `\n y\n", "# escape=`\nFROM a\nRUN A B x `\n y\n"),
             ("\u{feff}FROM a\r\nRUN x\r\n", "FROM a\r\nRUN A B x\r\n"),
-            // A mount of their own in that place stays theirs.
+            // A step keeps its own mount at this path.
             (
                 "FROM a\nRUN --mount=type=secret,id=mine,target=/ca x\n",
                 "FROM a\nRUN B --mount=type=secret,id=mine,target=/ca x\n",
@@ -93,7 +93,7 @@ mod tests {
                 "FROM a\nRUN --mount=type=bind,dst=/ca,src=. --mount=type=cache,target=/pip x\n",
             ),
             ("FROM a\nRUN --mount=type=cache,target=/ca2 x\n", "FROM a\nRUN A B --mount=type=cache,target=/ca2 x\n"),
-            // And a step that makes the file does.
+            // A step that writes the file gets no mount.
             (
                 "FROM a\nRUN apt-get install \\\n ca-certificates\n",
                 "FROM a\nRUN B apt-get install \\\n ca-certificates\n",

@@ -1,12 +1,12 @@
-//! How a target is made, in a form that its Dockerfile shares with every other
-//! one that makes the same: the instructions that the target reaches, each by
-//! its words, and the variables before the first FROM that one of them names.
+//! How a target is built, in a normal form: two Dockerfiles that build the same
+//! target have the same form. It holds the instructions that the target reaches,
+//! word by word, and the variables before the first FROM that they name.
 //!
-//! What ends in an image is kept as it is written, blanks within a shell's
-//! command too: BuildKit puts that into the history, and runs the step again.
-//! What does not end there is not in the form: comments, blanks between words,
-//! the names and numbers of stages, whatever other targets are made by. Where
-//! nobody can tell, all of the text is the form.
+//! Text that ends in the image stays as written, including blanks in a shell
+//! command, because BuildKit puts it into the history and reruns the step if it
+//! changes. Text that does not end in the image is left out: comments, blanks
+//! between words, names and numbers of stages, and other targets. If the form is
+//! uncertain, it is the whole text.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -15,18 +15,18 @@ use super::graph::{Graph, Origin, Stage, froms};
 use super::instruction::{Instruction, InstructionKind};
 use super::normalized::MetaArg;
 
-/// How a target is made. Equal recipes and equal files make equal images.
+/// How a target is built. Equal recipes and equal files give equal images.
 #[derive(Clone, Debug, Default)]
 pub struct Recipe {
     parts: Vec<RecipePart>,
 }
 
-/// A piece of a Dockerfile that a target is made by.
+/// The part of a Dockerfile where a target changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageLine {
-    /// The stage, by its name or its number; none before the first.
+    /// The stage, by name or number; none before the first stage.
     pub stage: Option<String>,
-    /// The line, from 1; none where all of the file counts.
+    /// The line, from 1; none if the whole file counts.
     pub line: Option<usize>,
 }
 
@@ -47,13 +47,13 @@ pub(super) struct RecipePart {
 }
 
 impl Recipe {
-    /// All of a text, because nobody can tell what of it counts.
+    /// The whole text, if it is uncertain which part counts.
     pub(super) fn whole(text: &[u8]) -> Self {
         let place = StageLine { stage: None, line: None };
         Self { parts: vec![RecipePart { place, normalized: text.escape_ascii().to_string() }] }
     }
 
-    /// Adds what a build for another platform is made by; mostly it is the same.
+    /// Adds how it is built for another platform, which is mostly the same.
     pub(super) fn add(&mut self, parts: Vec<RecipePart>) {
         let forms = |parts: &[RecipePart]| parts.iter().map(|part| part.normalized.clone()).collect::<Vec<_>>();
         if forms(&self.parts) != forms(&parts) {
@@ -61,7 +61,7 @@ impl Recipe {
         }
     }
 
-    /// Which frontend reads it counts as well.
+    /// The frontend counts, too.
     pub(super) fn asks(&mut self, frontend: Option<(usize, String)>) {
         let part = |(line, syntax): (usize, String)| RecipePart {
             place: StageLine { stage: None, line: Some(line) },
@@ -70,24 +70,25 @@ impl Recipe {
         self.parts.splice(0..0, frontend.map(part));
     }
 
-    /// The form, piece by piece: what a hash of it is made of.
+    /// The parts of the form, to be hashed.
     pub fn forms(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().map(|part| part.normalized.as_str())
     }
 
-    /// Where this is first made otherwise than the older one, if it is at all.
+    /// The first place where this differs from the older recipe, if it does.
     pub fn first_change(&self, older: &Self) -> Option<StageLine> {
         let same = self.forms().zip(older.forms()).take_while(|(new, old)| new == old).count();
         if same == self.parts.len() && same == older.parts.len() {
             return None;
         }
-        // What is gone from the end was behind the last.
+        // If the end was removed, the place is the last part that is left.
         let part = self.parts.get(same).or(self.parts.last())?;
         Some(part.place.clone())
     }
 }
 
-/// What the stages that are reached are made by; nothing where that can't be told.
+/// The parts that the reached stages are built from, or nothing if that is
+/// uncertain.
 pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<RecipePart>> {
     let part = |stage: &str, line: usize, normalized: String| RecipePart {
         place: StageLine { stage: Some(stage.to_owned()), line: Some(line) },
@@ -103,7 +104,8 @@ pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<RecipePart>
         for step in &stage.steps {
             let mut origins = Vec::new();
             for (text, ..) in froms(&step.kind).iter().filter(|(text, ..)| !text.is_empty()) {
-                // A trigger that takes from what is not there yet, or is no stage.
+                // A trigger that takes files from a stage that does not exist
+                // yet, or from no stage.
                 let used = uses.next().filter(|it| (it.line, &it.text) == (step.line, text))?;
                 origins.push(origin(&used.origin, reached)?);
             }
@@ -119,7 +121,7 @@ pub fn parts(graph: &Graph, reached: &BTreeSet<usize>) -> Option<Vec<RecipePart>
     Some([head, parts].concat())
 }
 
-/// A stage by its place among those that count, an image by its name.
+/// A stage by its position among those that count, an image by its name.
 fn origin(origin: &Origin, reached: &BTreeSet<usize>) -> Option<String> {
     match origin {
         Origin::Stage(at) => Some(format!("stage {}", reached.range(..at).count())),
@@ -128,8 +130,8 @@ fn origin(origin: &Origin, reached: &BTreeSet<usize>) -> Option<String> {
     }
 }
 
-/// The variables that FROM or an ARG of one of the stages may mean, and what
-/// their values mean in turn.
+/// The variables that FROM or an ARG of these stages may use, and the variables
+/// that their values use in turn.
 fn meta_args(graph: &Graph, reached: &BTreeSet<usize>) -> Vec<RecipePart> {
     let mut meant: HashSet<&str> = HashSet::new();
     let mut any = false;
@@ -155,7 +157,7 @@ fn meta_args(graph: &Graph, reached: &BTreeSet<usize>) -> Vec<RecipePart> {
     found
 }
 
-/// Whatever may be a variable's name in a text.
+/// Every word of a text that could be the name of a variable.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty())
 }

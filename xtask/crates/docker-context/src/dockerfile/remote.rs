@@ -1,23 +1,23 @@
-//! Whether ADD fetches a source instead of copying it, by BuildKit's own rules,
-//! and whether what it fetches can be another tomorrow.
+//! Whether ADD fetches a source or copies it, by BuildKit's rules, and whether a
+//! fetched source may change.
 
-/// What a source of ADD is.
+/// The kind of an ADD source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remote {
-    /// A path of the context.
+    /// A path in the context.
     No,
-    /// A file behind a URL.
+    /// A URL of a file.
     Http,
-    /// A git repository, at a commit or not.
+    /// A git repository.
     Git {
-        /// Whether the fragment names a whole commit.
+        /// Whether the fragment is a full commit id.
         pinned: bool,
     },
-    /// BuildKit may take the path for a repository.
+    /// A path that BuildKit may take for a repository.
     Maybe,
 }
 
-/// What a source with its variables replaced is.
+/// The kind of a source whose variables are replaced.
 pub fn remote(source: &str) -> Remote {
     if source.starts_with("./") || source.starts_with("../") || source.starts_with("github.com/") {
         return Remote::No;
@@ -26,7 +26,7 @@ pub fn remote(source: &str) -> Remote {
     let reference = fragment.split(':').next().unwrap_or_default();
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let git = Remote::Git { pinned: reference.len() == 40 && reference.bytes().all(is_digit) };
-    // A repository's path ends so, once its `%…` are read.
+    // The path of a repository ends like this, once `%…` is decoded.
     let repository = |path: &str| path.contains('%') || path.split('?').next().is_some_and(|it| it.ends_with(".git"));
     if let Some((scheme, rest)) = source.split_once("://")
         && !scheme.is_empty()
@@ -36,7 +36,8 @@ pub fn remote(source: &str) -> Remote {
         return match scheme.to_ascii_lowercase().as_str() {
             "git" | "ssh" => git,
             "http" | "https" if path.is_some_and(|(_, path)| repository(path)) => git,
-            // Of a scheme in capitals BuildKit sees the repository alone.
+            // If the scheme is in capitals, BuildKit only recognises
+            // repositories.
             _ if source.starts_with("http://") || source.starts_with("https://") => Remote::Http,
             _ => Remote::No,
         };
@@ -69,7 +70,7 @@ mod tests {
             ("a/b".to_owned(), Remote::No),
             ("http://x/y".into(), Remote::Http),
             ("https://x".into(), Remote::Http),
-            // Only a repository has commits.
+            // Only repositories have commits.
             (format!("https://x/y#{commit}"), Remote::Http),
             (format!("https://x/y.git#{commit}"), pinned),
             (format!("https://x/y.git#{commit}:sub"), pinned),

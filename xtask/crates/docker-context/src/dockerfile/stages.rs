@@ -1,5 +1,5 @@
-//! One walk over the stages that a target reaches, in their order: what each
-//! reads from the context, and with which variables.
+//! Walks over the stages that a target reaches, in order, and collects what each
+//! reads from the context. It keeps the variables up to date on the way.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use super::words::fields;
 use super::{BaseConfig, BuildOptions, DockerfileError};
 use crate::dockerignore::Dockerignore;
 
-/// Reads the stages that are reached.
+/// Reads the reached stages.
 pub fn read(
     graph: &Graph,
     reached: &BTreeSet<usize>,
@@ -68,7 +68,7 @@ pub fn read(
     Ok(walk.found)
 }
 
-/// Whether the engine lives on behind an instruction.
+/// Checks that the engine survives an instruction.
 fn survived(step: &Instruction, variables: &Variables, budget: &Budget) -> Result<(), WordError> {
     let mounts = match &step.kind {
         InstructionKind::Trigger(_) | InstructionKind::Plain => return Ok(()),
@@ -97,7 +97,7 @@ impl StageWalk<'_> {
         }
     }
 
-    /// What may be another tomorrow, and what may be meant.
+    /// Collects sources that may change, and sources that may be meant.
     fn origin(&mut self, it: &StageUse) {
         let Origin::Unclear(stages) = &it.origin else { return };
         self.found
@@ -111,7 +111,7 @@ impl StageWalk<'_> {
     }
 
     fn copy(&mut self, step: &Instruction, copy: &Copy, variables: &Variables) {
-        // One that can't be read leaves out nothing, and neither do the others.
+        // If one exclusion is uncertain, BuildKit may ignore all of them.
         let excluded: Result<Vec<String>, _> =
             copy.excluded.iter().map(|it| variables.expand(it, self.budget)).collect();
         let excluded = excluded
@@ -152,7 +152,7 @@ impl StageWalk<'_> {
         }
     }
 
-    /// `RUN --mount=`: without `from`, a bind mount shows the context.
+    /// Reads `RUN --mount=`. A bind mount without `from` shows the context.
     fn mount(&mut self, line: usize, text: &str, variables: &Variables) {
         let instruction = format!("RUN --mount={text}");
         let source = match bound(text, |word| variables.expand(word, self.budget)) {
@@ -189,7 +189,7 @@ fn bound(text: &str, expand: impl Fn(&str) -> Result<String, WordError>) -> Resu
     Ok((kind == "bind" && !from).then_some(source))
 }
 
-/// A text as it fits into a message.
+/// Shortens a text to fit into a message.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(400) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -1,6 +1,6 @@
 //! The patterns of `${A#x}`, `${A%x}` and `${A/x/y}`: `*`, `?` and text.
 
-/// How much may be compared: a pattern's length times a text's.
+/// A bound for the length of the pattern times the length of the text.
 const MOST: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -8,12 +8,12 @@ enum PatternPart {
     Char(char),
     /// One character.
     One,
-    /// Any run of them.
+    /// Any number of characters.
     Run,
 }
 
-/// Without what the pattern describes at the start, or at the end; the shortest,
-/// or with the operator twice the longest.
+/// Removes the shortest match at the start or at the end; with a doubled
+/// operator, the longest.
 pub fn trim(pattern: &str, value: &str, end: bool) -> Result<String, String> {
     let operator = if end { '%' } else { '#' };
     let (pattern, longest) = pattern.strip_prefix(operator).map_or((pattern, false), |pattern| (pattern, true));
@@ -32,7 +32,7 @@ pub fn trim(pattern: &str, value: &str, end: bool) -> Result<String, String> {
     Ok(rest.into_iter().collect())
 }
 
-/// With the first of what the pattern describes replaced, or all of it.
+/// Replaces the first match, or all matches.
 pub fn replace(pattern: &str, with: &str, value: &str, all: bool) -> Result<String, String> {
     if all && with.contains('$') {
         return Err("a `$` in a replacement is not understood here".into());
@@ -46,7 +46,7 @@ pub fn replace(pattern: &str, with: &str, value: &str, all: bool) -> Result<Stri
         let found = (from..=chars.len()).find_map(|at| Some((at, at + ends(&parts, &chars[at..]).ok()?.last()?)));
         let Some((start, end)) = found else { break };
         result.extend(&chars[done..start]);
-        // Nothing, right behind what was found before, is not found again.
+        // An empty match right after another match does not count.
         if end > done || start == 0 {
             result.push_str(with);
         }
@@ -77,8 +77,8 @@ fn parts(pattern: &str) -> Result<Vec<PatternPart>, String> {
     Ok(parts)
 }
 
-/// Where what the pattern describes at the start may end, in order. A line break
-/// is neither `?` nor in `*`.
+/// The possible ends of a match at the start, in order. Neither `?` nor `*`
+/// matches a line break.
 fn ends(parts: &[PatternPart], chars: &[char]) -> Result<Vec<usize>, String> {
     if parts.len().saturating_mul(chars.len()) > MOST {
         return Err("too long to be compared here".into());

@@ -1,6 +1,6 @@
-//! Variables by BuildKit's rules: what ARG, ENV and the image below have said so
-//! far. Whatever stands last wins; a stage inherits all of it, and the image's
-//! own ENV once more on top.
+//! Variables by BuildKit's rules, as set by ARG, ENV and the base image. The last
+//! value wins. A stage inherits all variables of its base, and the ENV of the
+//! base's image overrides them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,17 +9,17 @@ use std::rc::Rc;
 use super::expand::{ArgValue, Lexer, WordError};
 use super::{BaseConfig, BuildOptions};
 
-/// What an image has where nobody says otherwise.
+/// The PATH of an image that sets none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 type Values = HashMap<String, ArgValue>;
 
-/// How much a file's variables may say, all in all: they double each other, or
-/// each stage carries those of all below it.
+/// A bound for the total length of all values in a file: values can double each
+/// other, and each stage carries those of the stages below it.
 pub struct Budget(Cell<usize>);
 
 impl Budget {
-    /// What a person needs, a hundred times.
+    /// A hundred times what anybody needs.
     pub const MOST: usize = 8 << 20;
 
     /// Nothing is used yet.
@@ -27,7 +27,7 @@ impl Budget {
         Self(Cell::new(0))
     }
 
-    /// Whether there was too much.
+    /// Whether the bound is exceeded.
     pub fn is_used_up(&self) -> bool {
         self.0.get() > Self::MOST
     }
@@ -37,14 +37,15 @@ impl Budget {
     }
 }
 
-/// The variables before the first FROM, which FROM itself sees.
+/// The variables before the first FROM. BuildKit calls them meta args. Only FROM
+/// sees them.
 pub struct MetaArgs {
     values: Values,
     escape: char,
 }
 
 impl MetaArgs {
-    /// The platforms that a build has, and what is given to it.
+    /// Starts with the variables of the platform and of `--build-arg`.
     pub fn new(escape: char, given: &BuildOptions<'_>, platform: Option<&str>) -> Self {
         let mut values = Values::new();
         for (name, value) in platform.map(of_platform).unwrap_or_default() {
@@ -62,7 +63,7 @@ impl MetaArgs {
         Self { values, escape }
     }
 
-    /// An ARG: each word sees those before it.
+    /// Reads an ARG. Each word sees the words before it.
     pub fn arg(
         &mut self,
         args: &[(String, Option<String>)],
@@ -75,7 +76,7 @@ impl MetaArgs {
                 (None, None) => ArgValue::Unset,
                 (None, Some(default)) => match self.expand(default, budget) {
                     Ok(value) => ArgValue::Set(value),
-                    // BuildKit passes over what it can't read here.
+                    // BuildKit ignores words that it can't parse here.
                     Err(WordError::Odd(_)) => ArgValue::Set(String::new()),
                     Err(error @ WordError::Fatal(_)) => return Err(error),
                     Err(_) => ArgValue::Unknown,
@@ -86,10 +87,10 @@ impl MetaArgs {
         Ok(())
     }
 
-    /// A word of FROM.
+    /// Expands a word of FROM.
     pub fn expand(&self, word: &str, budget: &Budget) -> Result<String, WordError> {
         let lookup = |name: &str| match self.values.get(name) {
-            // A name without a value is an empty one here.
+            // Here a variable without a value is empty.
             Some(ArgValue::Unset) => ArgValue::Set(String::new()),
             value => value.cloned().unwrap_or(ArgValue::Unset),
         };
@@ -102,26 +103,28 @@ fn counted(result: Result<String, WordError>, word: &str, budget: &Budget) -> Re
     result
 }
 
-/// `OS/ARCH/VARIANT`, as the words of `TARGET…`.
+/// Splits `OS/ARCH/VARIANT` into the values of the `TARGET…` variables.
 fn of_platform(platform: &str) -> Vec<(&'static str, String)> {
     let mut parts = platform.split('/').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
     vec![("OS", next()), ("ARCH", next()), ("VARIANT", next()), ("PLATFORM", platform.to_owned())]
 }
 
-/// The variables at one place of a stage.
+/// The variables at one point of a stage.
 #[derive(Clone)]
 pub struct Variables {
     values: Rc<Values>,
-    /// Those that the image itself has: ENV, and not ARG.
+    /// The variables of the image: set by ENV, not by ARG.
     image: Rc<Values>,
-    /// What a name that is not listed is: an image may set more than we see.
+    /// The value of a name that is not listed. It is unknown if the base image
+    /// may set it.
     other: ArgValue,
     escape: char,
 }
 
 impl Variables {
-    /// On an image whose ENV is known, or is not; `scratch` is one without any.
+    /// Starts a stage on an image whose ENV is known or unknown. `scratch` has
+    /// none.
     pub fn on_image(escape: char, config: Option<&BaseConfig>) -> Self {
         let other = if config.is_some() { ArgValue::Unset } else { ArgValue::Unknown };
         let mut image = Values::new();
@@ -135,7 +138,7 @@ impl Variables {
         Self { values: Rc::clone(&image), image, other, escape }
     }
 
-    /// At the start of a stage on this one.
+    /// Starts a stage on this stage.
     pub fn above(&self, budget: &Budget) -> Self {
         let mut above = self.clone();
         budget.take(16 * self.values.len());
@@ -143,19 +146,20 @@ impl Variables {
             let values = Rc::make_mut(&mut above.values);
             values.extend(self.image.iter().map(|(name, value)| (name.clone(), value.clone())));
             if self.other == ArgValue::Unknown {
-                // What an ARG said may be what the image's own ENV takes back.
+                // The ENV of the image may override a value that an ARG set.
                 values.retain(|name, _| self.image.contains_key(name));
             }
         }
         above
     }
 
-    /// An ENV instruction: all is read before the first is set.
+    /// Reads an ENV instruction. All its words are expanded before the first one
+    /// is set.
     pub fn env(&mut self, pairs: &[(String, String)], budget: &Budget) {
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| (self.expand(k, budget), self.value_of(v, budget))).collect();
         for (name, value) in pairs {
             let Ok(name) = name else {
-                // Any name may have been meant.
+                // Any name may be meant.
                 *self = Self::on_image(self.escape, None);
                 continue;
             };
@@ -164,7 +168,7 @@ impl Variables {
         }
     }
 
-    /// An ARG instruction, likewise.
+    /// Reads an ARG instruction, in the same way.
     pub fn arg(
         &mut self,
         args: &[(String, Option<String>)],
@@ -199,20 +203,24 @@ impl Variables {
         Rc::make_mut(&mut self.values)
     }
 
-    /// The word with its variables replaced and its quotes gone, or why not.
+    /// The word with its variables replaced and its quotes removed.
+    ///
+    /// # Errors
+    ///
+    /// If its value is uncertain.
     pub fn expand(&self, word: &str, budget: &Budget) -> Result<String, WordError> {
         let lookup = |name: &str| self.values.get(name).unwrap_or(&self.other).clone();
         counted(Lexer::new(self.escape, &lookup).word(word), word, budget)
     }
 
-    /// Why the engine would crash over an instruction. BuildKit reads all of each
-    /// once more, to show it, RUN among them.
+    /// Checks that the engine does not crash on an instruction. BuildKit expands
+    /// each instruction once more to display it, RUN included.
     pub fn check(&self, text: &str, is_run: bool, budget: &Budget) -> Result<(), WordError> {
         if !text.contains(['#', '%']) || !text.contains("${") {
             return Ok(());
         }
         let lookup = |name: &str| match self.values.get(name).unwrap_or(&self.other) {
-            // Whatever it is, what stands behind it is read.
+            // Whatever this variable is, the text after it is expanded, too.
             ArgValue::Unknown => ArgValue::Set(String::new()),
             value => value.clone(),
         };

@@ -1,9 +1,9 @@
-//! How an instruction's text is cut: at blanks, into words with quotes, as a
-//! JSON list, into the fields of a mount.
+//! Splits the text of an instruction: at blanks, into words with quotes, as a
+//! JSON list, or into the fields of a mount.
 
 use serde_json::Value;
 
-/// Text of bytes; each that is not UTF-8 becomes one U+FFFD.
+/// Bytes as text. Each byte that is not UTF-8 becomes U+FFFD.
 pub fn decode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -13,13 +13,14 @@ pub fn decode(bytes: &[u8]) -> String {
     text
 }
 
-/// At blanks, whatever quotes there are.
+/// Splits at blanks and ignores quotes.
 pub fn at_blanks(text: &str) -> Vec<&str> {
     let blank = |c: char| matches!(c, '\t' | '\x0B' | '\x0C' | '\r' | ' ');
     text.split(blank).filter(|word| !word.is_empty()).collect()
 }
 
-/// The words of ARG and ENV, with their quotes: a quoted or escaped blank is none.
+/// The words of ARG and ENV, with their quotes. A quoted or escaped blank does
+/// not split.
 pub fn words(text: &str, escape: char) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut chars = text.chars();
@@ -43,9 +44,9 @@ pub fn words(text: &str, escape: char) -> Vec<String> {
     words
 }
 
-/// A JSON list of strings at the start of a text, whatever stands behind it;
-/// `None`: the text is no JSON, and so words. A list of something else is an
-/// error to BuildKit.
+/// The JSON list of strings that a text starts with. Text after the list is
+/// ignored. `None` means that the text is not JSON but words. BuildKit refuses a
+/// list of other values.
 pub fn json_list(text: &str) -> Result<Option<Vec<String>>, String> {
     let text = text.trim_start();
     if !text.starts_with('[') {
@@ -62,7 +63,7 @@ pub fn json_list(text: &str) -> Result<Option<Vec<String>>, String> {
     }
 }
 
-/// Go reads half of a surrogate pair as U+FFFD, where our JSON is an error.
+/// Go decodes half of a surrogate pair as U+FFFD; serde_json refuses it.
 fn lone_surrogates_replaced(text: &str) -> String {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -78,7 +79,7 @@ fn lone_surrogates_replaced(text: &str) -> String {
                 at = escape + 6;
                 continue;
             }
-            // The backslash and what it escapes.
+            // Skips the backslash and the character it escapes.
             _ => 1 + text[escape + 1..].chars().next().map_or(0, char::len_utf8),
         };
         result.push_str(&text[escape..escape + length]);
@@ -87,7 +88,7 @@ fn lone_surrogates_replaced(text: &str) -> String {
     result + &text[at..]
 }
 
-/// The fields of a mount, cut at commas, as CSV: one in quotes may hold them.
+/// The fields of a mount: CSV, so a quoted field may contain commas.
 pub fn fields(text: &str) -> Result<Vec<String>, String> {
     let (mut fields, mut rest) = (Vec::new(), text);
     loop {

@@ -1,19 +1,20 @@
-//! Many patterns run over a path at once. Each is compiled into steps; the sets
-//! of steps that a path can be at are numbered as they come up, and where a
-//! character leads from one is remembered: a path then costs a look into a table
-//! for each of its characters, however many patterns there are.
+//! Runs many patterns over a path at once. Each pattern is compiled into
+//! operations. Every set of operations that a path can reach gets a number, and a
+//! table remembers where each character leads from a set. So a path costs one
+//! table lookup per character, however many patterns there are.
 //!
-//! The path filter's automaton (the crate path-filter) is another: its patterns
-//! are few, each is asked about alone, and it has no choices and no counting.
+//! The crate path-filter has another automaton: its patterns are few and run one
+//! at a time, without alternatives or counts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::regexp::{Class, Regexp};
 
-/// What is remembered, in steps of all sets, before it is forgotten.
+/// How many operations, over all sets, are remembered before the table is
+/// cleared.
 const MOST_REMEMBERED: usize = 20_000_000;
-/// The steps that all patterns together may have.
+/// How many operations all patterns together may have.
 const MOST_STEPS: usize = 200_000;
 const UNKNOWN: u32 = u32::MAX;
 
@@ -21,17 +22,17 @@ const UNKNOWN: u32 = u32::MAX;
 enum Op {
     /// Reads one character.
     Read(Class),
-    /// Goes on there too.
+    /// Continues there as well as here.
     Fork(u32),
-    /// Goes on there.
+    /// Continues there.
     Jump(u32),
     Start,
     End,
-    /// The whole of the pattern is read.
+    /// The pattern has matched.
     Hit(u32),
 }
 
-/// Some patterns, by their numbers.
+/// Several patterns, by number.
 #[derive(Default)]
 pub struct PatternSet {
     steps: Arc<[Op]>,
@@ -39,7 +40,7 @@ pub struct PatternSet {
     memo: Mutex<Memo>,
 }
 
-/// Sets of steps, numbered.
+/// The numbered sets of operations.
 #[derive(Default)]
 struct Memo {
     numbers: HashMap<Arc<[u32]>, u32>,
@@ -57,7 +58,7 @@ impl Clone for PatternSet {
 }
 
 impl PatternSet {
-    /// Compiles patterns; the first has the number 0.
+    /// Compiles patterns. The first one has the number 0.
     pub fn new<'n>(patterns: impl IntoIterator<Item = &'n Regexp>) -> Result<Self, String> {
         let mut steps = Vec::new();
         let mut starts = Vec::new();
@@ -69,9 +70,9 @@ impl PatternSet {
         Ok(Self { steps: steps.into(), starts: starts.into(), memo: Mutex::default() })
     }
 
-    /// Runs over a path. `at_folder` is told of each folder above it and of the
-    /// path itself, the uppermost first: where it ends, and the patterns that it
-    /// is hit by. It says whether to go on.
+    /// Runs over a path. For each folder above the path and for the path itself,
+    /// from the top, it calls `at_folder` with the length and the patterns that
+    /// match. `at_folder` returns whether to continue.
     pub fn run(&self, path: &str, mut at_folder: impl FnMut(usize, &Arc<[u32]>) -> bool) {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = memo.start(self);
@@ -85,7 +86,7 @@ impl PatternSet {
         told(&mut memo, path.len(), state);
     }
 
-    /// Whether any pattern describes something that begins so.
+    /// Whether any pattern can match a path that begins like this.
     pub fn goes_on(&self, path: &str) -> bool {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = memo.start(self);
@@ -95,7 +96,7 @@ impl PatternSet {
         !memo.sets[state as usize].is_empty()
     }
 
-    /// The steps that are reached from these by reading nothing, in order.
+    /// The operations reached from these without reading a character, in order.
     fn close(&self, mut queue: Vec<u32>, start: bool, end: bool) -> Vec<u32> {
         let (mut seen, mut set) = (vec![false; self.steps.len()], Vec::new());
         while let Some(at) = queue.pop() {
@@ -119,7 +120,7 @@ impl PatternSet {
 }
 
 impl Memo {
-    /// Where each path begins.
+    /// The operations at which each path starts.
     fn start(&mut self, automaton: &PatternSet) -> u32 {
         if self.size > MOST_REMEMBERED {
             *self = Self::default();
@@ -164,7 +165,7 @@ impl Memo {
         next
     }
 
-    /// The patterns that hit what ends here.
+    /// The patterns that match here.
     fn hits(&mut self, automaton: &PatternSet, state: u32) -> Arc<[u32]> {
         if let Some(hits) = &self.hits[state as usize] {
             return Arc::clone(hits);

@@ -1,6 +1,6 @@
-//! The two path languages of Docker: Go's `filepath.Match`, which COPY speaks,
-//! and the one of `.dockerignore`, which becomes a regular expression there.
-//! Neither is git's, GitHub's or a shell's.
+//! Docker's two path languages: COPY uses Go's `filepath.Match`, and
+//! `.dockerignore` has its own, which Docker translates into a regular
+//! expression. Both differ from the languages of git, GitHub and shells.
 
 pub mod automaton;
 mod regexp;
@@ -10,20 +10,20 @@ use std::fmt;
 use automaton::PatternSet;
 use regexp::{Class, Regexp};
 
-/// A line of `.dockerignore`, not yet compiled: that is done for all at once.
+/// A line of `.dockerignore`. It is compiled later, together with all others.
 #[derive(Debug)]
 pub struct IgnorePattern(Regexp);
 
-/// One compiled pattern of COPY.
+/// A compiled pattern of COPY.
 #[derive(Clone)]
 pub struct Glob {
     text: String,
-    /// The plain text that it begins with: most paths fail there.
+    /// Its literal beginning. Most paths already differ there.
     head: String,
     automaton: PatternSet,
 }
 
-/// Whether Go would look for more than this one path.
+/// Whether Go treats this as a pattern and not as a single path.
 pub fn has_wildcards(text: &str) -> bool {
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -36,7 +36,8 @@ pub fn has_wildcards(text: &str) -> bool {
     false
 }
 
-/// Go's `filepath.Clean`: no `.`, no `//`, `..` as far up as it goes.
+/// Go's `filepath.Clean`: removes `.` and `//`, and resolves `..` as far as
+/// possible.
 pub fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
@@ -76,12 +77,13 @@ impl Glob {
         Ok(Self { text: text.to_owned(), head: head(text), automaton })
     }
 
-    /// What each path begins with that is described, and all below it.
+    /// The literal beginning of every path that matches, or that lies in a
+    /// matching folder.
     pub fn head(&self) -> &str {
         &self.head
     }
 
-    /// Whether the whole of `path` is described.
+    /// Whether the pattern matches all of `path`.
     pub fn hits(&self, path: &str) -> bool {
         let mut is_hit = false;
         self.run(path, |end, hit| {
@@ -91,8 +93,8 @@ impl Glob {
         is_hit
     }
 
-    /// How long the uppermost folder of the path is that is described, or the
-    /// path itself.
+    /// The length of the topmost folder of `path` that matches, or of `path`
+    /// itself.
     pub fn hits_prefix(&self, path: &str) -> Option<usize> {
         let mut found = None;
         self.run(path, |end, hit| {
@@ -110,7 +112,7 @@ impl Glob {
 }
 
 impl IgnorePattern {
-    /// A line, cleaned and without its `!`.
+    /// Parses a line that is cleaned and has lost its `!`.
     pub fn docker(text: &str) -> Result<Self, String> {
         go(text)?;
         let translated = translated(text);
@@ -131,17 +133,17 @@ impl IgnorePattern {
     }
 }
 
-/// Compiles rules; each goes by its place.
+/// Compiles patterns. Each is known by its position.
 pub fn compiled(rules: &[IgnorePattern]) -> Result<PatternSet, String> {
     PatternSet::new(rules.iter().map(|rule| &rule.0))
 }
 
-/// The plain text that a pattern begins with, in both languages.
+/// The literal beginning of a pattern, in both languages.
 pub fn head(text: &str) -> String {
     text.chars().take_while(|c| !"*?[]\\|{}^".contains(*c)).collect()
 }
 
-/// What Go's `filepath.Match` makes of a pattern.
+/// Parses a pattern of Go's `filepath.Match`.
 fn go(text: &str) -> Result<Regexp, String> {
     let chars: Vec<char> = text.chars().collect();
     let mut nodes = Vec::new();
@@ -159,7 +161,7 @@ fn go(text: &str) -> Result<Regexp, String> {
     Ok(Regexp::All(nodes))
 }
 
-/// How Docker compares a line.
+/// How Docker compares a line with a path.
 enum MatchType {
     Exact,
     Prefix,
@@ -172,8 +174,8 @@ struct Translated {
     regexp: String,
 }
 
-/// A line as the regular expression that Docker makes of it. Of what means
-/// something there it escapes `.`, `+`, `(`, `)` and `$`, and no more.
+/// A line as the regular expression that Docker translates it to. Docker escapes
+/// `.`, `+`, `(`, `)` and `$`, and no other special character.
 fn translated(text: &str) -> Translated {
     let mut regexp = String::from("^");
     let mut kind = MatchType::Exact;
@@ -182,7 +184,7 @@ fn translated(text: &str) -> Translated {
     while let Some(c) = chars.next() {
         match c {
             '*' if chars.next_if_eq(&'*').is_some() => {
-                // `**/` is `**`.
+                // `**/` means the same as `**`.
                 chars.next_if_eq(&'/');
                 if chars.peek().is_some() {
                     regexp.push_str("(.*/)?");
@@ -231,7 +233,7 @@ fn escaped(chars: &[char], at: &mut usize) -> Result<char, String> {
     Ok(c)
 }
 
-/// Reads on behind `[`, as Go's `filepath.Match` does.
+/// Reads on after `[`, like Go's `filepath.Match`.
 fn class(chars: &[char], at: &mut usize) -> Result<Class, String> {
     let bound = |at: &mut usize| match chars.get(*at).copied() {
         None => Err("`[` without `]`; close it, as in `[0-9]`".to_owned()),
@@ -295,7 +297,7 @@ mod tests {
         }
     }
 
-    /// Whether a line hits the whole of a path.
+    /// Whether a line matches a whole path.
     fn docker(pattern: &str) -> Result<impl Fn(&str) -> bool, String> {
         let automaton = compiled(&[IgnorePattern::docker(pattern)?])?;
         Ok(move |path: &str| {
@@ -334,7 +336,8 @@ mod tests {
             ("^*", "a", true),
             ("(a|b)$+", "(a|b)$+", true),
             ("***", "a", true),
-            // Beside a wildcard these mean what they mean to Go's regular expressions.
+            // Next to a wildcard these keep the meaning they have in Go's regular
+            // expressions.
             ("a|b*", "axy", true),
             ("a|b*", "x/y/bz", true),
             ("a|b*", "x", false),

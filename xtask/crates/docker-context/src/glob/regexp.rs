@@ -1,53 +1,54 @@
-//! Go's regular expressions, as far as a line of `.dockerignore` can become one:
-//! Docker translates those and leaves `|`, `{`, `}`, `^`, `\` and brackets as
-//! they are, so that they mean what they mean there.
+//! Go's regular expressions, as far as a line of `.dockerignore` can become one.
+//! Docker translates the line and leaves `|`, `{`, `}`, `^`, `\` and brackets as
+//! they are, so they keep their meaning in a regular expression.
 
-/// What one character may be: in these ranges, or in none of them.
+/// The characters allowed at one position: those in the ranges, or all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// In none of them.
+    /// Whether the ranges are excluded.
     pub negated: bool,
-    /// From, to and with.
+    /// First and last character of each range.
     pub ranges: Vec<(char, char)>,
 }
 
-/// A pattern's meaning.
+/// A parsed regular expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Regexp {
     /// One character.
     Class(Class),
-    /// Nothing, at the start of the path.
+    /// The start of the path.
     Start,
-    /// Nothing, at its end.
+    /// The end of the path.
     End,
-    /// One after the other.
+    /// A sequence.
     All(Vec<Regexp>),
-    /// One of them.
+    /// An alternative.
     Any(Vec<Regexp>),
-    /// So many times, and up to so many, or without an end.
+    /// A repetition: at least so many times, and at most so many times, if there
+    /// is a limit.
     Times(Box<Regexp>, usize, Option<usize>),
 }
 
-/// Go repeats nothing more often.
+/// Go's limit for repetitions.
 const MOST_TIMES: usize = 1000;
 
 impl Class {
-    /// This character alone.
+    /// Exactly this character.
     pub fn of(c: char) -> Self {
         Self { negated: false, ranges: vec![(c, c)] }
     }
 
-    /// All but these.
+    /// Every character but these.
     pub fn but(chars: &[char]) -> Self {
         Self { negated: true, ranges: chars.iter().map(|c| (*c, *c)).collect() }
     }
 
-    /// Whether it is one of them.
+    /// Whether a character is allowed.
     pub fn has(&self, c: char) -> bool {
         self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != self.negated
     }
 
-    /// The same without `negated`, for what is put together of several.
+    /// The same ranges without `negated`, to be combined with others.
     fn positive(self) -> Vec<(char, char)> {
         if !self.negated {
             return self.ranges;
@@ -72,18 +73,19 @@ impl Class {
 }
 
 impl Regexp {
-    /// A text as it stands.
+    /// A literal text.
     pub fn text(text: &str) -> Self {
         Self::All(text.chars().map(|c| Self::Class(Class::of(c))).collect())
     }
 
-    /// Any run of any characters.
+    /// Any number of any characters.
     pub fn anything() -> Self {
         Self::Times(Box::new(Self::Class(Class::but(&[]))), 0, None)
     }
 }
 
-/// Reads one. It may hit anywhere in a path, unless it says `^` and `$`.
+/// Parses a regular expression. It may match anywhere in a path, unless it has
+/// `^` and `$`.
 pub fn parse(text: &str) -> Result<Regexp, String> {
     let mut parser = Parser { chars: text.chars().collect(), at: 0, quoted: false };
     let node = parser.alternatives()?;
@@ -91,7 +93,7 @@ pub fn parse(text: &str) -> Result<Regexp, String> {
         return Err(format!("`{c}` without its other half"));
     }
     Ok(match node {
-        // Most do, and need no look at what is around them.
+        // Most expressions match here, so the rest is skipped.
         Regexp::All(mut nodes) if nodes.first() == Some(&Regexp::Start) && nodes.last() == Some(&Regexp::End) => {
             nodes.pop();
             Regexp::All(nodes.split_off(1))
@@ -103,7 +105,7 @@ pub fn parse(text: &str) -> Result<Regexp, String> {
 struct Parser {
     chars: Vec<char>,
     at: usize,
-    /// Behind `\Q`.
+    /// Reads on after `\Q`.
     quoted: bool,
 }
 
@@ -165,7 +167,7 @@ impl Parser {
             self.at += 1;
             let before = nodes.len();
             nodes.extend(if self.quoted { Some(Regexp::Class(Class::of(c))) } else { self.one(c)? });
-            // `\Q` and `\E` are nothing.
+            // `\Q` and `\E` match nothing themselves.
             repeated = repeated && nodes.len() == before;
         }
         Ok(Regexp::All(nodes))
@@ -207,7 +209,8 @@ impl Parser {
         }))
     }
 
-    /// `{2}`, `{2,}`, `{2,5}`: how often, and its length; else it is a `{`.
+    /// `{2}`, `{2,}` or `{2,5}`: the counts, and the length of the text.
+    /// Otherwise `{` is a literal.
     fn times(&self) -> Result<Option<(usize, Option<usize>, usize)>, String> {
         let rest: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
         if self.chars.get(self.at + 1 + rest.chars().count()) != Some(&'}') {
@@ -231,7 +234,7 @@ impl Parser {
         Ok(Some((least, most, rest.chars().count() + 2)))
     }
 
-    /// Behind `[`.
+    /// Reads on after `[`.
     fn class(&mut self) -> Result<Class, String> {
         let negated = self.take("^");
         let mut ranges = Vec::new();
@@ -272,7 +275,7 @@ impl Parser {
         }
     }
 
-    /// `[:alpha:]`.
+    /// Reads `[:alpha:]`.
     fn named(&mut self) -> Result<Option<Class>, String> {
         let rest: String = self.chars[self.at..].iter().collect();
         let Some((name, _)) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else { return Ok(None) };
@@ -298,7 +301,7 @@ impl Parser {
         Ok(Some(Class { negated, ranges: ranges.to_vec() }))
     }
 
-    /// `\d` and the like, behind `\`.
+    /// Reads `\d` and the like, after `\`.
     fn group(&mut self) -> Result<Option<Class>, String> {
         let Some(c) = self.peek() else { return Ok(None) };
         let ranges: &[(char, char)] = match c.to_ascii_lowercase() {
@@ -313,7 +316,7 @@ impl Parser {
         Ok(Some(Class { negated: c.is_ascii_uppercase(), ranges: ranges.to_vec() }))
     }
 
-    /// The one character behind `\`.
+    /// Reads the single character after `\`.
     fn escape(&mut self) -> Result<char, String> {
         let c = self.next().ok_or("`\\` at the end; write what it escapes, or leave it out")?;
         Ok(match c {
