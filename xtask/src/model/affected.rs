@@ -1,5 +1,5 @@
-//! Which services a change affects, and why: the changed paths against each
-//! service's filter, with the pattern and the file that decided.
+//! Which services a change affects, and why: compares the changed paths with the
+//! filter of each service, and names the pattern and the file that decided.
 
 use std::borrow::Cow;
 
@@ -9,21 +9,21 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::dockerfile_changes::Touch;
 use crate::model::event::Cause;
 
-/// Changed paths, from the root, `/` between names.
+/// Changed paths, from the root, separated by `/`.
 ///
-/// A name that is not UTF-8 is kept with U+FFFD for what can't be read. No
-/// pattern can name such a byte, and for `*` and `**` any character will do: so
-/// the verdict is the same.
+/// In a name that is not UTF-8, each undecodable byte becomes U+FFFD. No pattern
+/// can name such a byte, and `*` and `**` match any character, so the verdict
+/// stays the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
-    /// A NUL ends each.
+    /// Each path ends with a NUL.
     text: String,
 }
 
 impl Paths {
-    /// Reads a list that somebody else made: a path a line, unless there is a
-    /// NUL in it; then NUL ends each. A `./` in front is left out. A line that
-    /// git has quoted is read as git means it.
+    /// Reads a list that somebody else made. One path per line; or, if it
+    /// contains a NUL, each path ends with one. A leading `./` is removed. A path
+    /// that git has quoted is unquoted.
     pub fn of_list(bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         if bytes.contains(&0) {
             return Ok(Self { text: utf8(bytes) });
@@ -49,14 +49,14 @@ impl Paths {
         Ok(Self { text: utf8(text) })
     }
 
-    /// Adds what git writes with `-z`, to nothing or to more of it.
+    /// Appends the output of git with `-z`.
     #[must_use]
     pub fn and(mut self, bytes: Vec<u8>) -> Self {
         self.text.push_str(&utf8(bytes));
         self
     }
 
-    /// Adds more of them.
+    /// Appends more paths.
     #[must_use]
     pub fn with(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         for path in paths {
@@ -66,13 +66,13 @@ impl Paths {
         self
     }
 
-    /// The paths, in their order.
+    /// The paths, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.text.split('\0').map(|path| path.strip_prefix("./").unwrap_or(path)).filter(|p| !p.is_empty())
     }
 }
 
-/// A path as git writes it between quotes (`core.quotePath`): escapes of C.
+/// A quoted path as git writes it (`core.quotePath`), with C escapes.
 fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
     let mut rest = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut path = Vec::new();
@@ -103,16 +103,16 @@ fn utf8(bytes: Vec<u8>) -> String {
 /// What changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSet {
-    /// These files, as far as anybody knows.
+    /// The changed files, as far as they are known.
     pub paths: Paths,
-    /// Why everything counts as changed, whatever the files.
+    /// Why everything counts as changed, whatever the files are.
     pub everything: Option<Cause>,
 }
 
 /// A pattern of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathRule<'a> {
-    /// As services.toml has it.
+    /// As written in services.toml.
     pub pattern: &'a str,
     /// Its line there.
     pub line: usize,
@@ -121,47 +121,48 @@ pub struct PathRule<'a> {
 /// Why a service is affected, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason<'a> {
-    /// The first changed file that the service is made from.
+    /// The first changed file that the filter includes.
     Path {
         /// The file.
         path: &'a str,
         /// The pattern that includes it.
         rule: PathRule<'a>,
     },
-    /// A changed file that is none of its `paths`, and that it is made of all
-    /// the same: its workflow, its tables in services.toml.
+    /// A changed file outside `paths` that the service depends on anyway: its
+    /// workflow, for example, or its tables in services.toml.
     Indirect {
         /// The file.
         path: &'a str,
-        /// What it is to the service.
+        /// How the service depends on it.
         cause: Cause,
     },
     /// Everything is affected.
     Everything {
         /// Why, for people.
         cause: Cause,
-        /// The file that did it, if one did.
+        /// The file that caused it, if it was a file.
         path: Option<&'a str>,
     },
-    /// It is made from none of the changed files.
+    /// None of the changed files concerns it.
     Nothing {
-        /// How many files were looked at.
+        /// The number of files compared.
         files: usize,
-        /// The first file that a `!` pattern left out.
+        /// The first file that a `!` pattern excluded.
         excluded: Option<(&'a str, PathRule<'a>)>,
-        /// The first that says how it is built, and says the same as before.
+        /// The first Dockerfile or ignore file that changed without effect on the
+        /// service.
         same: Option<&'a str>,
     },
 }
 
-/// A service and what the change means to it.
+/// The verdict on one service.
 #[derive(Clone, Debug)]
 pub struct Verdict<'a> {
     /// The service.
     pub service: &'a Service,
-    /// Why it is affected or not.
+    /// Why it is or is not affected.
     pub reason: Reason<'a>,
-    /// With `explain`: each pattern that included files, with all of these.
+    /// With `explain`: every pattern that includes files, with these files.
     pub hits: Vec<(PathRule<'a>, Vec<Hit<'a>>)>,
 }
 
@@ -170,16 +171,17 @@ pub struct Verdict<'a> {
 pub struct Hit<'a> {
     /// The file.
     pub path: &'a str,
-    /// What of it, where that can be told.
+    /// The part of the file that matters, if it is known.
     pub what: Option<String>,
 }
 
-/// What the change of a file does to a service that it says how to build; none
-/// for other files.
+/// How the change of a Dockerfile or an ignore file touches a service; `None` for
+/// any other file.
 pub type Redefined<'a> = &'a dyn Fn(&Service, &str) -> Option<Touch>;
 
 impl Verdict<'_> {
-    /// What counts although nobody could tell.
+    /// The doubt because of which the service counts as affected, if there is
+    /// one.
     pub fn doubt(&self) -> Option<&Cause> {
         match &self.reason {
             Reason::Indirect { cause, .. } | Reason::Everything { cause, .. } => {
@@ -189,15 +191,15 @@ impl Verdict<'_> {
         }
     }
 
-    /// Whether the service has to be built.
+    /// Whether the service must be built.
     pub fn affected(&self) -> bool {
         !matches!(self.reason, Reason::Nothing { .. })
     }
 }
 
-/// The verdict about each service. `sides` are asked for what else services are
-/// made of, and only where the changed files make that necessary; likewise
-/// `redefined`, for files that `paths` include.
+/// The verdict on each service. It only asks `sides` and `redefined` if the
+/// changed files make that necessary: `sides` for the other things that services
+/// depend on, `redefined` for Dockerfiles and ignore files that `paths` includes.
 pub fn verdicts<'a>(
     services: &[&'a Service],
     scope: &'a ChangeSet,
@@ -230,7 +232,7 @@ pub fn verdicts<'a>(
     services.iter().map(verdict).collect()
 }
 
-/// Looks at no more files than it needs.
+/// Stops at the first file that decides.
 fn reason<'a>(service: &'a Service, paths: &'a Paths, redefined: Redefined<'_>) -> Reason<'a> {
     let (mut files, mut excluded, mut same) = (0, None, None);
     for path in paths.iter() {
@@ -267,8 +269,8 @@ fn rule(service: &Service, at: usize) -> PathRule<'_> {
     PathRule { pattern: service.paths.patterns()[at].text(), line: service.path_lines[at] }
 }
 
-/// A path as one line that nobody can take for anything else: quoted when it
-/// has control characters, or what a GitHub runner takes for a command.
+/// A path as one unambiguous line. It is quoted if it contains control
+/// characters, or text that a GitHub runner takes for a command.
 pub fn shown(path: &str) -> Cow<'_, str> {
     if path.contains(char::is_control) || path.contains("##[") {
         return Cow::Owned(format!("{path:?}").replace("##[", "#\\u{23}["));
@@ -308,13 +310,13 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         ChangeSet { paths: Paths::default().with(paths.iter().map(ToString::to_string)), everything: None }
     }
 
-    /// A tree that has these files, on both sides.
+    /// A tree with these files, on both sides.
     fn with_tree<T>(files: &[(&str, &str)], then: impl FnOnce(Sides<'_>) -> T) -> T {
         let read = |file: &str| Ok(files.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned()));
         then(Sides { old: Some(&read), new: &read })
     }
 
-    /// One line a service, as a test can read it.
+    /// One line per service, for the assertions.
     fn told(scope: &ChangeSet) -> Vec<String> {
         with_tree(&[], |sides| told_in(sides, scope))
     }
@@ -390,7 +392,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
             let told = |sides: Sides<'_>| told_in(sides, &changed(&["a", path]));
             let expected = format!("all: {path} changed, which the tool is made of Some({path:?})");
             assert_eq!(with_tree(&[("xtask/Cargo.toml", manifest)], told), [expected.clone(), expected]);
-            // In another project these are files as any other.
+            // In another project these are ordinary files.
             assert_eq!(with_tree(&[], told)[0], "2 None", "{path}");
         }
         let scope = ChangeSet { everything: Some(Cause::doubt("the base is gone")), ..ChangeSet::default() };
@@ -445,7 +447,8 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         assert!(!shown("##[add-mask]x").contains("##["));
     }
 
-    /// A file alone affects exactly what it affects among others.
+    /// A file alone affects exactly the services that it affects among other
+    /// files.
     #[test]
     fn a_service_is_affected_iff_one_of_the_files_alone_affects_it() {
         let names =

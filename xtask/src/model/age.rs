@@ -11,8 +11,8 @@ use crate::model::diagnostic::Diagnostic;
 pub struct Age(pub Duration);
 
 impl Age {
-    /// How long ago a moment was; both are seconds since 1970. A moment that is to
-    /// come means that the clock was set back: nobody knows how long ago it was.
+    /// The time since `then`; both are seconds since 1970. A timestamp in the
+    /// future means that the clock was set back, so the age is unknown.
     pub fn of(then: u64, now: u64) -> Option<Self> {
         now.checked_sub(then).map(Duration::from_secs).map(Self)
     }

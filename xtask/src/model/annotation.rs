@@ -1,11 +1,10 @@
-//! Lines that GitHub's runner obeys, and text on its pages that is nothing but
-//! text.
+//! Commands to GitHub's runner, and plain text for its pages.
 
 use std::fmt;
 
 use crate::model::text::{harmless, is_obeyed};
 
-/// A line that a runner obeys. Only this module makes one.
+/// A line that the runner takes as a command. Only this module creates one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command(String);
 
@@ -15,12 +14,12 @@ impl fmt::Display for Command {
     }
 }
 
-/// The line that makes a runner show a warning on the run's page.
+/// The command that shows a warning on the page of the run.
 pub fn warning(text: &str) -> Command {
     Command(format!("::warning::{}", one_line(text)))
 }
 
-/// The line that makes a runner show an error beside a line of a file.
+/// The command that shows an error next to a line of a file.
 pub fn error_at(file: &str, line: usize, text: &str) -> Command {
     let file = one_line(file).replace(':', "%3A").replace(',', "%2C");
     Command(format!("::error file={file},line={line}::{}", one_line(text)))
@@ -30,7 +29,7 @@ fn one_line(text: &str) -> String {
     harmless(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Text in a cell of a Markdown table, where nothing of it is markup.
+/// Text for a cell of a Markdown table, with all markup escaped.
 pub fn cell(text: &str) -> String {
     let mut cell = String::new();
     for c in text.chars().filter(|c| !is_obeyed(*c) || c.is_control()) {

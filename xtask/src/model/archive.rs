@@ -1,21 +1,24 @@
-//! The one file in a tar stream, as `docker cp CONTAINER:FILE -` gives it.
+//! Reads the single file from the tar stream that `docker cp CONTAINER:FILE -`
+//! writes.
 
 const BLOCK: usize = 512;
 
-/// The first entry's content; none where it is no plain file, or is not whole.
+/// The content of the first entry; `None` if it is not a regular file, or is cut
+/// off.
 pub fn file(tar: &[u8]) -> Option<&[u8]> {
     let header = tar.get(..BLOCK)?;
     let size = size(header.get(124..136)?)?;
     let content = tar.get(BLOCK..BLOCK.checked_add(size)?)?;
     match header[156] {
         b'0' | 0 => Some(content),
-        // What the next header has no room for.
+        // The type flag of a link or of a header extension means another kind of
+        // entry.
         b'x' | b'g' => file(tar.get(BLOCK + size.div_ceil(BLOCK) * BLOCK..)?),
         _ => None,
     }
 }
 
-/// A number in octal digits, as tar has them.
+/// An octal number, as in a tar header.
 fn size(field: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
     usize::from_str_radix(text, 8).ok()

@@ -1,9 +1,10 @@
-//! Stand-ins: what replaces an upstream base image where no container registry
-//! answers. Which reference can be replaced, by what, and under which name.
+//! Stand-ins: images that replace an upstream base image on a machine without
+//! access to a registry. This module decides which references can be replaced, by
+//! what, and under which name.
 //!
-//! A stand-in is made of Debian's, PyPI's and npm's packages, is good enough
-//! to build and prove the project's images with, and never carries an
-//! upstream's name: whoever sees it in a list of images sees what it is.
+//! A stand-in is made from packages of Debian, PyPI and npm. It is good enough to
+//! build and test the project's images. It never carries the name of the upstream
+//! image, so everybody who lists images sees what it is.
 
 use std::fmt;
 
@@ -11,11 +12,10 @@ use docker_context::dockerfile::BaseConfig;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// The registry in a stand-in's name: a port of loopback where nothing listens.
-/// BuildKit asks a name's registry even for what the engine holds. This answer
-/// is immediate: it needs no DNS (which takes its time to fail on a machine
-/// that is cut off, or lies), and no proxy is asked for loopback. And nobody
-/// can push it anywhere.
+/// The registry in the name of a stand-in: a loopback port where nothing listens.
+/// BuildKit asks the registry even for an image that the engine has. This
+/// registry fails at once: it needs no DNS, which is slow on a machine without
+/// network, and no proxy is used for loopback. And nobody can push the image.
 pub const DOMAIN: &str = "127.0.0.1:1/stand-in";
 
 /// Where base images come from.
@@ -25,38 +25,38 @@ pub enum Bases {
     /// Upstream, unless `cargo xtask setup` found that no registry answers.
     #[default]
     Auto,
-    /// By their own names, from their registries.
+    /// The original images, from their registries.
     Upstream,
     /// Stand-ins made on this machine.
     Local,
 }
 
-/// A base image, as the Dockerfile names it and as the build gets it.
+/// A base image: the name in the Dockerfile, and the image that the build gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// The Dockerfile's words.
+    /// The name in the Dockerfile.
     pub reference: String,
-    /// The image that is bound to them instead.
+    /// The image that replaces it.
     pub stand_in: Option<String>,
-    /// The image that the engine has under the name, where it has one.
+    /// The id of the image that the engine has under this name, if it has one.
     pub id: Option<String>,
-    /// What it says of itself, where that is known: it is part of every build on it.
+    /// Its configuration, if it is known. Every build on it inherits that.
     pub config: Option<BaseConfig>,
 }
 
 impl Base {
-    /// Upstream's.
+    /// The upstream image itself.
     pub fn upstream(reference: &str) -> Self {
         Self { reference: reference.to_owned(), stand_in: None, id: None, config: None }
     }
 
-    /// Whether a registry may have another image under this name tomorrow.
+    /// Whether the registry may serve another image under this name tomorrow.
     pub fn can_move(&self) -> bool {
         self.stand_in.is_none() && !self.reference.contains("@sha256:") && self.reference != "scratch"
     }
 }
 
-/// What a stand-in is made as: a target of `bases/Dockerfile`.
+/// The kind of a stand-in: a target of `bases/Dockerfile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StandInKind {
     /// `debian:bookworm-slim`.
@@ -80,7 +80,7 @@ pub enum StandInKind {
 }
 
 impl StandInKind {
-    /// The target's name.
+    /// The name of the target.
     pub fn target(self) -> &'static str {
         match self {
             Self::Debian => "debian",
@@ -102,27 +102,27 @@ impl fmt::Display for StandInKind {
     }
 }
 
-/// What replaces one reference.
+/// The stand-in for one reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandIn {
-    /// The reference as it is written in the Dockerfile.
+    /// The reference in the Dockerfile.
     pub reference: String,
-    /// What it is made as.
+    /// Its kind.
     pub kind: StandInKind,
-    /// The version of the program in it, for those that come in several: a
-    /// whole one or its beginning; empty for the newest.
+    /// The version of its program, where there are several: complete, or its
+    /// beginning, or empty for the newest.
     pub version: String,
     /// Its name in the engine.
     pub image: String,
-    /// Where it differs from what the reference promises.
+    /// How it differs from the original image.
     pub note: Option<String>,
 }
 
-/// What there are stand-ins for.
+/// The images for which there is a stand-in.
 pub const AVAILABLE: &str = "debian:bookworm or 12, python:3.11, node:18, 20, 22 or 24, nginx, \
 nginxinc/nginx-unprivileged, ghcr.io/astral-sh/uv, postgres:15, redis:7";
 
-/// The stand-in of a reference, or why there is none.
+/// The stand-in for a reference, or why there is none.
 pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
     let none = |why: &str| Err(format!("there is no stand-in for `{reference}`{why}; there are: {AVAILABLE}").into());
     let (name, digest) = match reference.split_once('@') {
@@ -130,7 +130,7 @@ pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
         None => (reference, None),
     };
     let (path, tag) = match name.rsplit_once(':') {
-        // A colon before a slash belongs to a registry's port.
+        // A colon before a slash belongs to the port of a registry.
         Some((path, tag)) if !tag.contains('/') => (path, tag),
         _ => (name, "latest"),
     };
@@ -202,8 +202,8 @@ enum Upstream {
     Redis,
 }
 
-/// Which well-known image a path names, whatever mirror it is on. The part
-/// that is the project's own stays in the name.
+/// The well-known image that a path names, on any mirror. A suffix that the
+/// project chose stays in the name.
 fn project(path: &str) -> Option<(&'static str, Upstream)> {
     let mirrored = path.rsplit_once("library/").filter(|(host, _)| host.is_empty() || host.ends_with('/'));
     let short = match mirrored {
@@ -223,9 +223,9 @@ fn project(path: &str) -> Option<(&'static str, Upstream)> {
     })
 }
 
-/// A hash that is the same on every machine and in every version of Rust
-/// (FNV-1a): names a bridge, tells whether a stand-in is of this recipe. Not
-/// for anything that someone could want to forge.
+/// FNV-1a: a hash that is the same on every machine and in every version of Rust.
+/// It names a bridge, and it tells whether a stand-in is made from the current
+/// recipe. It does not protect against forgery.
 pub fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn only_a_name_that_a_registry_answers_for_can_move() {
         assert!(Base::upstream("python:3.11").can_move());
-        // The engine's own copy says nothing of the registry's.
+        // The engine's copy says nothing about the registry's.
         assert!(Base { id: Some("1".into()), ..Base::upstream("python:3.11") }.can_move());
         assert!(!Base::upstream("python:3.11@sha256:00").can_move());
         assert!(!Base::upstream("scratch").can_move());

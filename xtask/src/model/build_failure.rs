@@ -1,31 +1,31 @@
-//! Why a build failed, by what buildx and the tools in it say: a registry that
-//! would not take the image is another matter than one that would not give a
-//! base, and each has another way out.
+//! Why a build failed, according to the messages of buildx and the tools in it. A
+//! registry that refuses a push needs another remedy than one that does not
+//! deliver a base image.
 
-/// What was complained of.
+/// The cause of a failed build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildFailure {
-    /// A disk has no room left.
+    /// A disk is full.
     DiskFull,
-    /// A registry wants a login that may write there.
+    /// The registry requires a login with write access.
     PushDenied(String),
-    /// A registry was not reached.
+    /// The registry for the push can't be reached.
     PushUnreached(String),
-    /// A registry was reached, and did not take the image.
+    /// The registry refused the pushed image.
     PushRefused(String),
-    /// A registry wants a login for a base image.
+    /// The registry of a base image requires a login.
     PullDenied(String),
-    /// A registry has no such base image.
+    /// The registry has no such base image.
     PullMissing(String),
-    /// A base image's registry was not reached.
+    /// The registry of a base image can't be reached.
     PullUnreached,
-    /// A base image is not made for the platform.
+    /// The base image does not exist for the platform.
     NoPlatform,
-    /// A step could not verify whom it talked to.
+    /// A step could not verify a TLS certificate.
     Certificate,
-    /// A step did not get packages from Debian's mirror.
+    /// A step could not download packages from Debian's mirror.
     Mirror,
-    /// There is no engine any more.
+    /// The engine has gone.
     EngineGone,
 }
 
@@ -45,15 +45,15 @@ const UNREACHED: [&str; 9] = [
 const MISSING: [&str; 3] = [": not found", "manifest unknown", "404 "];
 
 impl BuildFailure {
-    /// What a failed build complained of; nothing where it was the build's own
-    /// step, or nobody knows.
+    /// The cause of a failed build; `None` if a step of the Dockerfile failed, or
+    /// if the cause is unknown.
     pub fn of(said: &str) -> Option<Self> {
         let all = said.to_lowercase();
         let any = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
         if all.contains("no space left on device") {
             return Some(Self::DiskFull);
         }
-        // What came before is of steps, which say anything.
+        // Everything before is the output of steps, which may say anything.
         let last = all.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or_default();
         if any(last, &["cannot connect to the docker daemon", "error during connect"]) {
             return Some(Self::EngineGone);
@@ -127,8 +127,8 @@ impl BuildFailure {
     }
 }
 
-/// What to do where nobody knows what was complained of. On a terminal buildx
-/// has the screen: it may be anything, a push or a base, and only buildx said it.
+/// The advice if the cause is unknown. On a terminal buildx writes to the screen
+/// itself, so we don't see whether a push failed or a base image.
 pub fn unknown(said: &str) -> &'static str {
     match said {
         "" => "the reason is above; with `--progress plain` there is the whole log, and a hint by what it says",
@@ -136,7 +136,7 @@ pub fn unknown(said: &str) -> &'static str {
     }
 }
 
-/// The registry of a reference, as `docker login` takes it.
+/// The registry of a reference, as `docker login` expects it.
 fn host(reference: &str) -> String {
     let reference = reference.split(": ").next().unwrap_or_default();
     let host = reference.split_once('/').map(|(host, _)| host);
@@ -148,10 +148,10 @@ fn host(reference: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What buildx 0.13 on Docker 26 and the tools said, provoked one by one:
-    /// closed ports, names that are not there, Debian's docker-registry with a
-    /// login, read-only and on a disk of 3 MB, an answer of 403, small disks.
-    /// The last two are of Docker Hub and ghcr.io, as their documentation has them.
+    /// Messages of buildx 0.13 on Docker 26 and of the tools, each provoked once:
+    /// closed ports, names that don't exist, Debian's docker-registry with a
+    /// login, read-only and on a disk of 3 MB, a 403 response, small disks. The
+    /// last two come from the documentation of Docker Hub and ghcr.io.
     #[test]
     fn what_buildx_says_tells_why_a_build_failed() {
         use BuildFailure::{
@@ -264,7 +264,7 @@ mod tests {
         ] {
             assert!(!complaint.help().contains("base image") && complaint.help().contains(" r"), "{complaint:?}");
         }
-        // Nothing was heard, or nothing understood: then no way is pointed.
+        // With no message, or none that is understood, there is no advice.
         for said in ["", "ERROR: failed to solve: x"] {
             let help = unknown(said);
             assert_eq!(BuildFailure::of(said), None);

@@ -1,5 +1,5 @@
-//! Sizes: `160 MB` in services.toml and on the screen. Decimal units as
-//! `docker images` prints them, binary ones where they are written `MiB`.
+//! Sizes: `160 MB` in services.toml and on the screen. Units are decimal, as in
+//! `docker images`, and binary if they are written as `MiB`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ impl FromStr for Bytes {
             UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).ok_or_else(wrong)?;
         let number: f64 = number.trim().parse().map_err(|_| wrong())?;
         let bytes = number * factor as f64;
-        // 2^53: above it a float no longer counts single bytes.
+        // 2^53: above it, a float can't represent every integer.
         if bytes.is_finite() && (0.0..9.0e15).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
     }
 }

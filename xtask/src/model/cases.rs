@@ -1,11 +1,13 @@
-//! Property tests that end by count: how much a slow machine tries is no less.
+//! Property tests that end by count, so that a slow machine tries as much as a
+//! fast one.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use arbtest::arbitrary::{Result, Unstructured};
 
-/// Tries a property on so many random inputs, each other in every run; the seed
-/// of a failure is printed. An input that is too short for the property is none.
+/// Tries a property on `count` random inputs, different ones in each run. A
+/// failure prints its seed. An input that is too short for the property does not
+/// count.
 #[track_caller]
 pub fn cases(count: u64, mut property: impl FnMut(&mut Unstructured<'_>) -> Result<()>) {
     let (random, mut tried, mut fit) = (RandomState::new(), 0, 0);

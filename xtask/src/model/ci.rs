@@ -1,22 +1,22 @@
-//! The `[ci]` table of services.toml: what the workflows have in common.
+//! The `[ci]` table of services.toml: settings that all workflows share.
 
 use std::str::FromStr;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// A right `[ci]` table. With one, the workflows of the services are written
-/// by `ci sync`; without, they are somebody else's.
+/// A valid `[ci]` table. If there is one, `ci sync` writes the workflows of the
+/// services; otherwise people do.
 #[derive(Clone, Debug)]
 pub struct Ci {
     /// The branches whose pushes are built and published.
     pub branches: Vec<String>,
-    /// What each `run:` line begins with; none: they are not looked at.
+    /// The required beginning of each `run:` line; `None`: not checked.
     pub commands: Option<String>,
     /// The stages of the Dockerfile that lint .github.
     pub lint: Vec<String>,
 }
 
-/// The name of a workflow's file, without its ending.
+/// The file name of a workflow, without its extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkflowName(pub String);
 

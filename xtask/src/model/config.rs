@@ -1,5 +1,5 @@
-//! services.toml: read as it stands, then checked; only the checked form is
-//! public, so whoever holds a [`Project`] holds a right one.
+//! services.toml: first parsed as it is, then checked. Only the checked form is
+//! public, so every [`Project`] is valid.
 
 mod check;
 mod cross_checks;
@@ -25,37 +25,38 @@ use crate::model::reference::{Image, Name, Registry};
 /// The file's name.
 pub const FILE: &str = "services.toml";
 
-/// Words that are already verbs of `cargo xtask docker`.
+/// Names that are verbs of `cargo xtask docker`.
 pub const RESERVED: [&str; 6] = ["all", "clean", "down", "help", "test", "up"];
 
-/// Words that are to be verbs of it: a service of such a name would be gone from
-/// the command line one day, or the verb would.
+/// Names that will be verbs. A service with such a name would hide the verb, or
+/// the verb would hide it.
 pub const PROMISED: [&str; 11] =
     ["inspect", "logs", "promote", "restart", "sbom", "scan", "sh", "sign", "stats", "status", "verify"];
 
-/// The largest file that is read, in bytes. One of 3,000 services has a part of it.
+/// The largest file that is read, in bytes. A file with 3,000 services is much
+/// smaller.
 pub const LIMIT: u64 = 1 << 20;
 
-/// Outputs of `ci plan` in a job, beside those that services name.
+/// The outputs of `ci plan` in a job, besides those named after services.
 pub const OUTPUTS: [&str; 2] = ["any", "matrix"];
 
-/// A whole, right services.toml.
+/// A complete, valid services.toml.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// Prefix of labels and containers.
+    /// The prefix of labels and containers.
     pub name: String,
-    /// The registry's host, such as `ghcr.io`.
+    /// The host name of the registry, such as `ghcr.io`.
     pub registry: Registry,
-    /// The owner below the registry.
+    /// The owner of the images on the registry.
     pub owner: String,
-    /// The branch that releases come from.
+    /// The branch that is released.
     pub default_branch: String,
-    /// How long a base image that is named by a tag alone is taken to be what
-    /// it was, before a build asks its registry again.
+    /// How long a base image named only by a tag counts as unchanged before a
+    /// build asks its registry again.
     pub trust_bases: Age,
-    /// What the workflows are made of, where they are ours to make.
+    /// The settings of the workflows, if we generate them.
     pub ci: Option<Ci>,
-    /// What services can need, by name.
+    /// The servers that services can need, by name.
     pub needs: BTreeMap<String, Need>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
@@ -66,105 +67,109 @@ pub struct Project {
 pub struct Service {
     /// The subcommand of `docker`.
     pub name: String,
-    /// For people and for the image's title label.
+    /// A title for people, and for a label of the image.
     pub title: String,
-    /// The image's name, without registry and tag.
+    /// The name of the image, without registry and tag.
     pub image: Name,
-    /// The Dockerfile, from the root.
+    /// The path of the Dockerfile, from the root.
     pub dockerfile: Utf8PathBuf,
-    /// The stage; none is the last.
+    /// The target stage; `None`: the last one.
     pub target: Option<String>,
-    /// The line that names it.
+    /// The line in services.toml that names it.
     pub target_line: Option<usize>,
     /// The build context, from the root.
     pub context: Utf8PathBuf,
-    /// What the image is built from.
+    /// The filter: which files the image is built from.
     pub paths: PathFilter,
-    /// The line in services.toml of each of these patterns.
+    /// The line of each pattern in services.toml.
     pub path_lines: Vec<usize>,
-    /// What CI publishes.
+    /// The platforms that CI publishes.
     pub platforms: Vec<Platform>,
     /// The name of its workflow.
     pub workflow: String,
-    /// The largest uncompressed size that is still right.
+    /// The limit for its uncompressed size.
     pub size_budget: Option<Bytes>,
-    /// How `docker test` proves the image.
+    /// How `docker test` runs a container of it.
     pub run: Option<Run>,
     /// How the application's own tests run.
     pub test: Option<Test>,
-    /// Where it stands.
+    /// Its lines in services.toml.
     pub lines: ServiceLines,
 }
 
-/// Lines of a service in services.toml, for what only the tree can refuse.
+/// The lines of a service in services.toml, for errors that only show in the
+/// tree.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceLines {
     /// Its table.
     pub table: usize,
-    /// The context, where it is written.
+    /// The line of the context, if it is written.
     pub context: Option<usize>,
-    /// The workflow, where it is written.
+    /// The line of the workflow, if it is written.
     pub workflow: Option<usize>,
 }
 
-/// How a container of the image is proved.
+/// How `docker test` runs a container of the image.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The port it listens on.
     pub port: u16,
-    /// The path that answers 200 when all is well.
+    /// The path that answers 200 when the service is healthy.
     pub health: String,
-    /// The first argument of the container; none: it takes no argument.
+    /// The first arguments with which containers are started; empty: one
+    /// container without an argument.
     pub roles: Vec<String>,
-    /// What it needs to be healthy, names of `[needs.*]`.
+    /// The servers without which it is not healthy, by their names in
+    /// `[needs.*]`.
     pub needs: Vec<String>,
     /// Its environment.
     pub env: BTreeMap<String, String>,
-    /// Its environment in `docker up` only: how it finds other services.
+    /// Environment variables for `docker up` only: how it finds other services.
     pub up_env: BTreeMap<String, String>,
     /// Variables that `docker up` passes on from its own environment.
     pub pass_env: Vec<String>,
-    /// How long it may take to answer.
+    /// How long it may take to become healthy.
     pub ready_seconds: u64,
 }
 
 /// A stage whose command runs the application's tests.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// The stage.
+    /// The target stage.
     pub target: String,
-    /// What runs beside it.
+    /// The servers it needs.
     pub needs: Vec<String>,
-    /// The part of `cargo xtask test` that runs it.
+    /// The argument of `cargo xtask test` that selects it.
     pub part: String,
     /// The JUnit report that its command writes.
     pub report: Option<ReportPath>,
 }
 
-/// A server that services need, run beside them.
+/// A server that services need. It runs next to them.
 #[derive(Clone, Debug)]
 pub struct Need {
     /// Its image.
     pub image: Image,
     /// Its port.
     pub port: u16,
-    /// Its environment; `{password}` is the run's.
+    /// Its environment; `{password}` is replaced by the password of the run.
     pub env: BTreeMap<String, String>,
-    /// What it runs instead of the image's own command.
+    /// The command to run instead of the image's own.
     pub command: Vec<String>,
-    /// The command that succeeds in its container as soon as it serves.
+    /// The command that succeeds in its container as soon as it is ready.
     pub ready: Vec<String>,
-    /// What services get to find it; `{password}` is the run's.
+    /// The variables with which services find it; `{password}` is replaced by the
+    /// password of the run.
     pub provides: BTreeMap<String, String>,
 }
 
 impl Project {
-    /// Reads and checks a file's text; `file` names it in errors.
+    /// Parses and checks the text of a file; errors call it `file`.
     pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Diagnostic> {
         read::project(file, text)
     }
 
-    /// A service by name, or the diagnostic that lists and suggests.
+    /// The service of this name, or a diagnostic that lists all and suggests one.
     pub fn service(&self, name: &str) -> Result<&Service, Diagnostic> {
         self.services.get(name).ok_or_else(|| {
             let names = self.services.keys().map(String::as_str).collect::<Vec<_>>();
@@ -173,7 +178,7 @@ impl Project {
         })
     }
 
-    /// The services of these names, or all of them.
+    /// The services of these names; all if there are none.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Service>, Diagnostic> {
         if names.is_empty() {
             Ok(self.services.values().collect())
@@ -182,12 +187,12 @@ impl Project {
         }
     }
 
-    /// The key of a label of ours.
+    /// The key of one of our labels.
     pub fn label(&self, key: &str) -> String {
         format!("{}.{key}", self.name)
     }
 
-    /// Where pushed images go when nobody says otherwise.
+    /// The prefix of pushed images by default.
     pub fn published(&self, owner: Option<&str>) -> Result<Registry, Diagnostic> {
         let owner = owner.unwrap_or(&self.owner).to_ascii_lowercase();
         format!("{}/{owner}", self.registry).parse()

@@ -1,7 +1,8 @@
-//! What a service is made of beside the files that its `paths` include: its
-//! workflow with all that this calls, its tables in services.toml, the tool.
+//! What a service depends on besides the files in its `paths`: its workflow and
+//! everything that calls, its tables in services.toml, and this program.
 //!
-//! Pure: it is given the texts of both sides. What can't be read counts.
+//! Pure: callers pass the texts of both sides. A file that can't be read counts
+//! as changed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,45 +13,45 @@ use crate::model::doubt::Doubt;
 use crate::model::event::Cause;
 use crate::model::yaml::{self, YamlNode, YamlValue};
 
-/// Where workflows are.
+/// The folder of the workflows.
 pub const WORKFLOWS: &str = ".github/workflows";
 
-/// The text of a file on one side of a comparison; none where it is not there;
-/// or why it can't be read.
+/// Reads a file on one side of a comparison: its text, `None` if it does not
+/// exist, or why it can't be read.
 pub type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, Doubt>;
 
 /// Both sides of a comparison.
 #[derive(Clone, Copy)]
 pub struct Sides<'a> {
-    /// The older; none where there are only names of files.
+    /// The older side; `None` if only names of files are known.
     pub old: Option<Read<'a>>,
-    /// The newer.
+    /// The newer side.
     pub new: Read<'a>,
 }
 
-/// What is not a file of a service's own, and what it changed.
+/// The changes outside a service's own files.
 pub struct DefinitionChanges<'a> {
     sides: Sides<'a>,
     tables: Option<Tables>,
     is_tool_here: bool,
-    /// What each workflow and action calls, read once for all services.
+    /// What each workflow and action calls. Each is read once for all services.
     calls: RefCell<BTreeMap<String, Rc<Calls>>>,
 }
 
-/// Local workflows and actions that a file calls, or why nobody knows.
+/// The local workflows and actions that a file calls, or why they are unknown.
 type Calls = Result<Vec<String>, Doubt>;
 
-/// Tables of services.toml that are not as they were.
+/// The tables of services.toml that changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tables {
-    /// Why it counts for all services.
+    /// Why the change concerns all services, if it does.
     all: Option<Cause>,
     services: BTreeSet<String>,
     needs: BTreeSet<String>,
 }
 
 impl<'a> DefinitionChanges<'a> {
-    /// Reads what the changed files make necessary.
+    /// Reads only what the changed files make necessary.
     pub fn look<'p, P: Iterator<Item = &'p str>>(sides: Sides<'a>, paths: impl Fn() -> P) -> Self {
         let is_tool_here = || match (sides.new)("xtask/Cargo.toml") {
             Ok(text) => text.is_some_and(|text| is_the_tool(&text)),
@@ -64,7 +65,7 @@ impl<'a> DefinitionChanges<'a> {
         }
     }
 
-    /// Why this file counts for all services, if it does.
+    /// Why the change of this file concerns all services, if it does.
     pub fn of_all(&self, path: &str) -> Option<Cause> {
         match path {
             FILE => self.tables.as_ref()?.all.clone(),
@@ -75,7 +76,7 @@ impl<'a> DefinitionChanges<'a> {
         }
     }
 
-    /// Why the first of these files that counts for a service does, if one does.
+    /// The first of these files whose change concerns the service, and why.
     pub fn of<'p>(&self, service: &Service, paths: impl Iterator<Item = &'p str>) -> Option<(&'p str, Cause)> {
         let workflow = Workflow::read(self, service);
         paths.into_iter().find_map(|path| {
@@ -98,8 +99,8 @@ impl<'a> DefinitionChanges<'a> {
     }
 }
 
-/// Whether the text of a Cargo.toml is that of this program: many repositories
-/// have an xtask of their own. One that does not parse may be ours.
+/// Whether this Cargo.toml is the one of this program. Many repositories have an
+/// xtask of their own. If it can't be parsed, it may be ours.
 pub fn is_the_tool(text: &str) -> bool {
     let Ok(manifest) = text.parse::<toml::Table>() else { return true };
     let is = |key: &str, value: &str| {
@@ -108,7 +109,7 @@ pub fn is_the_tool(text: &str) -> bool {
     is("name", env!("CARGO_PKG_NAME")) && is("description", env!("CARGO_PKG_DESCRIPTION"))
 }
 
-/// What the program is compiled from, where its sources are.
+/// Whether the program is compiled from this file.
 fn is_of_the_tool(path: &str) -> bool {
     let files = ["Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml"];
     let is_below = |folder: &str| path.starts_with(folder);
@@ -165,7 +166,7 @@ impl Tables {
     }
 }
 
-/// The workflow of one service, with all that it calls.
+/// The workflow of one service, with everything that it calls.
 #[derive(Debug, Default)]
 struct Workflow {
     files: BTreeSet<String>,
@@ -174,8 +175,8 @@ struct Workflow {
 }
 
 impl Workflow {
-    /// What changed can be told from the newer side alone: where the older one
-    /// called another file, whatever said so is changed and on both sides.
+    /// The newer side is enough: if the older side called another file, then the
+    /// calling file changed, and it is on both sides.
     fn read(changes: &DefinitionChanges<'_>, service: &Service) -> Self {
         let names = ["yml", "yaml"].map(|end| format!("{WORKFLOWS}/{}.{end}", service.workflow));
         let mut workflow = Self::default();
@@ -196,7 +197,7 @@ impl Workflow {
         workflow
     }
 
-    /// A file that has to be read for what it calls.
+    /// The file behind a call, if its own calls must be read, too.
     fn call(&mut self, changes: &DefinitionChanges<'_>, from: &str, call: &str) -> Option<String> {
         let place = docker_context::clean(call.trim_start_matches('$').trim_start_matches('/'));
         if place == "." || place.starts_with("..") || call.contains("${{") {
@@ -234,8 +235,8 @@ fn calls(text: &str) -> Calls {
     Ok(found)
 }
 
-/// Every `uses` of something of this repository's own, wherever it stands:
-/// more than GitHub would call, never less.
+/// Every `uses` of a local path, anywhere in the file: this may be more than
+/// GitHub calls, but never less.
 fn walk(node: &YamlNode, found: &mut Vec<String>) {
     let uses = node.get("uses").and_then(YamlNode::text);
     found.extend(
@@ -284,7 +285,7 @@ workflow = "site"
 
     type Tree<'a> = &'a [(&'a str, &'a str)];
 
-    /// `service: cause` for every service that the paths count for.
+    /// `service: cause` for every service that the change of the paths concerns.
     fn told(old: Option<Tree<'_>>, new: Tree<'_>, paths: &[&str]) -> Vec<String> {
         let read = |tree: Tree<'_>, path: &str| match tree.iter().find(|(name, _)| *name == path) {
             Some((_, "?")) => Err("no".into()),
@@ -318,7 +319,7 @@ workflow = "site"
         assert_eq!(tables("5432", "5433"), ["api services.toml: `[needs.postgres]` changed"]);
         assert_eq!(tables("\"web/**\"", "\"web/**\", \"x\""), ["web services.toml: `[services.web]` changed"]);
         assert_eq!(tables("port = 80\n", "port = 81\n"), ["api services.toml: `[services.api]` changed"]);
-        // Another one that is new or gone, comments and blanks.
+        // Another service that is new or gone; comments and blanks.
         for to in ["[services.b]\nimage = \"b\"\npaths = [\"b\"]\n[ci]", "[needs.b]\nport = 1\n[ci]", "# more\n\n[ci]"]
         {
             assert_eq!(tables("[ci]", to), [""; 0], "{to}");
@@ -345,7 +346,7 @@ workflow = "site"
             ["all?: services.toml changed, and the newer one is no TOML"]
         );
         assert_eq!(told(Some(&[(FILE, "?")]), new, &["x"]), [""; 0], "it did not change, and nobody asks");
-        // Where there was no table of tables, all in it are new.
+        // If there was no such table before, everything in it is new.
         let before = TOML.split("[services.api]").next().unwrap();
         let expected = ["api services.toml: `[services.api]` changed", "web services.toml: `[services.web]` changed"];
         for before in [before.to_owned(), format!("services = 1\n{before}")] {
@@ -364,7 +365,7 @@ workflow = "site"
         (".github/actions/three/Dockerfile", "FROM scratch\n"),
     ];
 
-    /// The services that the change of one file counts for.
+    /// The services that the change of one file concerns.
     fn whose(tree: Tree<'_>, path: &str) -> Vec<String> {
         let told = told(Some(tree), tree, &[path]);
         told.into_iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
@@ -396,7 +397,7 @@ workflow = "site"
         ] {
             assert_eq!(whose(TREE, path), [""; 0], "{path}");
         }
-        // What went away, or never was: nothing is made of it but by its name.
+        // A file that is gone, or never existed, counts only by its name.
         assert_eq!(whose(&[], API), ["api"]);
         assert_eq!(whose(&[], CALLED), [""; 0]);
     }
@@ -440,7 +441,7 @@ workflow = "site"
         assert_eq!(told(&[("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n")], "Cargo.lock"), [""; 0]);
     }
 
-    /// A change is told alike from either side, as [`Workflow::read`] says.
+    /// The result is the same from either side, as [`Workflow::read`] says.
     #[test]
     fn the_newer_side_alone_tells_what_the_older_one_called() {
         let files = [API, CALLED, ".github/workflows/b.yml", ".github/actions/one/action.yml", "a/action.yml"];

@@ -1,20 +1,20 @@
-//! What is wrong, where, and what to write instead: one type, whoever found it.
+//! What is wrong, where, and what to write instead: one type for all checks.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that is wrong with what a person wrote: a file, an option, a name.
-/// In an error's chain it means exit code 2: nothing was tried.
+/// An error in something that a person wrote: a file, an option, a name. In a
+/// chain of errors it means exit code 2, and that nothing was tried.
 ///
-/// As JSON it is what `ci check` lists.
+/// `ci check` lists these as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Diagnostic {
-    /// The file, from the root; none: whoever found it knew of no file.
+    /// The file, from the root; `None` if the check knew of no file.
     pub file: Option<String>,
-    /// The line, from 1; none: it is about the whole file.
+    /// The line, from 1; `None` if it concerns the whole file.
     pub line: Option<usize>,
-    /// The column, from 1. It is in the message of what `ci check` lists.
+    /// The column, from 1. `ci check` puts it into the message.
     #[serde(skip)]
     pub column: Option<usize>,
     /// What is wrong.
@@ -24,30 +24,30 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Something wrong, by its message.
+    /// An error with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
 
-    /// Names the file.
+    /// Sets the file.
     #[must_use]
     pub fn of(self, file: impl Into<String>) -> Self {
         Self { file: Some(file.into()), ..self }
     }
 
-    /// Names the line; 0 is none.
+    /// Sets the line; 0 means none.
     #[must_use]
     pub fn line(self, line: usize) -> Self {
         Self { line: Some(line).filter(|line| *line > 0), ..self }
     }
 
-    /// Names the column; 0 is none.
+    /// Sets the column; 0 means none.
     #[must_use]
     pub fn column(self, column: usize) -> Self {
         Self { column: Some(column).filter(|column| *column > 0), ..self }
     }
 
-    /// Adds what to write or to type instead.
+    /// Sets what to write or to type instead.
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
@@ -66,7 +66,7 @@ impl From<&str> for Diagnostic {
     }
 }
 
-/// `file:line:column: message`, as far as they are known.
+/// `file:line:column: message`, as far as these are known.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.line) {
@@ -84,16 +84,17 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Where the lines of a file begin, for what is known by its offset.
+/// The offsets at which lines start, to find the line of an offset.
 #[derive(Debug)]
 pub struct LineIndex<'a> {
-    /// The file, as a person types it.
+    /// The path of the file, as a person types it.
     pub file: &'a str,
     breaks: Vec<usize>,
 }
 
 impl<'a> LineIndex<'a> {
-    /// Counts the lines once, so that a file of many thousands stays one look each.
+    /// Finds all line starts once, so that each lookup is fast even in a large
+    /// file.
     pub fn new(file: &'a str, text: &str) -> Self {
         Self { file, breaks: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect() }
     }
@@ -103,7 +104,7 @@ impl<'a> LineIndex<'a> {
         1 + self.breaks.partition_point(|at| *at < offset)
     }
 
-    /// What is wrong at an offset.
+    /// An error at an offset.
     pub fn diagnostic(&self, offset: usize, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(message).of(self.file).line(self.line(offset))
     }

@@ -1,8 +1,8 @@
-//! What a change of a Dockerfile or of its ignore file does to one service: it
-//! counts where it touches what the service's target reaches, or a file that a
-//! stage copies. What nobody can tell counts.
+//! How a change of a Dockerfile or its ignore file concerns one service: it
+//! counts if it touches a part that the service's target reaches, or a file that
+//! a stage copies. A doubt counts as a change.
 //!
-//! Pure: it is given the texts of both sides and the paths of the newer one.
+//! Pure: callers pass the texts of both sides and the paths of the newer one.
 
 use std::collections::HashSet;
 
@@ -15,40 +15,40 @@ use crate::model::coverage::in_context;
 use crate::model::definition_changes::{Read, Sides};
 use crate::model::doubt::Doubt;
 
-/// What a change of such a file is to a service.
+/// The effect of such a change on a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// Its image is the same.
+    /// The image stays the same.
     Nothing,
-    /// This, for people.
+    /// The image changes; the text says why.
     Something(String),
 }
 
-/// The newer side, as far as it matters beside its texts.
+/// The newer side, besides its texts.
 pub struct Newer<'a> {
-    /// What a service is built for.
+    /// The platforms of the build.
     pub platforms: Vec<&'a str>,
-    /// Symbolic links and where they lead.
+    /// Symbolic links and their targets.
     pub links: &'a [(String, String)],
-    /// The files that git knows, from the root; none: nobody can tell.
+    /// The files that git knows, from the root; `None` if they are unknown.
     pub files: &'a dyn Fn() -> Option<Vec<&'a str>>,
 }
 
-/// The files that may say how a service is built: its Dockerfile, and the ignore
-/// files of which the first that exists counts.
+/// The files that may define how a service is built: its Dockerfile, and its
+/// possible ignore files.
 pub fn definition(service: &Service) -> [Utf8PathBuf; 3] {
     let [first, second] = candidates(service);
-    // Each as a walk through the tree spells it.
+    // Each in the spelling of a walk through the tree.
     [&service.dockerfile, &first, &second].map(|file| file.components().collect())
 }
 
-/// Where a service's ignore file may stand: the first that exists counts.
+/// Where a service's ignore file may be. The first one that exists counts.
 pub fn candidates(service: &Service) -> [Utf8PathBuf; 2] {
     dockerignore::candidates(service.dockerfile.as_str(), service.context.as_str()).map(Utf8PathBuf::from)
 }
 
-/// What the change of the file at `path` is to a service; none where the file
-/// does not say how it is built.
+/// The effect of a change of the file at `path`; `None` if the file does not
+/// define how the service is built.
 pub fn touch(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Option<Touch> {
     definition(service).iter().any(|file| file == path).then(|| match compare(service, path, sides, newer) {
         Ok(None) => Touch::Nothing,
@@ -57,7 +57,7 @@ pub fn touch(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>)
     })
 }
 
-/// What is different; an error is why nobody can tell.
+/// What differs; the error is a doubt.
 fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Result<Option<String>, Doubt> {
     let old = sides.old.ok_or("a list of files does not say what it was")?;
     let sides = [(old, "older"), (sides.new, "newer")];
@@ -94,7 +94,7 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
     let files = (newer.files)().ok_or("which files there are can't be told")?;
     let mut seen = HashSet::new();
     for file in files.into_iter().filter_map(|file| in_context(context, file)) {
-        // An empty folder is copied too.
+        // An empty folder is copied, too.
         let folders = file.match_indices('/').map(|(at, _)| &file[..at]);
         for path in folders.chain([file]).filter(|path| seen.insert(*path)) {
             match is_read(path).then(|| (was.excludes(path), is.excludes(path))) {
@@ -112,7 +112,7 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
     Ok(None)
 }
 
-/// The rules of the context on one side.
+/// The rules for the context on one side.
 fn rules(read: Read<'_>, which: &str, service: &Service) -> Result<Dockerignore, Doubt> {
     for file in candidates(service) {
         if let Some(text) = read_at(read, which, file.as_str())? {
@@ -154,7 +154,8 @@ mod tests {
         [of("api"), of("web")]
     }
 
-    /// What the change of one file is to both services; nothing is empty.
+    /// The effect of the change of one file on both services; an empty text means
+    /// none.
     fn change(file: &str, from: &str, to: &str) -> [String; 2] {
         let tree = |text| [("Dockerfile", DOCKERFILE), (file, text)];
         let pick = |text| if file == "Dockerfile" { vec![("Dockerfile", text)] } else { tree(text).to_vec() };
@@ -185,7 +186,8 @@ mod tests {
         assert_eq!(ignore("web\n", "*\n!api\n!web\n"), ["", "lets in web"]);
         assert_eq!(ignore("", "docs\n*.md\n"), ["", ""]);
         assert_eq!(ignore("web/*\n", "web\n"), ["", "keeps out web"]);
-        // Files and folders apart: one is in the folder that is kept out.
+        // Files and folders are compared apart: a kept-out folder may contain an
+        // included file.
         assert_eq!(ignore("api/src\n!api/src/a\n", "api/src\n!api/src/a\n# more\n"), ["", ""]);
         assert_eq!(ignore("", "api/*.lock\n"), ["keeps out api/uv.lock", ""]);
         let same = ignore("x", "[");

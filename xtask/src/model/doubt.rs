@@ -1,13 +1,13 @@
-//! An answer, or why nobody can give it.
+//! An answer, or the reason why there is none.
 //!
-//! A doubt is no failure: what can't be told counts as changed, and is built.
+//! A doubt is not a failure: an unknown thing counts as changed, so it is built.
 
 use std::fmt;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// Why something can't be told, for people. It is no `Error`, so that it ends no
-/// command by accident.
+/// Why an answer is unknown, for people. It does not implement `Error`, so that
+/// it can't end a command by accident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt(String);
 
@@ -41,22 +41,22 @@ impl From<Doubt> for String {
     }
 }
 
-/// What was found out, beside errors that end the command.
+/// An answer, or a doubt. Errors that end the command are separate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// The answer.
+    /// The answer is known.
     Known(T),
-    /// Nobody can tell.
+    /// The answer is unknown.
     Doubt(Doubt),
 }
 
 impl<T> Answer<T> {
-    /// A doubt, by its reason.
+    /// A doubt with this reason.
     pub fn doubt(why: impl Into<Doubt>) -> Self {
         Self::Doubt(why.into())
     }
 
-    /// The answer, where there is one.
+    /// The answer, if it is known.
     pub fn known(self) -> Option<T> {
         match self {
             Self::Known(it) => Some(it),
@@ -64,7 +64,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// The answer, made into another.
+    /// Converts the answer.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
             Self::Known(it) => Answer::Known(make(it)),

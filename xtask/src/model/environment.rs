@@ -1,13 +1,13 @@
-//! What the environment does to a build, beside what somebody typed.
+//! How environment variables influence a build.
 //!
 //! docs/environment.md lists every variable that buildx, BuildKit's client and
-//! git read, and what becomes of each. Three things can: it counts, it is set
-//! aside, or it is a doubt. What nobody has thought of is set aside.
+//! git read, and how we treat it: it counts in the fingerprint, we remove it, or
+//! it is a doubt. Unknown variables of buildx and BuildKit are removed.
 
 use std::collections::BTreeMap;
 
-/// Variables of buildx and BuildKit that choose where to build and how to show
-/// it. All others may change what is built.
+/// The variables of buildx and BuildKit that only choose the builder or the
+/// display. All others may change the image.
 const KEPT: [&str; 8] = [
     "BUILDKIT_COLORS",
     "BUILDKIT_HOST",
@@ -21,21 +21,20 @@ const KEPT: [&str; 8] = [
 
 /// Whether buildx asks git about the context.
 pub const GIT_INFO: &str = "BUILDX_GIT_INFO";
-/// The platform that buildx builds for where nobody names one.
+/// The default platform of buildx.
 pub const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
-/// The file that may put one source in another's place, or refuse it.
+/// A file that may replace or refuse sources.
 pub const SOURCE_POLICY: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
-/// The date that buildx passes on by itself.
+/// A date that buildx passes on by itself.
 pub const DATE: &str = "SOURCE_DATE_EPOCH";
-/// The build argument that puts another frontend in the place of the one that
-/// we know.
+/// The build argument that replaces the frontend.
 const SYNTAX: &str = "BUILDKIT_SYNTAX";
 
-/// A variable as a child sees it: none where it is not set, `Some(None)` where
-/// it is not UTF-8.
+/// Looks up a variable as a child process sees it: `None` if it is not set,
+/// `Some(None)` if it is not UTF-8.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Option<String>>;
 
-/// The variables among these that our builds do not see.
+/// Those of these variables that our builds don't see.
 pub fn set_aside<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let is_of_builds = |name: &&str| name.starts_with("BUILDX_") || name.starts_with("BUILDKIT_");
     let mut names: Vec<String> =
@@ -45,8 +44,9 @@ pub fn set_aside<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     names
 }
 
-/// Build arguments with their values, as buildx takes them: `K` alone has the
-/// environment's, also where that is empty, or is none. Later ones win.
+/// Build arguments with their values, as buildx reads them: `K` alone takes the
+/// value from the environment, even if that is empty, and is left out if it is
+/// not set. A later one wins.
 pub fn build_args(args: &[String], look: Lookup<'_>) -> BTreeMap<String, String> {
     let date = look(DATE).flatten().filter(|date| !date.is_empty()).map(|date| (DATE.to_owned(), date));
     let pair = |arg: &String| match arg.split_once('=') {
@@ -56,7 +56,7 @@ pub fn build_args(args: &[String], look: Lookup<'_>) -> BTreeMap<String, String>
     date.into_iter().chain(args.iter().filter_map(pair)).collect()
 }
 
-/// Why nobody can tell what the environment makes of a build.
+/// Why the influence of the environment on a build is unknown, if it is.
 pub fn doubt(args: &[String], look: Lookup<'_>) -> Option<String> {
     let named = args.iter().filter(|arg| !arg.contains('=')).map(String::as_str);
     let mut read = named.chain([DATE]);

@@ -1,5 +1,5 @@
-//! What a GitHub event asks to compare, by GitHub's own rules: its name and
-//! its payload in, a comparison out. Nothing here looks at a repository.
+//! Which commits a GitHub event asks to compare, by GitHub's rules. It takes the
+//! name and the payload, and does not look at a repository.
 
 use std::collections::BTreeMap;
 
@@ -9,53 +9,54 @@ use serde_json::Value;
 
 use crate::model::doubt::Doubt;
 
-/// What is compared to learn what changed.
+/// The comparison that shows what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
-    /// Two sides.
+    /// Two commits.
     Range(Range),
-    /// Nothing: everything counts as changed.
+    /// None: everything counts as changed.
     Everything(Cause),
 }
 
 /// Two sides to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The older side; none: the default branch.
+    /// The older side; `None`: the default branch.
     pub base: Option<String>,
-    /// The newer side; none: the working tree, with what is not committed and
-    /// not tracked.
+    /// The newer side; `None`: the working tree, with uncommitted and untracked
+    /// files.
     pub head: Option<String>,
-    /// From the merge base of both, as GitHub's three dots mean it.
+    /// Compares from the merge base of both, as GitHub's three dots do.
     pub three_dots: bool,
-    /// Whether the merge base with the default branch may stand in for a base
-    /// that is gone: after a forced push.
+    /// Whether the merge base with the default branch may replace a base that is
+    /// gone after a force push.
     pub replaceable: bool,
 }
 
 /// Why everything counts as changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// For people.
+    /// The reason, for people.
     pub text: String,
-    /// Whether it is a fallback, because nobody could tell; otherwise a rule.
+    /// Whether it is a fallback because something is unknown; otherwise it is a
+    /// rule.
     pub doubt: bool,
 }
 
 impl Cause {
-    /// A rule says so.
+    /// A cause that is a rule.
     pub fn rule(text: impl Into<String>) -> Self {
         Self { text: text.into(), doubt: false }
     }
 
-    /// What changed can't be told.
+    /// A cause that is a doubt.
     pub fn doubt(text: impl Into<String>) -> Self {
         Self { text: text.into(), doubt: true }
     }
 }
 
-/// What the event `name` asks to compare. The payload is the text of the event
-/// file, or why there is none; an event that needs none never looks at it.
+/// What the event `name` asks to compare. `payload` is the text of the event
+/// file, or why there is none. Events that don't need it never look at it.
 pub fn compare(name: &str, payload: Result<String, Doubt>, default_branch: &str) -> Compare {
     let compare = match name {
         "push" => read(name, payload).and_then(|event: Push| push(&event, default_branch)),
@@ -94,7 +95,8 @@ fn push(event: &Push, default_branch: &str) -> Result<Compare, Doubt> {
         return rule(format!("the branch `{branch}` was deleted"));
     }
     match (is_zero(&before), is_default) {
-        // The merge base of the default branch with itself would hide all of it.
+        // The merge base of the default branch with itself would hide every
+        // change.
         (true, true) => rule(format!("the default branch `{branch}` is new")),
         (true, false) => {
             Ok(Compare::Range(Range { base: None, head: Some(after), three_dots: true, replaceable: false }))
@@ -108,7 +110,7 @@ fn push(event: &Push, default_branch: &str) -> Result<Compare, Doubt> {
     }
 }
 
-/// Somebody who starts the workflow by hand wants its images, changed or not.
+/// People who start the workflow by hand want its images, changed or not.
 fn dispatch(event: &Dispatch) -> Cause {
     let is_set = |value: &Value| value == &Value::Bool(true) || value == "true";
     let forced = event.inputs.iter().flatten().find(|(name, value)| {
@@ -130,7 +132,7 @@ pub fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The payload of a `push`, as far as it is read.
+/// The payload of a `push`, as far as we read it.
 #[derive(Deserialize)]
 struct Push {
     #[serde(rename = "ref")]
@@ -166,7 +168,7 @@ struct MergeGroup {
     head_sha: Option<String>,
 }
 
-/// Which inputs a workflow has is for its author to say.
+/// The author of the workflow chose the inputs.
 #[derive(Deserialize)]
 struct Dispatch {
     inputs: Option<BTreeMap<String, Value>>,

@@ -1,10 +1,10 @@
-//! What an image is made of, as one word: equal words, equal images.
+//! The fingerprint: equal fingerprints mean equal images.
 //!
-//! The same filter that says which changes affect a service says which files
-//! count here, so that for every tracked path the filter includes it if and
-//! only if changing its bytes or its mode changes the fingerprint. What says how
-//! the service is built counts by what it means to the target: the recipe, and
-//! which files a stage has.
+//! The filter that decides which changes affect a service also decides which
+//! files count here. So for every tracked path: the filter includes it if and
+//! only if a change of its bytes or its mode changes the fingerprint. The
+//! Dockerfile and the ignore file count by their effect on the target: its
+//! recipe, and the files that its stages have.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,13 +18,14 @@ use crate::model::config::Service;
 use crate::model::dockerfile_changes;
 use crate::model::platform::Platform;
 
-/// Changes when the same inputs are to give another word.
+/// Format version. Bump it when the same inputs must give a new fingerprint.
 const FORMAT: &str = "4";
 
-/// Letters that no hexadecimal number has: nobody takes it for a git commit.
+/// Letters that are not hexadecimal digits, so that nobody mistakes it for a git
+/// commit.
 const ALPHABET: &[u8; 16] = b"zyxwvutsrqponmlk";
 
-/// The word: 32 letters from k to z, 128 bits.
+/// The fingerprint: 32 letters from k to z, 128 bits.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Fingerprint(String);
 
@@ -34,46 +35,46 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A file or a folder, as the tree has it.
+/// A file or a folder of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File {
-    /// From the root; a folder's ends in `/`.
+    /// Its path from the root; that of a folder ends in `/`.
     pub path: String,
-    /// `100644`, `100755` and whatever else the permissions are; `40755` of a
-    /// folder, `120000` of a link, `160000` of a submodule.
+    /// Its mode: `100644`, `100755` or other permissions; `40755` for a folder,
+    /// `120000` for a link, `160000` for a submodule.
     pub mode: String,
-    /// The id of what is in it.
+    /// The id of its content.
     pub id: String,
 }
 
-/// All that decides what an image is.
+/// Everything that determines an image.
 #[derive(Clone)]
 pub struct FingerprintInputs<'a> {
-    /// Of its definition: stages, context and the labels that come from it.
+    /// Its definition: context, labels and the default target.
     pub service: &'a Service,
-    /// The stage, where it is not the service's own.
+    /// The target, if it is not the service's own.
     pub target: Option<&'a str>,
-    /// How its Dockerfile makes that stage.
+    /// How the Dockerfile builds this target.
     pub recipe: &'a Recipe,
-    /// Whether a stage has a file or folder in its context, and reads it.
+    /// Whether a stage has a file or folder in its context and reads it.
     pub is_read: &'a dyn Fn(&str) -> bool,
-    /// Whether the context has a file without what is in it.
+    /// Whether the context has a file, but empty.
     pub is_emptied: &'a dyn Fn(&str) -> bool,
-    /// Arguments with their values.
+    /// The build arguments, with their values.
     pub build_args: &'a BTreeMap<String, String>,
-    /// What it is built for.
+    /// The platforms.
     pub platforms: &'a [Platform],
-    /// What it is built on.
+    /// The base images.
     pub bases: &'a [Base],
-    /// Files of the working tree; those that the filter leaves out don't count.
+    /// The files of the working tree. Those that the filter excludes don't count.
     pub files: &'a [Cow<'a, File>],
-    /// Folders that a stage reads: they count, whatever the filter says.
+    /// Folders that a stage reads. They count whatever the filter says.
     pub folders: &'a [File],
 }
 
 /// The fingerprint of an image.
 pub fn fingerprint(inputs: &FingerprintInputs<'_>) -> Fingerprint {
-    // Exhaustive, here and below: a new field must be thought of here.
+    // Exhaustive patterns, here and below, so that nobody forgets a new field.
     let FingerprintInputs {
         service,
         target,
@@ -118,7 +119,7 @@ pub fn fingerprint(inputs: &FingerprintInputs<'_>) -> Fingerprint {
         hash.list("base", [Some(reference), stand_in.as_ref(), id.as_ref()].into_iter().flatten().map(String::as_str));
     }
     let definition = dockerfile_changes::definition(service);
-    // A Dockerfile that is copied is a file like others.
+    // A Dockerfile that is copied counts like any other file.
     let is_meant_only = |path: &str| definition.iter().any(|file| file == path) && !is_read(path);
     let counts = |file: &&File| paths.includes(&file.path) && !is_meant_only(&file.path);
     let files = files.iter().map(AsRef::as_ref).filter(counts);
@@ -136,7 +137,7 @@ pub fn fingerprint(inputs: &FingerprintInputs<'_>) -> Fingerprint {
     hash.end()
 }
 
-/// A hash of lists of words, none of which can be read as another list.
+/// Hashes lists of words without ambiguity.
 struct Words(Hash);
 
 impl Words {
@@ -157,7 +158,7 @@ impl Words {
     }
 }
 
-/// `write!` takes ten times as long, and every file has three.
+/// `write!` is ten times slower, and each file needs three numbers.
 fn number(text: &mut String, number: usize) {
     if number > 9 {
         self::number(text, number / 10);
@@ -209,8 +210,8 @@ mod tests {
         assert!(word.chars().all(|c| ('k'..='z').contains(&c)), "{word}");
     }
 
-    /// design: the filter includes a path if and only if a change of its bytes
-    /// or its mode changes the fingerprint.
+    /// The design's rule: the filter includes a path if and only if a change of
+    /// its bytes or its mode changes the fingerprint.
     #[test]
     fn exactly_the_files_of_the_filter_count() {
         const NAMES: [&str; 7] = ["a", "b", "a/b", "a/t/b", "b/a", "é", "a b"];
@@ -280,7 +281,7 @@ mod tests {
             assert_ne!(of(path, "1", &|_| true), of(path, "2", &|_| true), "{path}");
         }
         assert_ne!(of("a/Dockerfile", "1", &|_| false), of("a/Dockerfile", "2", &|_| false));
-        // What the ignore file lets in or keeps out.
+        // What the ignore file includes or excludes.
         assert_ne!(of("a", "1", &|_| false), of("a", "1", &|_| true));
     }
 

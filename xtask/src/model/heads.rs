@@ -1,7 +1,7 @@
-//! Which of many paths begin with one of a few heads: whatever else there is
-//! costs nothing.
+//! Finds the paths that begin with one of a few heads, without looking at the
+//! others.
 
-/// These in order, without those that begin with another.
+/// The heads in order, without those that begin with another head.
 pub fn apart<'h>(heads: impl IntoIterator<Item = &'h str>) -> Vec<&'h str> {
     let mut sorted: Vec<&str> = heads.into_iter().collect();
     sorted.sort_unstable();
@@ -9,8 +9,8 @@ pub fn apart<'h>(heads: impl IntoIterator<Item = &'h str>) -> Vec<&'h str> {
     sorted
 }
 
-/// The paths that begin with one of these, each once. `paths` are in order, and
-/// so is what comes of them.
+/// The paths that begin with one of these heads, each once and in order. `paths`
+/// must be in order.
 pub fn below<'p, 'h>(paths: &[&'p str], heads: impl IntoIterator<Item = &'h str>) -> impl Iterator<Item = &'p str> {
     apart(heads).into_iter().flat_map(|head| {
         let start = paths.partition_point(|path| *path < head);

@@ -1,15 +1,17 @@
-//! The words that say whose something on an engine is: a checkout's, and a
-//! run's. What can't be told of a run is never taken for its end.
+//! The ids of a checkout and of a run, which mark whom an object on an engine
+//! belongs to. A run whose state is unknown never counts as ended.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hmac_sha256::Hash;
 
-/// Letters that no hexadecimal number has: nobody takes the word for a commit.
+/// Letters that are not hexadecimal digits, so that nobody mistakes the id for a
+/// commit.
 const LETTERS: &[u8; 16] = b"zyxwvutsrqponmlk";
 
-/// Twelve letters for a checkout, from what tells it from any other.
+/// The id of a checkout: twelve letters, hashed from what distinguishes it from
+/// others.
 pub fn checkout(parts: &[&str]) -> String {
     let mut hash = Hash::new();
     for part in parts {
@@ -21,36 +23,36 @@ pub fn checkout(parts: &[&str]) -> String {
     nibbles.take(12).map(|nibble| char::from(LETTERS[usize::from(nibble)])).collect()
 }
 
-/// Whether a word is a checkout's.
+/// Whether a text is the id of a checkout.
 pub fn is_checkout(word: &str) -> bool {
     word.len() == 12 && word.bytes().all(|byte| LETTERS.contains(&byte))
 }
 
-/// One process of ours, wherever it runs: `BOOT-NAMESPACE-PID-START`.
+/// One of our processes, on any machine: `BOOT-NAMESPACE-PID-START`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunId {
-    /// `BOOT-NAMESPACE`: where its number means something.
+    /// `BOOT-NAMESPACE`, within which the process id is valid.
     pub space: String,
-    /// Its number there.
+    /// The process id.
     pub pid: u32,
-    /// When it began, in ticks of that boot.
+    /// When it started, in clock ticks since the boot.
     pub start: u64,
 }
 
-/// What is known of a run.
+/// Whether a run is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Its process is there.
+    /// The process exists.
     Lives,
-    /// Its process is gone.
+    /// The process is gone.
     Ended,
-    /// It is of another machine or another namespace.
+    /// It belongs to another machine or namespace.
     Unknown,
 }
 
 impl RunId {
-    /// What is known of the run in `space`, where `started` tells when the
-    /// process of a number began.
+    /// Whether this run is alive, seen from `space`. `started` tells when the
+    /// process of an id started.
     pub fn life(&self, space: &str, started: impl Fn(u32) -> Option<u64>) -> Liveness {
         if self.space != space || space.ends_with("-0") {
             return Liveness::Unknown;
@@ -76,7 +78,7 @@ impl FromStr for RunId {
             pid: pid.parse().map_err(drop)?,
             start: start.parse().map_err(drop)?,
         };
-        // Only what we write ourselves: no `+1`, no `007`.
+        // Only the form that we write: no `+1`, no `007`.
         let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric());
         if plain(boot) && plain(namespace) && run.to_string() == text { Ok(run) } else { Err(()) }
     }

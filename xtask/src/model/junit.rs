@@ -1,13 +1,14 @@
-//! JUnit XML, as far as it is needed to count: pytest, Vitest and most other
-//! runners write it. No crate: what counts is which elements stand in which,
-//! and a report that is not whole must be an error, not a smaller number.
+//! JUnit XML, as far as we need it to count tests. Pytest, Vitest and most other
+//! runners write it. There is no crate for this, because only the nesting of
+//! elements counts, and a truncated report must be an error and not a smaller
+//! number.
 
 use std::str::FromStr;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::tally::Tally;
 
-/// Where a report is written in the container of its tests.
+/// The path of a report in the container of its tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportPath(String);
 
@@ -22,7 +23,7 @@ impl FromStr for ReportPath {
     type Err = Diagnostic;
 
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
-        // As the engine lists it: it is compared by its letters.
+        // The engine lists paths in this form, and we compare them as text.
         let is_plain = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(char::is_control);
         match text.strip_prefix('/') {
             Some(names) if names.split('/').all(is_plain) => Ok(Self(text.to_owned())),
@@ -34,12 +35,12 @@ impl FromStr for ReportPath {
     }
 }
 
-/// Counts the tests of a report. What is skipped, and what was expected to fail
-/// and did, is neither passed nor failed.
+/// Counts the tests of a report. A test that is skipped, or fails as expected,
+/// counts neither as passed nor as failed.
 pub fn count(report: &str) -> Result<Tally, Diagnostic> {
     let mut reader = JunitReader { text: report.trim_start_matches('\u{feff}'), at: 0 };
     let mut tally = Tally::default();
-    // The elements that are open, and what became of each.
+    // The open elements, and the result of each so far.
     let mut open: Vec<(&str, CaseResult)> = Vec::new();
     let mut is_over = false;
     while let Some(piece) = reader.next().map_err(|why| reader.wrong(why))? {
@@ -82,7 +83,7 @@ enum CaseResult {
     Failed,
 }
 
-/// Takes the innermost element away: what it is counts for the one around it.
+/// Closes the innermost element and adds its result to its parent.
 fn close(open: &mut Vec<(&str, CaseResult)>) -> Tally {
     let Some((name, outcome)) = open.pop() else { return Tally::default() };
     match name {
@@ -124,7 +125,7 @@ impl<'a> JunitReader<'a> {
         Diagnostic::new(why).line(before.matches('\n').count() + 1)
     }
 
-    /// The next piece; comments, CDATA and instructions are text.
+    /// The next piece. Comments, CDATA and processing instructions count as text.
     fn next(&mut self) -> Result<Option<Piece<'a>>, &'static str> {
         let rest = &self.text[self.at..];
         if rest.is_empty() {
@@ -159,7 +160,7 @@ impl<'a> JunitReader<'a> {
     }
 }
 
-/// Where a tag's `>` is: not in the value of an attribute.
+/// The position of the `>` that ends a tag, outside the values of attributes.
 fn end_of_tag(text: &str) -> Option<usize> {
     let mut quote = None;
     text.bytes().position(|byte| {

@@ -1,5 +1,5 @@
-//! What there is: services, references, platforms. Pure: text in,
-//! checked values or a diagnostic out.
+//! The things of this program and all rules about them: services, references,
+//! platforms. Pure: text goes in, checked values or a diagnostic come out.
 
 pub mod affected;
 pub mod age;

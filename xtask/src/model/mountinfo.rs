@@ -1,21 +1,21 @@
-//! What the kernel says is mounted, and whether that is in the way of a removal.
+//! What the kernel says is mounted, and whether that forbids to remove a folder.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-/// One line of a mountinfo. Paths are bytes there, not text.
+/// One line of mountinfo. Its paths are bytes, not text.
 #[derive(Debug)]
 pub struct MountPoint {
-    /// The number of what holds its files.
+    /// The device number of the file system.
     pub device: Vec<u8>,
-    /// The folder of that which is mounted.
+    /// The folder of the file system that is mounted.
     pub root: PathBuf,
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
-    /// Of what file system.
+    /// The type of the file system.
     pub kind: Vec<u8>,
-    /// The file system's own options.
+    /// The options of the file system.
     pub options: Vec<u8>,
 }
 
@@ -24,9 +24,9 @@ pub fn points(mountinfo: &[u8]) -> Vec<PathBuf> {
     parse(mountinfo).into_iter().map(|mount| mount.point).collect()
 }
 
-/// The first mount point at a path or below it. Who removes the path removes
-/// what is mounted there, and no device tells: a folder that is bound there from
-/// the same disk has the same.
+/// The first mount point at a path or below it. To remove the path would remove
+/// what is mounted there. Device numbers don't help: a bind mount from the same
+/// disk has the same number.
 pub fn at_or_below(mountinfo: &[u8], path: &Path) -> Option<PathBuf> {
     points(mountinfo).into_iter().find(|point| point.starts_with(path))
 }
@@ -48,7 +48,7 @@ pub fn parse(mountinfo: &[u8]) -> Vec<MountPoint> {
     mountinfo.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
-/// The kernel writes blanks, tabs, newlines and backslashes as `\040`.
+/// The kernel escapes blanks, tabs, newlines and backslashes, as in `\040`.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! What the values of options may be. One that is wrong is refused where it was
-//! typed, and not by a tool that gets it minutes later, or by nobody.
+//! The rules for values of options. A wrong value is refused on the command line,
+//! not minutes later by a tool, and not silently.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -11,12 +11,12 @@ use super::reference::Name;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// No file system knows a longer path.
+/// No file system has longer paths.
 const PATH: usize = 4095;
-/// No file is called longer, and each of these names one somewhere.
+/// No file name is longer, and each of these values names a file somewhere.
 const NAME: usize = 255;
 
-/// A file or a folder; whether it is there is another question.
+/// A file or a folder, which need not exist.
 pub fn path(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     let example = "such as `target/cache`";
     if text.trim().is_empty() {
@@ -29,13 +29,13 @@ pub fn path(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     Ok(text.into())
 }
 
-/// An image's name, without registry and tag.
+/// The name of an image, without registry and tag.
 pub fn image_name(text: &str) -> Result<Name, Diagnostic> {
     values::image_name(text)?;
     text.parse()
 }
 
-/// `oci=FILE`. BuildKit reads the rest of it as a list.
+/// `oci=FILE`. BuildKit parses the rest of it as a list.
 pub fn oci_file(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     let expected = "expected oci=FILE, a path without `,` and `\"`, such as `oci=target/web.tar`";
     match text.strip_prefix("oci=") {
@@ -46,7 +46,7 @@ pub fn oci_file(text: &str) -> Result<Utf8PathBuf, Diagnostic> {
     }
 }
 
-/// `K=V`, or `K` alone. The value is whatever somebody wants.
+/// `K=V`, or `K` alone. The value may be anything.
 pub fn build_arg(text: &str) -> Result<String, Diagnostic> {
     let name = text.split_once('=').map_or(text, |(name, _)| name);
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
@@ -59,8 +59,8 @@ pub fn build_arg(text: &str) -> Result<String, Diagnostic> {
     Ok(text.to_owned())
 }
 
-/// `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, with `type=` where somebody
-/// wants to say it twice. Docker reads it as a line of CSV.
+/// `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, with an optional `type=`. Docker
+/// parses it as a line of CSV.
 pub fn secret(text: &str) -> Result<String, Diagnostic> {
     let expected = || {
         Diagnostic::new(
@@ -86,7 +86,7 @@ pub fn secret(text: &str) -> Result<String, Diagnostic> {
     if is_right { Ok(text.to_owned()) } else { Err(expected()) }
 }
 
-/// A builder of buildx, or a context of Docker's.
+/// The name of a buildx builder, or of a Docker context.
 pub fn builder(text: &str) -> Result<String, Diagnostic> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.+/".contains(c);
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_word) && text.len() <= NAME {
@@ -95,13 +95,13 @@ pub fn builder(text: &str) -> Result<String, Diagnostic> {
     Err("expected a builder's name as `docker buildx ls` lists it, such as `default`".into())
 }
 
-/// A number within bounds.
+/// A number within limits.
 pub fn number<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, Diagnostic> {
     let number = text.parse().ok().filter(|number| *number >= least && *number <= most);
     number.ok_or_else(|| format!("expected a number from {least} to {most}, such as `{least}`").into())
 }
 
-/// A revision goes on a command line of git's: never an option, never a range.
+/// A revision becomes an argument of git, so it must not be an option or a range.
 pub fn revision(text: &str) -> Result<String, Diagnostic> {
     let is_wrong = text.trim().is_empty() || text.starts_with(['-', '^']) || text.contains("..");
     if is_wrong || text.len() > PATH || visible(text).is_err() {

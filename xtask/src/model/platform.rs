@@ -9,7 +9,7 @@ use crate::model::diagnostic::Diagnostic;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform(String);
 
-/// What BuildKit and QEMU know, with the name of QEMU's emulator.
+/// The platforms that BuildKit and QEMU know, with the name of QEMU's emulator.
 const KNOWN: [(&str, &str); 11] = [
     ("linux/amd64", "x86_64"),
     ("linux/amd64/v2", "x86_64"),
@@ -35,12 +35,12 @@ impl Platform {
         &self.0
     }
 
-    /// The name as one file name: `linux-arm-v7`.
+    /// The name in a form that fits into a file name: `linux-arm-v7`.
     pub fn slug(&self) -> String {
         self.0.replace('/', "-")
     }
 
-    /// What this program runs on, with Linux containers everywhere.
+    /// The platform of this program; containers are Linux everywhere.
     pub fn of_this_machine() -> Self {
         let arch = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -58,7 +58,7 @@ impl FromStr for Platform {
     type Err = Diagnostic;
 
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
-        // The lowest variants are left out in BuildKit's own normal form.
+        // BuildKit's normal form leaves out the lowest variants.
         let name = match text {
             "linux/amd64/v1" => "linux/amd64",
             "linux/arm64/v8" => "linux/arm64",

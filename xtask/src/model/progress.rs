@@ -5,11 +5,11 @@ use std::fmt;
 /// `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Progress {
-    /// By the terminal.
+    /// The terminal decides.
     Auto,
-    /// Lines.
+    /// Plain lines.
     Plain,
-    /// Nothing.
+    /// No progress.
     Quiet,
     /// JSON objects.
     Rawjson,

@@ -1,6 +1,6 @@
-//! Image references, by the grammar of the OCI distribution specification.
-//! A name that is wrong is refused here, before a build of minutes ends in a
-//! registry's 400.
+//! Image references, by the grammar of the OCI distribution specification. A
+//! wrong name is refused here, before a long build ends in a 400 response of the
+//! registry.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,14 +59,14 @@ text_newtype!(
 );
 
 text_newtype!(
-    /// Whatever Docker takes for an image: `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`,
-    /// or its id.
+    /// Any text that Docker accepts as an image:
+    /// `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`, or an image id.
     Image,
     check_image
 );
 
 impl Tag {
-    /// The tag of a build that names none.
+    /// The tag of a build without `--tag`.
     pub fn local() -> Self {
         Self("local".to_owned())
     }
@@ -79,7 +79,7 @@ impl Default for Tag {
 }
 
 impl Image {
-    /// Its parts between slashes, none of which is empty, `.` or `..`.
+    /// The parts between slashes, none of them empty, `.` or `..`.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
@@ -95,7 +95,7 @@ fn check_tag(text: &str) -> Result<(), Diagnostic> {
     ).into())
 }
 
-/// As Docker tells a host from a part of the name.
+/// How Docker tells a host from a part of the name.
 pub fn is_host(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost" || text.contains(char::is_uppercase)
 }
@@ -131,7 +131,7 @@ fn check_registry(text: &str) -> Result<(), Diagnostic> {
                 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         })
         && port.is_none_or(is_port)
-        // A host without a dot or a port would be read as part of the name.
+        // Docker would read a host without a dot or a port as part of the name.
         && (name.contains('.') || port.is_some() || name == "localhost");
     if host_is_right && path.is_none_or(|path| check_name(path).is_ok()) {
         return Ok(());
@@ -139,7 +139,7 @@ fn check_registry(text: &str) -> Result<(), Diagnostic> {
     Err(format!("`{text}` is not a registry: HOST[:PORT][/PATH], as in `ghcr.io/owner` or `127.0.0.1:5000`").into())
 }
 
-/// Digits alone: a number's own reader would let a sign pass.
+/// Only digits: `parse::<u16>` would accept a sign.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
@@ -165,7 +165,8 @@ fn check_image(text: &str) -> Result<(), Diagnostic> {
     if is_right && tag.is_none_or(|tag| check_tag(tag).is_ok()) && digest.is_none_or(is_digest) {
         return Ok(());
     }
-    // Debug: a line break in it may not make a second line of the message.
+    // Printed with `Debug`, so that a line break in it does not split the
+    // message.
     Err(format!("{text:?} is not an image: expected [HOST[:PORT]/]NAME[:TAG][@DIGEST], as in `postgres:15`").into())
 }
 
@@ -185,7 +186,7 @@ fn is_domain(text: &str) -> bool {
     is_host && port.is_none_or(|port| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// `ALGORITHM:HEX`, and of SHA-256 the right number of digits.
+/// `ALGORITHM:HEX`, with the right number of digits for SHA-256.
 fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     let is_word = |word: &str| {
@@ -203,9 +204,8 @@ pub fn reference(registry: Option<&Registry>, name: &Name, tag: &Tag) -> Referen
     })
 }
 
-/// Whether a reference is of a registry on this machine: an address of loopback
-/// or `localhost`, spelled just so. A name that only looks like one may be
-/// anybody's.
+/// Whether the registry of a reference is on this machine: a loopback address or
+/// `localhost`, spelled exactly like this. A similar name may belong to anybody.
 pub fn is_loopback(reference: &str) -> bool {
     let Some((host, _)) = reference.split_once('/') else { return false };
     if let Some((v6, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -325,7 +325,7 @@ mod tests {
             }
             Ok(())
         });
-        // About one in fifty is one by chance.
+        // About one in fifty random texts is valid.
         assert!(right > 25, "{right}");
     }
 

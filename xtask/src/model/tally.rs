@@ -1,8 +1,8 @@
-//! How many tests passed and failed: of libtest, which says so between its
-//! runs, and of a runner that writes no report, by its closing lines. What
-//! writes JUnit XML is counted by that ([`super::junit`]).
+//! Counts passed and failed tests: for libtest from the lines between its runs,
+//! for a runner without a report from its closing lines. JUnit XML is counted by
+//! [`super::junit`].
 
-/// Passed and failed.
+/// The number of passed and failed tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Passed.
@@ -18,21 +18,21 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// Where a libtest program is.
+/// The state of a libtest program.
 #[derive(Clone, Copy)]
 enum LibtestState {
     /// None is running.
     No,
-    /// One of so many tests.
+    /// It runs so many tests.
     Of(u64),
-    /// The same, and it prints what its failed tests wrote: anything, lines
-    /// that look like its own among it.
+    /// The same, and it prints the output of failed tests. That may be any text,
+    /// even lines that look like its own.
     Failures(u64),
 }
 
-/// The sum of all libtest programs of a `cargo test`. One that began and never
-/// said how it ended, because it was aborted, has failed once. `None` when
-/// there was none: a run that does not say what it did has not done it.
+/// The sum of all libtest programs of a `cargo test`. A program that started and
+/// never reported a result was aborted, and counts as one failure. `None` if
+/// there was no program: a run without a report proves nothing.
 pub fn libtest(output: &str) -> Option<Tally> {
     let mut sum = None;
     let mut run = LibtestState::No;
@@ -67,8 +67,8 @@ fn began(line: &str) -> Option<u64> {
     ["test", "tests"].contains(&what).then(|| count.parse().ok())?
 }
 
-/// `test result: ok. N passed; …`: whether all went well, what counts, and how
-/// many tests there were.
+/// `test result: ok. N passed; …`: whether all passed, the counts, and the number
+/// of tests.
 fn ended(line: &str) -> Option<(bool, Tally, u64)> {
     let (verdict, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let of = |word| counts.split("; ").find_map(|count| count.strip_suffix(word)?.parse::<u64>().ok());
@@ -77,8 +77,8 @@ fn ended(line: &str) -> Option<(bool, Tally, u64)> {
     Some((verdict == "ok", tally, all))
 }
 
-/// The sum of all closing lines of libtest, pytest and Vitest; `None` when
-/// there is none.
+/// The sum of all closing lines of libtest, pytest and Vitest; `None` if there is
+/// none.
 pub fn closing(output: &str) -> Option<Tally> {
     let text: Vec<String> = output.lines().map(plain).collect();
     let mut sum = libtest(&text.join("\n"));
@@ -88,7 +88,7 @@ pub fn closing(output: &str) -> Option<Tally> {
     sum
 }
 
-/// A line without the escape sequences that colour it.
+/// A line without its colour codes.
 fn plain(line: &str) -> String {
     let mut parts = line.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ fn plain(line: &str) -> String {
 }
 
 /// `== 1 failed, 80 passed, 2 warnings in 74.03s (0:01:14) ==`, with or without
-/// the rules.
+/// the `==`.
 fn pytest(line: &str) -> Option<Tally> {
     let (counts, time) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
     let seconds = time.split_once(" (").map_or(time, |(seconds, _)| seconds).strip_suffix('s')?;
@@ -118,7 +118,7 @@ fn vitest(line: &str) -> Option<Tally> {
     })
 }
 
-/// What `NUMBER WORDS` come to; `None` where one is not of that form.
+/// The sum of `NUMBER WORDS` items; `None` if one has another form.
 fn count<'a>(counts: impl Iterator<Item = &'a str>, passed: impl Fn(&str) -> Option<bool>) -> Option<Tally> {
     let mut sum = Tally::default();
     for item in counts {
@@ -142,7 +142,7 @@ mod tests {
         Some(Tally { passed, failed })
     }
 
-    /// What runners have really written.
+    /// Real output of the runners.
     macro_rules! real {
         ($name:literal) => {
             include_str!(concat!("../../tests/fixtures/counts/", $name))
@@ -154,7 +154,8 @@ mod tests {
         for (report, passed, failed) in [
             (real!("pytest-good.xml"), 3, 0),
             (real!("pytest-slow.xml"), 2, 0),
-            // Names like `</testcase><failure/>`; failed and not tidied up is two.
+            // Names such as `</testcase><failure/>`; a test that fails and whose
+            // teardown fails counts twice.
             (real!("pytest-odd.xml"), 12, 6),
             (real!("pytest-import.xml"), 0, 1),
             (real!("pytest-none.xml"), 0, 0),
@@ -163,7 +164,7 @@ mod tests {
             (real!("vitest-odd.xml"), 8, 1),
             (real!("vitest-import.xml"), 0, 1),
             (real!("vitest-none.xml"), 0, 1),
-            // What Vitest says of it by its exit code alone.
+            // Vitest reports this only by its exit code.
             (real!("vitest-stray.xml"), 1, 0),
             (real!("vitest-all.xml"), 11, 2),
         ] {
@@ -175,9 +176,10 @@ mod tests {
     fn cargo_test_is_counted_by_its_programs() {
         for (output, expected) in [
             (real!("cargo-good.txt"), of(3, 0)),
-            // A failed test printed lines like libtest's; the others were not run.
+            // A failed test printed lines that look like libtest's, and the
+            // remaining tests did not run.
             (real!("cargo-all.txt"), of(3, 1)),
-            // One of them was aborted.
+            // One program was aborted.
             (real!("cargo-all-no-fail-fast.txt"), of(6, 2)),
             (real!("cargo-abort.txt"), of(0, 1)),
             (real!("cargo-broken.txt"), None),

@@ -1,13 +1,13 @@
-//! Text of people from outside (names of files, keys, values, what a tool or an
-//! engine says) as it may reach a terminal, or the log of a job.
+//! Makes untrusted text (names of files, keys, values, output of tools and
+//! engines) safe for a terminal or the log of a job.
 //!
-//! A terminal obeys ESC and turns lines around at U+202E. GitHub's runner obeys
-//! a line that begins with `::`, white space apart, and `##[` anywhere in it.
-//! What would be obeyed is shown instead, by its code.
+//! A terminal obeys ESC, and U+202E reverses a line. GitHub's runner obeys a line
+//! that begins with `::` after white space, and `##[` anywhere in a line. Such
+//! characters are shown by their code.
 
 use std::borrow::Cow;
 
-/// The text, harmless, line by line.
+/// The text made harmless, line by line.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
     if text.bytes().all(is_plain) && !text.contains("::") && !text.contains("##[") {
@@ -18,8 +18,8 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(out.text)
 }
 
-/// A line of a child, harmless. Its colours stay where they are wanted, as far
-/// as they hide nothing, and end with the line.
+/// A line of a child process made harmless. Its colours are kept if they are
+/// wanted and hide nothing; they end with the line.
 pub fn line(text: &str, colours: bool) -> String {
     let mut out = Out::default();
     let mut rest = text;
@@ -45,8 +45,8 @@ pub fn line(text: &str, colours: bool) -> String {
     out.text
 }
 
-/// A line in which no address says who asks, nor with what password: apt writes
-/// that out where it fails.
+/// A line without the user name and password in URLs: apt prints them when it
+/// fails.
 pub fn anonymous(line: &str) -> String {
     let mut parts = line.split("://");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -59,7 +59,7 @@ pub fn anonymous(line: &str) -> String {
     out
 }
 
-/// A JSON text whose strings hold no such character as it is. It means the same.
+/// A JSON text with such characters in strings escaped. Its meaning is the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     if text.is_ascii() && !text.contains("##[") && !text.contains('\x7f') {
         return Cow::Borrowed(text);
@@ -67,7 +67,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut hashes = Hashes::default();
     for c in text.chars() {
-        // Outside of strings JSON has none of these.
+        // JSON has none of these characters outside of strings.
         if is_obeyed(c) || hashes.end_in(c) {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         } else {
@@ -77,11 +77,11 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a terminal does anything with it but to draw it, or draws nothing.
+/// Whether a terminal obeys this character, or draws nothing for it.
 pub fn is_obeyed(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Parts of signs that people write: emoji, Persian, Hindi.
+        // Parts of characters that people use: emoji, Persian, Hindi.
         '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' => false,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' => true,
         '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
@@ -91,7 +91,8 @@ pub fn is_obeyed(c: char) -> bool {
     }
 }
 
-/// What is drawn of it is nothing: where a runner compares as languages do, it
+/// Whether this character is invisible, so that a runner's comparison by language
+/// ignores it.
 /// is not there.
 fn is_transparent(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
@@ -100,7 +101,7 @@ fn is_transparent(c: char) -> bool {
 #[derive(Default)]
 struct Out {
     text: String,
-    /// Something was drawn in this line.
+    /// A visible character has occurred in this line.
     begun: bool,
     hashes: Hashes,
 }
@@ -110,7 +111,7 @@ impl Out {
         let ends = self.hashes.end_in(c);
         match c {
             '\n' => self.begun = false,
-            // Not only before a second one: something invisible may stand between.
+            // Also after the first `#`: an invisible character may be in between.
             ':' if !self.begun => self.text.push('\\'),
             '[' if ends => self.text.push('\\'),
             _ => {}
@@ -124,12 +125,12 @@ impl Out {
     }
 }
 
-/// How many `#` were the last.
+/// How many `#` precede.
 #[derive(Default)]
 struct Hashes(usize);
 
 impl Hashes {
-    /// Whether this is the end of `##[`.
+    /// Whether this character completes `##[`.
     fn end_in(&mut self, c: char) -> bool {
         let ends = c == '[' && self.0 >= 2;
         match c {
@@ -141,14 +142,15 @@ impl Hashes {
     }
 }
 
-/// A colour at the start of a text, `ESC [ numbers m`, and what follows it.
+/// A colour code at the start of a text, `ESC [ numbers m`, and the rest.
 fn colour(text: &str) -> Option<(&str, &str)> {
     let numbers = text.strip_prefix("\x1b[")?;
     let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     numbers[end..].starts_with('m').then(|| text.split_at(2 + end + 1))
 }
 
-/// Whether text in this colour can be read: no background that could be the
+/// Whether text in this colour is readable: no background colour, no black,
+/// nothing concealed.
 /// text's own, no black, nothing concealed.
 fn hides_nothing(sequence: &str) -> bool {
     let numbers = sequence.trim_start_matches("\x1b[").trim_end_matches('m');
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json(&text)).unwrap(), value);
     }
 
-    /// As the runner reads a line: does it begin with a command, or hold one?
+    /// A line as the runner reads it: it begins with a command, or contains one.
     fn is_command(line: &str) -> bool {
         let seen: String = line.chars().filter(|c| !is_transparent(*c)).collect();
         seen.trim_start().starts_with("::") || seen.contains("##[")

@@ -1,11 +1,11 @@
-//! Whose processes a container runs: what an image says of its user may be any
-//! word (`toor`, `00`, `+0`), the kernel counts.
+//! Which users the processes of a container run as. The user in an image's
+//! configuration may be any word (`toor`, `00`, `+0`), so the kernel is asked.
 
-/// The columns that [`of_top`] reads, as `ps` takes them: whom a process acts
-/// as, whom it belongs to, and whom it can become again.
+/// The columns of `ps` that [`of_top`] reads: the effective, the real and the
+/// saved user.
 pub const COLUMNS: &str = "-eo pid,euid,ruid,suid,comm";
 
-/// A process, with every user that it is or can be again.
+/// The users that a process is, or can become again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessUsers {
     users: Vec<String>,
@@ -13,7 +13,7 @@ pub struct ProcessUsers {
 }
 
 impl ProcessUsers {
-    /// One from what the kernel says of it: `/proc/PID/status` as it stands.
+    /// Reads `/proc/PID/status`.
     pub fn of_status(text: &str) -> Option<Self> {
         let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let users: Vec<String> = line("Uid:")?.split_whitespace().map(str::to_owned).collect();
@@ -22,8 +22,8 @@ impl ProcessUsers {
     }
 }
 
-/// The processes in a table of `ps`'s, with [`COLUMNS`] or, where the engine's
-/// `ps` knows no such columns, with its own. `None`: the table does not tell.
+/// Reads a table of `ps`, with [`COLUMNS`] or, if the engine's `ps` does not know
+/// these, with its default columns. `None` if the table does not tell.
 pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<ProcessUsers>> {
     let at = |names: &[&str]| -> Vec<usize> {
         (0..titles.len()).filter(|at| names.contains(&titles[*at].to_uppercase().as_str())).collect()
@@ -44,7 +44,7 @@ pub fn of_top(titles: &[String], rows: &[Vec<String>]) -> Option<Vec<ProcessUser
         .collect()
 }
 
-/// Whether none of them is root, and what there is to say of it.
+/// Whether none of the processes is root, and a text that says so.
 pub fn verdict(processes: &[ProcessUsers]) -> (bool, String) {
     let is_root = |user: &String| user == "root" || user.parse() == Ok(0_u64);
     let roots: Vec<&str> = processes
@@ -58,7 +58,7 @@ pub fn verdict(processes: &[ProcessUsers]) -> (bool, String) {
     let mut users: Vec<&str> = processes.iter().flat_map(|process| &process.users).map(String::as_str).collect();
     users.sort_unstable();
     users.dedup();
-    // Nothing counted is nothing proved.
+    // No process proves nothing.
     (!users.is_empty(), format!("{} processes of user {}", processes.len(), users.join(", ")))
 }
 
@@ -89,7 +89,7 @@ mod tests {
                 &[&["7", "1000", "1000", "1000", "python"], &["8", "0", "0", "0", "sh"]],
                 Some((false, "expected no process of root's, got sh")),
             ),
-            // It has dropped root, and can take it up again.
+            // It has dropped root, but can take it back.
             (&numbers, &[&["7", "1000", "1000", "0", "su"]], Some((false, "expected no process of root's, got su"))),
             (
                 &names,

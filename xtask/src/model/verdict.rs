@@ -1,8 +1,8 @@
-//! The one check that is required: red unless every job succeeded, or the plan
-//! said that there is nothing to do for it.
+//! The one required check. It fails unless every job succeeded, or the plan says
+//! that the job has nothing to do.
 //!
-//! GitHub counts a skipped job as a success, and skips what follows a failed
-//! one: whoever requires the last job alone requires nothing.
+//! GitHub counts a skipped job as a success, and skips jobs after a failed one.
+//! So if only the last job is required, without this check nothing is required.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::diagnostic::Diagnostic;
 
-/// A job that came before, as `toJSON(needs)` tells it.
+/// A job in `toJSON(needs)`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct NeededJob {
-    /// How it ended.
+    /// Its result.
     pub result: JobResult,
-    /// What it put out.
+    /// Its outputs.
     #[serde(default)]
     pub outputs: BTreeMap<String, String>,
 }
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobResult {
-    /// It did what it was to do.
+    /// It succeeded.
     Success,
-    /// It did not.
+    /// It failed.
     Failure,
-    /// Somebody stopped it.
+    /// It was cancelled.
     Cancelled,
-    /// It did not run.
+    /// It was skipped.
     Skipped,
-    /// What GitHub does not say as this is written.
+    /// A result that is unknown to this program.
     #[serde(untagged)]
     Other(String),
 }
@@ -50,12 +50,12 @@ impl fmt::Display for JobResult {
     }
 }
 
-/// What is to be said of one job.
+/// The verdict on one job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobVerdict {
     /// The job.
     pub job: String,
-    /// How it ended.
+    /// Its result.
     pub result: JobResult,
     /// Whether that is right.
     pub right: bool,
@@ -63,19 +63,20 @@ pub struct JobVerdict {
     pub why: &'static str,
 }
 
-/// The job that decides what the others do.
+/// The job whose outputs decide which other jobs run.
 pub const PLAN: &str = "plan";
 
-/// Reads `toJSON(needs)`.
+/// Parses `toJSON(needs)`.
 pub fn needs(json: &str) -> Result<BTreeMap<String, NeededJob>, Diagnostic> {
     let needs: BTreeMap<String, NeededJob> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     if needs.is_empty() { Err("no job is in it".into()) } else { Ok(needs) }
 }
 
-/// Every job's line. `may_skip` are those that this event has no use for.
+/// The verdict on every job. The jobs in `may_skip` are not needed for this
+/// event.
 pub fn verdict(needs: &BTreeMap<String, NeededJob>, may_skip: &[&str]) -> Vec<JobVerdict> {
     let plan = needs.get(PLAN).filter(|plan| plan.result == JobResult::Success);
-    // What is neither says nothing.
+    // Any other text means nothing.
     let affected: Option<bool> = plan.and_then(|plan| plan.outputs.get("affected")?.parse().ok());
     let judge = |job: &str, need: &NeededJob| match (&need.result, affected) {
         (JobResult::Success, None) if job == PLAN => (false, "it did not say whether anything is affected"),
@@ -99,7 +100,7 @@ pub fn verdict(needs: &BTreeMap<String, NeededJob>, may_skip: &[&str]) -> Vec<Jo
 mod tests {
     use super::*;
 
-    /// The jobs that are wrong, from `job=result` words; the plan's output is `affected`.
+    /// The wrong jobs, from `job=result` words; the plan's output is `affected`.
     fn wrong(jobs: &str, affected: Option<&str>, may_skip: &[&str]) -> Vec<String> {
         let need = |word: &str| {
             let (job, result) = word.split_once('=').unwrap();
@@ -127,7 +128,7 @@ mod tests {
     fn a_skip_behind_a_failed_plan_is_wrong() {
         for result in ["failure", "cancelled", "skipped"] {
             let jobs = format!("plan={result} test=skipped build=skipped");
-            // What a failed job had put out before is no plan.
+            // The outputs of a failed job are not a plan.
             assert_eq!(wrong(&jobs, Some("false"), &[]), ["build", "plan", "test"]);
         }
         assert_eq!(wrong("plan=success test=skipped", None, &[]), ["plan", "test"]);

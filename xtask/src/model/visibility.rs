@@ -1,16 +1,16 @@
-//! What builds can see of a tree: while it is walked, and of one look at it
-//! that serves many.
+//! Which files of a tree builds can see: during a walk, and in one scan that
+//! serves many builds.
 
 use crate::model::fingerprint::File;
 
-/// What somebody can see of a tree.
+/// Decides which paths are visible.
 pub trait Visibility: Sync {
-    /// Whether a file or a folder is seen, or of `FOLDER/` whether anything
+    /// Whether a file or a folder is visible. For `FOLDER/`: whether anything
     /// below may be.
     fn holds(&self, path: &str) -> bool;
 
-    /// Whether all that is below `FOLDER/` is seen, so that nobody has to ask
-    /// about each. `false` may be wrong, `true` never is.
+    /// Whether everything below `FOLDER/` is visible, so that nobody has to ask
+    /// for each path. Conservative: `false` may be wrong, `true` never is.
     fn holds_all(&self, _folder: &str) -> bool {
         false
     }
@@ -22,26 +22,26 @@ impl<F: Fn(&str) -> bool + Sync> Visibility for F {
     }
 }
 
-/// Git's own folder changes with every command: whether it matters is for
-/// others to say, and nobody looks into it.
+/// Whether this is git's own folder. It changes with every git command, so no
+/// walk enters it, and others decide whether it matters.
 pub fn is_of_git(name: &str) -> bool {
     name == ".git"
 }
 
-/// What one build sees of a look that others have had too.
+/// Which entries of a shared scan one build sees.
 #[derive(Debug, Default)]
 pub struct View {
-    /// Where its context begins in the list, and what of it is seen.
+    /// The index at which its context starts, and what it sees from there on.
     start: usize,
     seen: Vec<bool>,
-    /// The folders above.
+    /// The parent folders of the context.
     above: Vec<usize>,
 }
 
 impl View {
-    /// Goes through what was walked as a walk would. `files` are in the order of
-    /// their paths; `sight` sees nothing outside of `context`, and no more than
-    /// those who walked.
+    /// Goes through a scan like a walk would. `files` are in the order of their
+    /// paths. `sight` sees nothing outside `context`, and nothing that the scan
+    /// did not see.
     pub fn of(files: &[File], walked: &[bool], context: &str, sight: &dyn Visibility) -> Self {
         let context = if context == "." { "" } else { context.trim_end_matches('/') };
         let dir = if context.is_empty() { String::new() } else { format!("{context}/") };
@@ -57,14 +57,14 @@ impl View {
         Self { start, seen: replay.seen, above }
     }
 
-    /// Whether it sees the file or the folder at this place in the list.
+    /// Whether it sees the entry at this index.
     pub fn sees(&self, at: usize) -> bool {
         let own = at.checked_sub(self.start).and_then(|at| self.seen.get(at));
         own.is_some_and(|seen| *seen) || self.above.contains(&at)
     }
 }
 
-/// Where a path stands among files in the order of their paths.
+/// The index of a path in a list that is sorted by path.
 pub fn position(files: &[File], path: &str) -> Option<usize> {
     files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()
 }
@@ -78,7 +78,8 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Marks what is seen of these, which are all below `dir`; whether anything is.
+    /// Marks the visible ones of these entries, all of which are below `dir`.
+    /// Returns whether there are any.
     fn folder(&mut self, start: usize, end: usize, dir: &str, all: bool) -> bool {
         let (mut at, mut any) = (start, false);
         while at < end {
@@ -89,7 +90,7 @@ impl Replay<'_> {
                     self.seen[at - self.start] = true;
                     any = true;
                 }
-                // The folder itself comes first where it is looked into.
+                // A folder that was scanned precedes its content.
                 at += 1;
                 continue;
             };

@@ -1,5 +1,5 @@
-//! What is wrong with a workflow or a composite action, as a linter says it:
-//! file, line, what, and what to write instead. All of it in one run.
+//! Lints a workflow or a composite action: file, line, message and advice for all
+//! errors in one run.
 
 mod restores;
 mod shape;
@@ -12,19 +12,19 @@ use crate::model::definition_changes::{Read, WORKFLOWS};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::yaml::{self, YamlNode};
 
-/// What is looked for beyond what is wrong everywhere.
+/// The optional rules.
 #[derive(Clone, Copy, Default)]
 pub struct Rules<'a> {
-    /// Every tracked file; empty: path filters are not looked at.
+    /// All tracked files; empty: path filters are not checked.
     pub tracked: &'a [String],
-    /// What each `run:` line begins with.
+    /// The required beginning of each `run:` line.
     pub commands: Option<&'a str>,
-    /// Reads local actions, to see what they restore; none: they are not looked into.
+    /// Reads local actions, to see what they restore; `None`: they are not read.
     pub read: Option<Read<'a>>,
 }
 
-/// Actions whose majors below this one GitHub refuses, or runs on a Node that
-/// it is about to remove.
+/// Actions that GitHub refuses below this major version, or runs on a version of
+/// Node that it will remove.
 const OLDEST: [(&str, u64); 9] = [
     ("actions/cache", 3),
     ("actions/checkout", 4),
@@ -37,10 +37,10 @@ const OLDEST: [(&str, u64); 9] = [
     ("github/codeql-action", 3),
 ];
 
-/// The most patterns of a file: each is held against every tracked file.
+/// The most patterns in a file. Each is compared with every tracked file.
 const PATTERNS: usize = 1000;
 
-/// Everything that is wrong with a file, by line.
+/// All errors in a file, by line.
 pub fn findings(file: &str, text: &str, rules: Rules<'_>) -> Vec<Diagnostic> {
     let mut look = Linter { file, text: text.lines().collect(), rules, found: BTreeSet::new(), patterns: 0 };
     match yaml::parse(text) {
@@ -115,7 +115,8 @@ impl Linter<'_> {
             if let Some(run) = step.get("run") {
                 self.run(run);
             }
-            // dorny/paths-filter and its forks; elsewhere the word means other things.
+            // dorny/paths-filter and its forks. In other actions the word means
+            // something else.
             let is_filter = step.get("uses").and_then(YamlNode::text).is_some_and(|uses| uses.contains("filter"));
             if let Some(filters) = step.get("with").and_then(|with| with.get("filters")).filter(|_| is_filter) {
                 self.filters(filters);
@@ -163,7 +164,7 @@ impl Linter<'_> {
         }
     }
 
-    /// A workflow or an action of the repository's own, which has to be there.
+    /// A local workflow or action, which must exist.
     fn local(&mut self, line: usize, uses: &str, place: &str) {
         let Some(read) = self.rules.read else { return };
         let is_here = |file: &str| !matches!(read(file), Ok(None));
@@ -197,7 +198,8 @@ impl Linter<'_> {
             }
         }
         let Some(commands) = self.rules.commands else { return };
-        // A person types one command: no second one behind an operator either.
+        // A person types one command, so no second one may follow after an
+        // operator.
         let operators = [";", "|", "&&", "`", "$("];
         let is_one = |line: &str| {
             let rest = line.strip_prefix(commands).filter(|rest| rest.is_empty() || rest.starts_with(' '));
@@ -225,7 +227,7 @@ impl Linter<'_> {
         }
     }
 
-    /// A block of filters, as dorny/paths-filter takes it: YAML in YAML.
+    /// A block of filters for dorny/paths-filter: YAML inside YAML.
     fn filters(&mut self, node: &YamlNode) {
         let Some(text) = node.text().filter(|text| text.contains('\n')) else { return };
         match yaml::parse(text) {
@@ -255,8 +257,8 @@ impl Linter<'_> {
         node.map().iter().for_each(|(_, patterns)| self.filter(patterns, offset, what));
     }
 
-    /// A pattern that names what is not there. `is_github`: in GitHub's own
-    /// dialect; another one may mean more than we can tell.
+    /// A pattern that matches no tracked file. `is_github` says that the pattern
+    /// is in GitHub's dialect. In another dialect it may mean more than we know.
     fn pattern(&mut self, text: &str, line: usize, what: &str, is_github: bool) {
         if self.rules.tracked.is_empty() {
             return;
@@ -284,7 +286,7 @@ impl Linter<'_> {
     }
 }
 
-/// The major of `v4`, `v4.1.0`, `4`.
+/// The major version of `v4`, `v4.1.0` or `4`.
 fn major(version: &str) -> Option<u64> {
     let word = version.split_whitespace().next()?;
     word.strip_prefix('v').unwrap_or(word).split('.').next()?.parse().ok()

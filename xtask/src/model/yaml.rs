@@ -1,8 +1,8 @@
 //! YAML as a tree in which every node knows its line.
 //!
-//! Keys are text as written: `on` is no boolean here. What GitHub refuses, a key
-//! twice, is refused; so is what only an attacker writes (depth, aliases of
-//! aliases), because this reads whatever lies in a checkout.
+//! Keys stay text as written, so `on` is not a boolean. Duplicate keys are
+//! refused, as GitHub refuses them. Nesting and aliases are limited, because this
+//! reads any file in a checkout, even a hostile one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,32 +10,32 @@ use granit_parser::{Event, Parser, ScalarStyle};
 
 use crate::model::diagnostic::Diagnostic;
 
-/// How deep nodes may be nested, how many there may be, and how long the text
-/// and all scalars may be, each alias counted as what it names. A workflow of
-/// GitHub's ends far below.
+/// Limits for the depth, the number of nodes, and the length of the text and of
+/// all scalars. Each alias counts as much as the node it names. Real workflows
+/// are far smaller.
 const DEPTH: usize = 100;
 const NODES: usize = 50_000;
 const BYTES: usize = 1 << 20;
 
-/// A node with its place.
+/// A node with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YamlNode {
-    /// The line that it starts on, from 1; of a block, that of its first line of text.
+    /// The line it starts on, from 1; for a block scalar, its first line of text.
     pub line: usize,
     /// The line that it ends on.
     pub end: usize,
-    /// What it is.
+    /// Its value.
     pub value: YamlValue,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum YamlValue {
     /// A scalar, as text.
     Text(String),
     /// A sequence.
     List(Vec<YamlNode>),
-    /// A mapping, in its order.
+    /// A mapping, in order.
     Map(Vec<(YamlNode, YamlNode)>),
 }
 
@@ -48,7 +48,7 @@ impl YamlNode {
         }
     }
 
-    /// The nodes of a sequence; none of anything else.
+    /// The nodes of a sequence; empty for any other value.
     pub fn list(&self) -> &[YamlNode] {
         match &self.value {
             YamlValue::List(nodes) => nodes,
@@ -56,7 +56,7 @@ impl YamlNode {
         }
     }
 
-    /// The pairs of a mapping; none of anything else.
+    /// The pairs of a mapping; empty for any other value.
     pub fn map(&self) -> &[(YamlNode, YamlNode)] {
         match &self.value {
             YamlValue::Map(pairs) => pairs,
@@ -64,7 +64,7 @@ impl YamlNode {
         }
     }
 
-    /// A mapping's value.
+    /// The value of a key in a mapping.
     pub fn get(&self, key: &str) -> Option<&YamlNode> {
         self.map().iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
@@ -79,7 +79,7 @@ impl YamlNode {
     }
 }
 
-/// Nodes, and bytes of scalars.
+/// The number of nodes and the bytes of scalars.
 type Size = (usize, usize);
 
 fn sum<'a>(nodes: impl Iterator<Item = &'a YamlNode>) -> Size {
@@ -88,7 +88,7 @@ fn sum<'a>(nodes: impl Iterator<Item = &'a YamlNode>) -> Size {
 
 const TOO_MUCH: &str = "too much for a workflow: more than 50,000 nodes or 1 MiB, aliases counted as what they name";
 
-/// A collection that is being read.
+/// A collection that is not complete yet.
 struct Open {
     node: YamlNode,
     anchor: usize,
@@ -97,12 +97,12 @@ struct Open {
     seen: BTreeSet<String>,
 }
 
-/// Reads the first document; `None` when there is none. What is wrong has its
-/// line, and no file.
+/// Parses the first document; `None` if there is none. An error has a line, but
+/// no file.
 pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: BTreeMap<usize, YamlNode> = BTreeMap::new();
-    // What is kept for aliases is a copy each, and counts as well.
+    // A node that is kept for aliases is copied, so it counts as well.
     let mut left = (NODES, BYTES);
     let mut take = |(nodes, bytes): Size| {
         left = (left.0.checked_sub(nodes)?, left.1.checked_sub(bytes)?);
@@ -115,7 +115,8 @@ pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
         let (event, span) = event.map_err(|error| Diagnostic::new(error.info()).line(error.marker().line().max(1)))?;
         let (mut line, mut end) = (span.start.line().max(1), span.end.line().max(1));
         if let Event::Scalar(text, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &event {
-            // The parser begins a block behind its blank lines, and ends it
+            // The parser reports that a block starts after its blank lines and
+            // ends where the next token starts.
             // where the next thing begins.
             line -= text.chars().take_while(|c| *c == '\n').count().min(line - 1);
             end = end.saturating_sub(1).max(line);
@@ -241,7 +242,7 @@ mod tests {
             format!("{text}a{at}: &a{at} [*a{below},*a{below}]\n")
         });
         assert_eq!(parse(&bomb).unwrap_err().message, TOO_MUCH);
-        // Long texts instead of many nodes, and anchors within anchors.
+        // Long texts instead of many nodes, and anchors inside anchors.
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a,".repeat(1000));
         assert_eq!(parse(&long).unwrap_err().message, TOO_MUCH);
         let nested = format!("{}{}", (0..90).map(|at| format!("&a{at} [")).collect::<String>(), "x,".repeat(40_000));

@@ -1,6 +1,5 @@
-//! From what stands in services.toml to what is right: every rule of
-//! `words.rs` where it belongs. What is wrong is
-//! collected, so that one run tells all of it.
+//! Checks the parsed services.toml: applies the rules of `values.rs` where they
+//! belong, and collects all errors, so that one run shows them all.
 
 mod need;
 
@@ -22,10 +21,10 @@ use crate::model::ci::{Ci, WorkflowName};
 use crate::model::diagnostic::{Diagnostic, LineIndex};
 use crate::model::platform::Platform;
 
-/// What is wrong, by its offset.
+/// The errors, by offset.
 pub type Mistakes = Vec<(usize, String)>;
 
-/// The needs that there are, with the variables that they provide.
+/// The existing needs, with the variables that they provide.
 type Provided = BTreeMap<String, Vec<String>>;
 
 /// The most patterns of all services together.
@@ -39,7 +38,7 @@ pub fn project(at: &LineIndex<'_>, raw: RawFile) -> Result<Project, Mistakes> {
     project.filter(|_| wrong.is_empty()).ok_or(wrong)
 }
 
-/// Every check gives `None` where something is wrong, once it has said so.
+/// Every check returns `None` if something is wrong, and has then reported it.
 pub(super) struct Checker<'a> {
     at: &'a LineIndex<'a>,
     wrong: RefCell<Mistakes>,
@@ -66,7 +65,7 @@ impl Checker<'_> {
         text.map_or(Some(None), |text| self.text(key, text, rule).map(Some))
     }
 
-    /// Each by the rule, and none twice.
+    /// Checks each item with the rule, and that no item occurs twice.
     fn texts(&self, key: &str, texts: Vec<Text>, rule: fn(&str) -> Ruling) -> Option<Vec<String>> {
         let once = self.once(key, &texts, |text| text.get_ref());
         let texts = all(texts.into_iter().map(|text| self.text(key, text, rule)))?;
@@ -290,7 +289,7 @@ impl Checker<'_> {
     fn test(&self, service: &str, raw: RawTest, known: &Provided) -> Option<Test> {
         let RawTest { target, part, needs, report } = raw;
         let key = |field: &str| format!("services.{service}.test.{field}");
-        // Both are containers of one run, named so.
+        // Both become containers of one run, with these names.
         if needs.iter().any(|need| need.get_ref() == target.get_ref()) {
             let why = format!("`{}` is one of its needs; give the stage another name", target.get_ref());
             self.refuse(target.span().start, &key("target"), why);
@@ -305,7 +304,7 @@ impl Checker<'_> {
         Some(Test { target: target?, needs: needs?, part: part?, report: report? })
     }
 
-    /// Needs that there are, and no two that provide the same.
+    /// The needs must exist, and no two of them may provide the same variable.
     fn needs(&self, key: &str, names: Vec<Text>, known: &Provided) -> Option<Vec<String>> {
         let once = self.once(key, &names, |name| name.get_ref());
         let mut whose: BTreeMap<&str, &str> = BTreeMap::new();
@@ -341,7 +340,7 @@ impl Checker<'_> {
 }
 
 fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-    // Not `collect::<Option<_>>`: that ends at the first that is wrong.
+    // Not `collect::<Option<_>>`, which would stop at the first error.
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }

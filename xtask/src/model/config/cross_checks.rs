@@ -1,4 +1,4 @@
-//! The rules between tables: what may not have one name, or one file.
+//! The rules between tables: which ones must not share a name or a file.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use super::check::Checker;
 use super::raw::{RawNeed, RawService, Text};
 
 impl Checker<'_> {
-    /// Services, roles and needs meet on one network, where each is found by
-    /// its name.
+    /// Services, roles and needs share one network, where others find each by its
+    /// name.
     pub(super) fn names_differ(&self, needs: &BTreeMap<Text, RawNeed>, services: &BTreeMap<Text, RawService>) {
         for need in needs.keys().filter(|need| services.contains_key(*need)) {
             let key = format!("needs.{}", need.get_ref());
@@ -21,7 +21,8 @@ impl Checker<'_> {
                 let other = match whose.insert(text, name) {
                     Some(other) if other != name => format!("`{text}` is a role of `{other}` already"),
                     _ if needs.contains_key(role) => format!("`{text}` is the name of a need"),
-                    // The first role answers for its service anyway.
+                    // The first role answers under the name of its service
+                    // anyway.
                     _ if services.contains_key(role) && (at > 0 || text != name) => {
                         format!("`{text}` is the name of a service")
                     }
@@ -33,11 +34,11 @@ impl Checker<'_> {
         }
     }
 
-    /// Two images of one name, two services in one workflow: the later would
-    /// overwrite the other.
+    /// Two images with one name, or two services with one workflow: the later one
+    /// would overwrite the earlier one.
     pub(super) fn no_two_share(&self, services: &BTreeMap<Text, RawService>) {
         let mut images: BTreeMap<&str, &str> = BTreeMap::new();
-        // On some disks `A.yml` and `a.yml` are one file.
+        // On some file systems `A.yml` and `a.yml` are the same file.
         let mut workflows: BTreeMap<String, &str> = BTreeMap::new();
         for (service, raw) in services {
             let name = service.get_ref().as_str();

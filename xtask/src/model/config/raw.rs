@@ -1,18 +1,18 @@
-//! services.toml as it stands, before anything of it is checked. Every value
-//! keeps its place, so that what is wrong with it is told at its line.
+//! services.toml as parsed, before any check. Every value keeps its position, so
+//! that an error can name its line.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A text with its place.
+/// A text with its position.
 pub type Text = Spanned<String>;
-/// Several of them, and the place of them all.
+/// Several texts, and the position of the list.
 pub type Texts = Spanned<Vec<Text>>;
 /// Environment variables.
 pub type Pairs = BTreeMap<Text, Text>;
-/// A number; its range is checked where its key is known.
+/// A number. Its range is checked later.
 pub type Number = Spanned<i64>;
 
 #[derive(Deserialize)]

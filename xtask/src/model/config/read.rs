@@ -1,5 +1,5 @@
-//! The text of services.toml: what no table of it may hold, then its tables,
-//! then their rules.
+//! Reads the text of services.toml: checks that apply to every table, then the
+//! tables, then their rules.
 
 use camino::Utf8Path;
 use serde::Deserialize as _;
@@ -10,10 +10,10 @@ use super::raw::RawFile;
 use super::{FILE, LIMIT, Project, check, values};
 use crate::model::diagnostic::{Diagnostic, LineIndex};
 
-/// How many of the things that are wrong are told at once.
+/// How many errors are reported at once.
 const TOLD: usize = 20;
 
-/// Reads and checks a file's text; `file` names it in errors.
+/// Parses and checks the text of a file; errors call it `file`.
 pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Diagnostic> {
     if text.len() as u64 > LIMIT {
         let what = format!("larger than {} MiB, which no table of services is", LIMIT >> 20);
@@ -39,7 +39,7 @@ pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Diagnostic> {
     Err(told(&at, wrong))
 }
 
-/// The text of a file's bytes, or what to save it as.
+/// The bytes of a file as text, or the advice to save it as UTF-8.
 pub fn text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
     let utf16 = bytes.starts_with(&[0xff, 0xfe])
         || bytes.starts_with(&[0xfe, 0xff])
@@ -61,8 +61,8 @@ pub fn text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
     })
 }
 
-/// Every key and every text below a value: nothing that can't be seen. And no
-/// list of tables, which no key takes.
+/// Checks every key and every text below a value for invisible characters, and
+/// refuses arrays of tables, which no key accepts.
 fn look(
     wrong: &mut check::Mistakes,
     parent: String,
@@ -99,7 +99,7 @@ fn texts(wrong: &mut check::Mistakes, path: &str, value: &Spanned<DeValue<'_>>) 
     }
 }
 
-/// All that is wrong as one, by line.
+/// Combines all errors into one, in the order of their lines.
 fn told(at: &LineIndex<'_>, mut wrong: check::Mistakes) -> Diagnostic {
     wrong.sort();
     wrong.dedup();

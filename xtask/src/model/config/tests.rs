@@ -1,5 +1,5 @@
-//! services.toml, right and wrong: each wrong one with the words that a person
-//! reads, in the order of docs/services-toml.md.
+//! Valid and invalid services.toml files. Each invalid one comes with its
+//! message, in the order of docs/services-toml.md.
 
 use expect_test::{Expect, expect, expect_file};
 
@@ -27,8 +27,8 @@ health = "/health"
 needs = ["redis"]
 "#;
 
-/// Every change of the file above that is wrong: what is replaced (nothing: put
-/// at the end), and by what.
+/// Every wrong change of the file above: the text that is replaced (empty:
+/// appended at the end), and its replacement.
 const WRONG: &[(&str, &str)] = &[
     ("owner = \"demo\"", "ownr = \"demo\""),
     ("[project]", "[project"),
@@ -279,7 +279,7 @@ fn no_service_has_a_name_that_means_something_else() {
         let said = said(&GOOD.replace("services.api", &format!("services.{name}")));
         assert!(said.contains(&format!("`services.{name}`: `{name}` is an output")), "{said}");
     }
-    // What is a verb, and what the design says is to be one.
+    // The names of verbs, and of future ones.
     let is_one = ["all", "clean", "down", "help", "test", "up"].map(|name| (name, "is a command already"));
     let is_to_be = "inspect logs promote restart sbom scan sh sign stats status verify";
     let is_to_be = is_to_be.split(' ').map(|name| (name, "is kept for a command"));
@@ -292,7 +292,7 @@ fn no_service_has_a_name_that_means_something_else() {
         let line = format!("services.toml:{}:", GOOD.lines().count() + 1);
         assert!(need.contains(&line), "{need}");
     }
-    // Only what is a verb as a whole.
+    // Only the whole name of a verb counts.
     for name in ["tests", "log", "up-1", "scanner"] {
         Project::parse("services.toml".into(), &GOOD.replace("services.api", &format!("services.{name}"))).unwrap();
     }
@@ -302,7 +302,8 @@ fn no_service_has_a_name_that_means_something_else() {
     }
 }
 
-/// No text of a table can end in a panic, or pass with what nobody can see.
+/// No text in a table causes a panic, and none with an invisible character
+/// passes.
 #[test]
 fn no_text_panics_and_what_passes_can_be_seen() {
     crate::model::cases::cases(500, |u| {

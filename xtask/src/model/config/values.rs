@@ -1,5 +1,5 @@
-//! What each kind of text in services.toml may be. A text that is wrong is
-//! refused here, and not by a tool that gets it minutes later, or by nobody.
+//! The rules for each kind of text in services.toml. A wrong text is refused
+//! here, not minutes later by a tool, and not silently.
 
 use camino::Utf8Path;
 
@@ -8,15 +8,15 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::reference::{Name, is_host};
 use crate::model::text;
 
-/// What a rule says: why a text is not what it should be.
+/// The result of a rule: the error says why a text is wrong.
 pub type Ruling = Result<(), Diagnostic>;
 
-/// What a person can't see, or what ends a line.
+/// Whether a character is invisible or ends a line.
 pub fn is_hidden(c: char) -> bool {
     text::is_obeyed(c) || ['\n', '\t'].contains(&c)
 }
 
-/// For any text: nothing that can't be seen.
+/// For any text: no invisible characters.
 pub fn visible(text: &str) -> Ruling {
     match text.chars().find(|c| is_hidden(*c)) {
         None => Ok(()),
@@ -28,7 +28,8 @@ pub fn visible(text: &str) -> Ruling {
     }
 }
 
-/// For what is written into a workflow: an expression there would be run.
+/// For text that is written into a workflow, where GitHub would evaluate an
+/// expression.
 pub fn no_expression(text: &str) -> Ruling {
     if text.contains("${{") {
         return Err("`${{` would be an expression of the workflow that it is written into; leave it out".into());
@@ -36,7 +37,7 @@ pub fn no_expression(text: &str) -> Ruling {
     Ok(())
 }
 
-/// For people.
+/// For titles.
 pub fn title(text: &str) -> Ruling {
     no_expression(text)?;
     if text.contains("{{") {
@@ -48,8 +49,8 @@ pub fn title(text: &str) -> Ruling {
     Ok(())
 }
 
-/// A name that becomes a host, a label or part of one: of a service, a need, a
-/// project.
+/// A name that becomes a host name, a label or a part of one: of a service, a
+/// need or a project.
 pub fn host(text: &str) -> Ruling {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let is_right = text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -65,8 +66,8 @@ pub fn host(text: &str) -> Ruling {
     Err("expected lower-case letters, digits and `-`, at most 63, starting with a letter and not ending in `-`".into())
 }
 
-/// What no service and no need is called: both are named behind `cargo xtask
-/// docker` or one of its verbs.
+/// Names that no service and no need may have, because both follow
+/// `cargo xtask docker` or one of its verbs.
 pub fn no_verb(name: &str) -> Ruling {
     match () {
         () if RESERVED.contains(&name) => {
@@ -79,7 +80,7 @@ pub fn no_verb(name: &str) -> Ruling {
     }
 }
 
-/// One part of an image's name: a project's, which labels and containers begin
+/// One part of an image name: the project name, which labels and containers begin
 /// with.
 pub fn component(text: &str) -> Ruling {
     text.parse::<Name>()?;
@@ -92,12 +93,12 @@ pub fn component(text: &str) -> Ruling {
     Ok(())
 }
 
-/// What stands between a registry's host and an image's name.
+/// The part between a registry's host and an image's name.
 pub fn registry_path(text: &str) -> Ruling {
     text.parse::<Name>().map(|_| ())
 }
 
-/// The name of an image of ours, without registry and tag.
+/// The name of one of our images, without registry and tag.
 pub fn image_name(text: &str) -> Ruling {
     text.parse::<Name>()?;
     if let Some((_, rest)) = text.split_once('/').filter(|(first, _)| is_host(first)) {
@@ -112,7 +113,7 @@ pub fn image_name(text: &str) -> Ruling {
     Ok(())
 }
 
-/// A stage that lints: its image is called after it.
+/// A stage that lints; its image is named after it.
 pub fn lint_stage(text: &str) -> Ruling {
     stage(text)?;
     component(text)
@@ -126,7 +127,7 @@ pub fn file(text: &str) -> Ruling {
     path(text)
 }
 
-/// What is part of a container's name, and an argument that is no option.
+/// A role: part of a container's name, and an argument that is not an option.
 pub fn word(text: &str) -> Ruling {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_word) && text.len() <= 63 {
@@ -138,7 +139,7 @@ pub fn word(text: &str) -> Ruling {
     .into())
 }
 
-/// A stage of a Dockerfile, by its name or its number.
+/// A stage of a Dockerfile, by name or by number.
 pub fn stage(text: &str) -> Ruling {
     let is_number = !text.is_empty() && text.len() <= 4 && text.chars().all(|c| c.is_ascii_digit());
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -148,8 +149,8 @@ pub fn stage(text: &str) -> Ruling {
     Err(format!("`{text}` is not a stage: letters, digits, `_`, `.` and `-`, starting with a letter").into())
 }
 
-/// A file or a folder below the root. What buildx takes for something else than
-/// a path is none, whether there is such a path or not.
+/// A file or a folder below the root. A value that buildx would not take for a
+/// path is refused, whether such a path exists or not.
 pub fn path(text: &str) -> Ruling {
     let clean = docker_context::clean(text);
     let path = Utf8Path::new(text);
@@ -220,7 +221,7 @@ pub fn url_path(text: &str) -> Ruling {
     Err("expected a path such as `/health`, without blanks".into())
 }
 
-/// What each `run:` line of a workflow begins with.
+/// The required beginning of each `run:` line in workflows.
 pub fn command(text: &str) -> Ruling {
     if text.trim().is_empty() || text.trim() != text {
         return Err("expected the beginning of a command, such as `cargo xtask`".into());
@@ -228,7 +229,7 @@ pub fn command(text: &str) -> Ruling {
     Ok(())
 }
 
-/// A part of `cargo xtask test`.
+/// An argument of `cargo xtask test`.
 pub fn part(text: &str) -> Ruling {
     if ["fuzz", "images", "rust", "workflows"].contains(&text) {
         return Err(format!("`cargo xtask test {text}` is a part already; choose another name").into());
@@ -240,7 +241,8 @@ pub fn part(text: &str) -> Ruling {
 mod tests {
     use super::*;
 
-    /// Where each rule ends: the last that is right, and the first that is not.
+    /// The limits of each rule: the last value that passes, and the first that
+    /// fails.
     #[test]
     fn rules_end_where_they_say() {
         let (most, more) = (&*"a".repeat(63), &*"a".repeat(64));

@@ -1,21 +1,21 @@
-//! What a job that can write restores from a cache: any job of the same branch
-//! may have saved it, one that runs what a pull request brings as well. Local
-//! actions are looked into, which zizmor does not do.
+//! Finds caches that a job with write permission restores: any job of the same
+//! branch may have saved them, even one that runs the code of a pull request.
+//! Unlike zizmor, it also reads local actions.
 
 use crate::model::definition_changes::Read;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::yaml::{self, YamlNode};
 
-/// How deep actions that use actions are followed.
+/// How deeply actions that use actions are followed.
 const DEPTH: usize = 10;
 
-/// When an action restores from a cache.
+/// When an action restores a cache.
 enum When {
-    /// Whenever it runs.
+    /// Always.
     Always,
     /// Unless this input is `false`.
     Unless(&'static str),
-    /// When this input is set.
+    /// If this input is set.
     With(&'static str),
 }
 
@@ -42,7 +42,7 @@ const RESTORING: [(&str, When); 19] = [
     ("swatinem/rust-cache", When::Always),
 ];
 
-/// Everything that jobs of a workflow restore although they can write.
+/// Everything that jobs with write permission restore.
 pub fn findings(file: &str, root: &YamlNode, read: Read<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (name, job) in root.get("jobs").map(YamlNode::map).unwrap_or_default() {
@@ -72,7 +72,7 @@ fn writes(permissions: &YamlNode) -> Option<String> {
     right.map(|(name, _)| format!("{}: write", name.text().unwrap_or_default()))
 }
 
-/// What a step restores, and where that stands if not here.
+/// What a step restores, and the file and line if it is elsewhere.
 fn restores(step: &YamlNode, read: Read<'_>, depth: usize) -> Option<String> {
     if let Some(run) = step.get("run").and_then(YamlNode::text) {
         let words = ["type=gha", "--cache gha", "--cache=gha"];
@@ -88,7 +88,7 @@ fn restores(step: &YamlNode, read: Read<'_>, depth: usize) -> Option<String> {
         |key: &str| step.get("with").and_then(|with| with.get(key)).and_then(YamlNode::text).unwrap_or_default();
     let is_off = |text: &str| text.is_empty() || text.eq_ignore_ascii_case("false");
     let does = match when {
-        // It only asks whether there is one.
+        // It only looks up whether there is a cache.
         When::Always => is_off(input("lookup-only")),
         When::Unless(key) => !input(key).eq_ignore_ascii_case("false"),
         When::With(key) => !is_off(input(key)),
@@ -96,7 +96,7 @@ fn restores(step: &YamlNode, read: Read<'_>, depth: usize) -> Option<String> {
     does.then(|| format!("`{uses}`"))
 }
 
-/// What a local action restores. One that can't be read is found elsewhere.
+/// What a local action restores. Another check reports one that can't be read.
 fn below(place: &str, read: Read<'_>, depth: usize) -> Option<String> {
     let names = ["action.yml", "action.yaml"].map(|name| format!("{place}/{name}"));
     let (file, text) =

@@ -1,13 +1,13 @@
-//! Whether a file is a workflow, or an action, at all: GitHub says nothing of
-//! one that is none, it only runs nothing.
+//! Whether a file is a workflow or an action at all. GitHub says nothing about a
+//! file that is neither; it just runs nothing.
 
 use crate::model::definition_changes::WORKFLOWS;
 use crate::model::yaml::{YamlNode, YamlValue};
 
-/// What is missing or of another kind than it has to be: line, message, help.
+/// What is missing or has the wrong type: line, message, advice.
 pub type ShapeError = (usize, String, &'static str);
 
-/// What is wrong with the shape of a file.
+/// All errors in the structure of a file.
 pub fn wrong(file: &str, root: &YamlNode) -> Vec<ShapeError> {
     let is_map = |node: &YamlNode| matches!(node.value, YamlValue::Map(_));
     if !is_map(root) {

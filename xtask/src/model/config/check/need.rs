@@ -1,4 +1,4 @@
-//! `[needs.NAME]`: a server that runs beside services.
+//! `[needs.NAME]`: a server that runs next to services.
 
 use toml::Spanned;
 
@@ -28,7 +28,7 @@ impl Checker<'_> {
         ))
     }
 
-    /// A command; an image with an entry point of its own takes options alone.
+    /// A command. For an image with an entry point it may be options alone.
     fn command(&self, key: &str, words: Texts, has_entry: bool) -> Option<Vec<String>> {
         let first = self.filled(key, &words, "[\"redis-cli\", \"ping\"]")?.first()?;
         if first.get_ref().trim().is_empty() || (first.get_ref().starts_with('-') && !has_entry) {
