@@ -55,9 +55,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        for image in docker(&["image", "ls", "--quiet", "--filter", &format!("reference={}-*", self.name)]).lines() {
-            docker(&["image", "rm", "--force", image]);
-        }
+        common::forget_images(&self.name);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

@@ -146,6 +146,7 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         let _ = self.run(&["clean", "--all", "app"]);
+        common::forget_images(&self.name);
         let _ = fs::remove_dir_all(&self.dir);
         let _ = self.dir.parent().map(fs::remove_dir);
     }

@@ -5,6 +5,7 @@
 //! context's path: two folders called `repo` share one. So a build goes to its
 //! context through a link of its own, whose name is nobody else's.
 
+use anyhow::Context as _;
 use camino::Utf8Path;
 
 use crate::ctx::Ctx;
@@ -18,7 +19,8 @@ use crate::plan::build::Request;
 /// Where other rules or another Dockerfile's folder are sent along, it is
 /// another copy as well.
 pub fn link(ctx: &Ctx, request: &Request, copy: Option<u64>, rules: &[u8]) -> anyhow::Result<Temporary> {
-    let folder = ctx.root.join(&request.context).canonicalize_utf8()?;
+    let folder = ctx.root.join(&request.context).canonicalize_utf8();
+    let folder = folder.with_context(|| format!("could not find the context {}", request.context))?;
     let name = name(&[
         &checkout::identity(&ctx.root),
         &copy.unwrap_or_else(files::random).to_string(),

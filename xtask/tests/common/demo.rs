@@ -74,6 +74,7 @@ impl Drop for Demo {
         for args in [services, &["docker", "clean", "--all", "app"]] {
             let _ = self.command(args).output();
         }
+        super::forget_images(&self.name);
         let _ = std::fs::remove_dir_all(&self.dir);
         // The folder of all tests goes with the last of them.
         let _ = self.dir.parent().map(std::fs::remove_dir);

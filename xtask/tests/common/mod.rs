@@ -98,6 +98,33 @@ pub fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Removes all images that the engine holds of a test's own project, under
+/// whatever name and from whatever checkout. It is for `Drop`: a test that fails
+/// leaves none either, and nothing in here may fail.
+pub fn forget_images(project: &str) {
+    let Ok(engine) = xtask::engine::search::connect(&ctx()) else { return };
+    let docker = |args: &[&str]| {
+        let output = Command::new("docker").args(args).envs(engine.ctx.exports.clone()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    // Twice: a list may fail when another test removes an image meanwhile.
+    for _ in 0..2 {
+        let named = docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+        for name in named.lines().filter(|line| is_of(line, project)) {
+            docker(&["image", "rm", "--force", name]);
+        }
+        for id in docker(&["image", "ls", "--quiet", "--filter", &format!("label={project}.service")]).lines() {
+            docker(&["image", "rm", "--force", id]);
+        }
+    }
+}
+
+/// Whether a name has a project's as a whole word: `demo-1` is not in `demo-12`.
+fn is_of(name: &str, project: &str) -> bool {
+    let goes_on = |at: usize| name[at + project.len()..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    name.match_indices(project).any(|(at, _)| !goes_on(at))
+}
+
 /// What the engine holds of a project, by its name.
 pub fn left(project: &str) -> Vec<String> {
     let lists = [["ps", "--all"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]];

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use crate::common::Dice;
 use crate::world::World;
@@ -12,7 +13,7 @@ use crate::{dockerfile, git_moves};
 /// A change by its name.
 pub type Move = (&'static str, fn(&mut World, &mut Dice));
 
-const MOVES: [Move; 42] = [
+const MOVES: [Move; 44] = [
     ("a file is edited", edit),
     ("a file is edited", edit),
     ("an edit of the same size", edit_same_size),
@@ -69,6 +70,11 @@ const MOVES: [Move; 42] = [
         world.docker(&["image", "rm", "--force", &image]);
     }),
     ("somebody else's image has our labels", pose),
+    ("another checkout of the same name is built", |world, _| another_checkout(world)),
+    ("another checkout of the same name is built, and an edit with the old times", |world, dice| {
+        another_checkout(world);
+        edit_unseen(world, dice);
+    }),
 ];
 
 /// Does something; what.
@@ -286,4 +292,22 @@ fn pose(world: &mut World, _: &mut Dice) {
     world.docker(&["buildx", "build", "--quiet", "--load", "--tag", &theirs, dir.to_str().unwrap()]);
     world.docker(&["tag", &theirs, &ours]);
     world.docker(&["image", "rm", &theirs]);
+}
+
+/// A copy of the tree in a folder of the same name, its files of the same sizes
+/// and times, of other contents. It is built by hand and by us.
+fn another_checkout(world: &mut World) {
+    let place = world.beside(&format!("other{}", world.round));
+    let other = place.join(world.root.file_name().unwrap_or_default());
+    let _ = fs::create_dir_all(&place);
+    let _ = Command::new("cp").arg("-a").args([&world.root, &other]).status();
+    for file in world.files().iter().map(|file| other.join(file)) {
+        let (Ok(found), Ok(text)) = (file.metadata(), fs::read_to_string(&file)) else { continue };
+        let text: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { 'x' } else { c }).collect();
+        let _ = fs::write(&file, text);
+        let opened = fs::File::options().write(true).open(&file);
+        let _ = opened.and_then(|file| file.set_modified(found.modified()?));
+    }
+    world.build_at(&other);
+    let _ = fs::remove_dir_all(&place);
 }

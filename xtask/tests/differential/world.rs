@@ -214,6 +214,25 @@ impl World {
         self.command("docker", args).output().unwrap()
     }
 
+    /// `docker buildx build ARGS` into the engine, of what lies there and nothing
+    /// else: by the place of its configuration, and the folder's last name,
+    /// BuildKit finds the copy that it has of a context.
+    fn raw(&self, args: &[&str]) -> Output {
+        let place = self.beside("buildx");
+        let _ = fs::remove_dir_all(&place);
+        let mut command = self.command("docker", &["buildx", "build", "--quiet", "--provenance=false", "--load"]);
+        command.args(args).env("BUILDX_CONFIG", place).output().unwrap()
+    }
+
+    /// Builds another checkout: by hand, which leaves a copy of it to whoever
+    /// builds in a folder of that name, and by ours.
+    pub fn build_at(&self, root: &Path) {
+        let by_hand = ["buildx", "build", "--quiet", "--output", "type=cacheonly", "."];
+        for (program, args) in [("docker", &by_hand[..]), ("xtask", &["docker", "app"])] {
+            self.command(program, args).current_dir(root).output().unwrap();
+        }
+    }
+
     fn image(&self, tag: &str) -> Option<Image> {
         let format = "{{json .RootFS.Layers}} {{.Architecture}} {{json .Config.Env}} {{json .Config.Cmd}} \
                       {{json .Config.WorkingDir}} {{json .Config.User}}";
@@ -264,12 +283,12 @@ impl World {
         let ours = [&["docker", "app", "--format", "json"], &args[..]].concat();
         let ours = self.command("xtask", &ours).output().unwrap();
         let tag = format!("{}:raw", self.name);
-        let raw = ["buildx", "build", "--quiet", "--provenance=false", "--load", "--tag", &tag];
-        let raw = self.docker(&[&raw[..], &args, &["."]].concat());
+        let raw = self.raw(&[&["--tag", &tag], &args[..], &["."]].concat());
         if !raw.status.success() {
             seen.failed = true;
-            if ours.status.success() && json(&ours)["outcome"] == "up-to-date" {
-                seen.wrong.push(format!("it is up to date, and a build fails: {}", stderr(&raw)));
+            if ours.status.success() {
+                let outcome = &json(&ours)["outcome"];
+                seen.wrong.push(format!("it is {outcome}, and a build fails: {}", stderr(&raw)));
             }
             return seen;
         }
@@ -291,16 +310,12 @@ impl World {
 
     fn compare(&self, built: &Value, plan: &Output, theirs: Option<&Image>, seen: &mut Seen) {
         seen.reused = built["outcome"] == "up-to-date";
-        // What was built is what BuildKit made of it, and BuildKit takes a file of the same
-        // size and time for the one that it has.
-        if seen.reused {
-            let same = self.image("local").as_ref() == theirs;
-            let contents = |tag: &str| if same { String::new() } else { self.contents(tag) };
-            let [local, raw] = ["local", "raw"].map(|tag| contents(tag) + &self.config(tag));
-            if local != raw {
-                let apart = apart(&local, &raw);
-                seen.wrong.push(format!("up to date, and a build gives another image:\n{apart}"));
-            }
+        let same = self.image("local").as_ref() == theirs;
+        let contents = |tag: &str| if same { String::new() } else { self.contents(tag) };
+        let [local, raw] = ["local", "raw"].map(|tag| contents(tag) + &self.config(tag));
+        if local != raw {
+            let (outcome, apart) = (&built["outcome"], apart(&local, &raw));
+            seen.wrong.push(format!("{outcome}, and a build gives another image:\n{apart}"));
         }
         let planned = &service(plan)["fingerprint"];
         // With options it is another request.
@@ -338,16 +353,7 @@ impl World {
         self.git(&["worktree", "add", "--quiet", "--detach", place.to_str().unwrap(), &self.first.0]);
         let root = self.root.strip_prefix(&self.top).map_or(place.clone(), |rest| place.join(rest));
         let tag = format!("{}:first", self.name);
-        self.docker(&[
-            "buildx",
-            "build",
-            "--quiet",
-            "--provenance=false",
-            "--load",
-            "--tag",
-            &tag,
-            root.to_str().unwrap(),
-        ]);
+        self.raw(&["--tag", &tag, root.to_str().unwrap()]);
     }
 }
 
@@ -378,10 +384,8 @@ fn walk(root: &Path, dir: &Path, found: &mut Vec<String>) {
 impl Drop for World {
     fn drop(&mut self) {
         self.env.clear();
-        for tag in ["local", "raw", "first"] {
-            self.docker(&["image", "rm", "--force", &format!("{}:{tag}", self.name)]);
-        }
-        self.command("xtask", &["docker", "clean", "--all"]).output().unwrap();
+        let _ = self.command("xtask", &["docker", "clean", "--all"]).output();
+        common::forget_images(&self.name);
         let _ = fs::remove_dir_all(&self.dir);
         let _ = self.dir.parent().map(fs::remove_dir);
     }

@@ -83,8 +83,8 @@ impl Oracle {
         Self { dir, exports: common::engine().ctx.exports, seed }
     }
 
-    /// The base image; there is one of it, whatever the seed.
-    fn base(&self) {
+    /// The base image, for as long as it is held; there is one of it, whatever the seed.
+    fn base(&self) -> Base {
         let env: String = ENV.iter().map(|(name, value)| format!("ENV {name}={value}\n")).collect();
         let onbuild: String = ONBUILD.iter().map(|trigger| format!("ONBUILD {trigger}\n")).collect();
         std::fs::write(self.dir.join("base.Dockerfile"), format!("FROM scratch\nCOPY ab1 /base/\n{env}{onbuild}"))
@@ -97,6 +97,7 @@ impl Oracle {
             .output()
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        Base
     }
 
     fn random(&self, at: usize) -> Random {
@@ -119,6 +120,8 @@ impl Oracle {
             .args(["--build-context", &format!("base=docker-image://{IMAGE}")])
             .arg(self.dir.join("context"))
             .envs(self.exports.iter().map(|(k, v)| (k, v)))
+            // BuildKit has a copy of another folder of that name.
+            .env("BUILDX_CONFIG", self.dir.join("buildx"))
             .output()
             .unwrap();
         if !output.status.success() {
@@ -154,6 +157,15 @@ impl Oracle {
         println!("{count} cases, {built} of them built, {} wrong", wrong.len());
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
         assert!(built * 2 > count, "too many cases don't build: they prove little");
+    }
+}
+
+/// It goes when this does.
+struct Base;
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        common::forget_images(IMAGE);
     }
 }
 
@@ -206,7 +218,7 @@ fn an_ignore_file_leaves_what_buildkit_leaves() {
 #[ignore = "needs a Docker Engine: cargo test --test oracle -- --ignored"]
 fn a_target_reads_what_buildkit_reads() {
     let oracle = Oracle::new("inputs");
-    oracle.base();
+    let _base = oracle.base();
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let config = BaseConfig { env: ENV.map(pair).to_vec(), onbuild: ONBUILD.map(str::to_owned).to_vec() };
     let bases = BTreeMap::from([("base".to_owned(), config)]);
