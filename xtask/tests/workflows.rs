@@ -115,6 +115,34 @@ fn check_holds_filters_against_their_dockerfile_whatever_else_is_wrong() {
 }
 
 #[test]
+fn check_says_where_an_edit_made_an_emulator_necessary() {
+    let checkout = Checkout::new("emulated");
+    let several = |more: &str| {
+        let with = format!("target = \"api\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n{more}");
+        checkout.write("services.toml", &TOML.replace("target = \"api\"\n", &with));
+        checkout.ci("sync");
+    };
+    let web = "FROM scratch AS web\nCOPY web /\n";
+    let copies = format!(
+        "FROM --platform=$BUILDPLATFORM x AS made\nRUN make\nFROM y AS api\nCOPY --from=made /x /\nCOPY api /\n{web}"
+    );
+    several("");
+    checkout.write("Dockerfile", &copies);
+    assert_eq!(checkout.findings(), [""; 0]);
+    // Whatever machine checks it.
+    let runs = copies.replace("COPY --from=made", "RUN chmod 0755 /x\nCOPY --from=made");
+    checkout.write("Dockerfile", &runs);
+    assert_eq!(checkout.findings(), ["Dockerfile:4"]);
+    checkout.write("Dockerfile", &copies.replace("--platform=$BUILDPLATFORM ", ""));
+    assert_eq!(checkout.findings(), ["Dockerfile:2"]);
+    several("emulate = true\n");
+    assert_eq!(checkout.findings(), [""; 0], "it is meant");
+    checkout.write("services.toml", TOML);
+    checkout.ci("sync");
+    assert_eq!(checkout.findings(), [""; 0], "one platform");
+}
+
+#[test]
 fn sync_writes_what_check_misses_and_touches_nobody_elses_file() {
     let checkout = Checkout::new("sync");
     checkout.write(".github/workflows/own.yml", OWN);

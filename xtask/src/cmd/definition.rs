@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::inputs::Inputs;
+use docker_context::dockerfile::platforms::{Platforms, platforms};
 use docker_context::dockerfile::{self, BaseConfig, BuildOptions, DockerfileError, Recipe};
 use docker_context::dockerignore::Dockerignore;
 
@@ -93,6 +94,11 @@ impl BuildSettings {
         setting
     }
 
+    /// All that is published of a service.
+    pub fn published(service: &Service) -> Self {
+        Self { platforms: service.platforms.clone(), ..Self::default() }
+    }
+
     /// A build with these arguments, for these platforms or this machine.
     pub fn new(ctx: &Ctx, args: &[String], platforms: &[Platform], bases: &[Base]) -> Self {
         let mut setting = Self { build_args: build_args(ctx, args), ..Self::plain() };
@@ -106,7 +112,7 @@ impl BuildSettings {
 
     fn given(&self) -> BuildOptions<'_> {
         let platforms = self.platforms.iter().map(Platform::as_str).collect();
-        BuildOptions { build_args: &self.build_args, platforms, bases: &self.bases }
+        BuildOptions { build_args: &self.build_args, platforms, builder: None, bases: &self.bases }
     }
 }
 
@@ -202,6 +208,16 @@ impl<'a> Definition<'a> {
     /// The images that a stage is built on.
     pub fn images(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Vec<String>, Diagnostic> {
         dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
+    }
+
+    /// For which platforms it needs what, on a builder of this one.
+    pub fn platforms(
+        &self,
+        target: Option<&str>,
+        setting: &BuildSettings,
+        builder: &Platform,
+    ) -> Result<Platforms, Diagnostic> {
+        platforms(&self.both.text, target, &setting.given(), builder.as_str()).map_err(|error| self.broken(error))
     }
 
     /// How a stage is made.

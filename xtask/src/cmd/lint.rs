@@ -119,6 +119,7 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         paths: PathFilter::new(vec![everything]).map_err(fault::failed)?,
         path_lines: vec![1],
         platforms: Vec::new(),
+        emulate: false,
         workflow: String::new(),
         size_budget: None,
         run: None,

@@ -85,6 +85,8 @@ pub struct Service {
     pub path_lines: Vec<usize>,
     /// The platforms that CI publishes.
     pub platforms: Vec<Platform>,
+    /// Whether its stages are meant to run under an emulator.
+    pub emulate: bool,
     /// The name of its workflow.
     pub workflow: String,
     /// The limit for its uncompressed size.

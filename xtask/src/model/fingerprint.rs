@@ -99,6 +99,7 @@ pub fn fingerprint(inputs: &FingerprintInputs<'_>) -> Fingerprint {
         path_lines: _,
         workflow: _,
         platforms: _, // as above
+        emulate: _,
         size_budget: _,
         run: _,
         test: _,

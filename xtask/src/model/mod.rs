@@ -18,6 +18,7 @@ pub mod definition_changes;
 pub mod diagnostic;
 pub mod dockerfile_changes;
 pub mod doubt;
+pub mod emulation;
 pub mod environment;
 pub mod event;
 pub mod fingerprint;

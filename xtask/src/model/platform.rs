@@ -87,7 +87,6 @@ impl serde::Serialize for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     #[test]
     fn platforms_are_read_in_their_normal_form() {
         assert_eq!("linux/arm64/v8".parse::<Platform>().unwrap().to_string(), "linux/arm64");

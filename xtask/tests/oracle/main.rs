@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod platforms;
 mod random;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::cmd::ci::workflows;
-use crate::cmd::definition::BuildSettings;
+use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::objects::ci::Findings;
 use crate::cmd::shared_scan::{ServiceView, SharedScan};
 use crate::ctx::{Ctx, Format};
@@ -13,6 +13,7 @@ use crate::model::annotation::{Command, error_at};
 use crate::model::config::{FILE, Project, Service};
 use crate::model::coverage;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::emulation;
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
@@ -116,8 +117,24 @@ impl<'a> Checks<'a> {
         let files = seen.map(|seen| seen.files(&coverage.heads())).unwrap_or_default();
         let is_new = |path: &&str| self.tracked.binary_search(path).is_err();
         let here: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(is_new).collect();
-        coverage::findings(&coverage, &self.tracked, &here)
+        let mut found = coverage::findings(&coverage, &self.tracked, &here);
+        found.extend(emulated(&definition));
+        found
     }
+}
+
+/// What takes an emulator, or a builder of each platform: nobody meant that, unless
+/// services.toml says so.
+fn emulated(definition: &Definition<'_>) -> Vec<Diagnostic> {
+    let service = definition.service;
+    let [builder, _, ..] = service.platforms.as_slice() else { return Vec::new() };
+    if service.emulate {
+        return Vec::new();
+    }
+    let setting = BuildSettings::published(service);
+    // What can't be read is a finding already.
+    let found = definition.platforms(service.target.as_deref(), &setting, builder).unwrap_or_default();
+    found.foreign.iter().map(|it| emulation::finding(service, builder, it)).collect()
 }
 
 /// A broken file among the findings, each of which has a line. A stage or a whole

@@ -100,7 +100,10 @@ impl<'a> Job<'a> {
         if leaves {
             publish_guard::check(&request, &service.name, &standin::stand_ins_under(engine, &request.bases)?)?;
         }
-        request::check_platforms(engine, &request)?;
+        let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &request.bases);
+        let builder = engine.version()?.platform().parse()?;
+        let foreign = definition.platforms(request.target.as_deref(), &setting, &builder)?.foreign;
+        request::check_platforms(engine, &request, &foreign)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
         let mut job = Self { service, engine, project, request, name, definition, look, known: None };
         if job.request.target == service.target && has_bases(&job.request) {

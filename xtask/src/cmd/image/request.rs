@@ -4,6 +4,7 @@
 use std::fs::File;
 
 use camino::Utf8PathBuf;
+use docker_context::dockerfile::platforms::Foreign;
 
 use crate::cli::docker::{BuildArgs, CacheKind};
 use crate::cmd;
@@ -13,10 +14,10 @@ use crate::exec::layers::Marker;
 use crate::exec::{checkout, files};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
-use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::progress::Progress;
 use crate::model::reference::{Reference, Tag, reference};
+use crate::model::{emulation, environment};
 use crate::plan;
 use crate::plan::build::{Cache, Output, PartialOutputs, Request};
 use crate::plan::step::Step;
@@ -193,31 +194,21 @@ pub fn images_lock(ctx: &Ctx, project: &Project, checkout: &str) -> Utf8PathBuf 
     cache_root(ctx, project).join(format!("images-{checkout}.lock"))
 }
 
-/// Refuses what the engine can't do, before it tries for minutes.
-pub fn check_platforms(engine: &Engine, request: &Request) -> anyhow::Result<()> {
-    let [first, rest @ ..] = request.platforms.as_slice() else { return Ok(()) };
-    if !rest.is_empty() && request.output == Output::Load && !engine.info()?.is_containerd_store() {
+/// Refuses what the engine can't hold, and what the builder can't run, before it
+/// tries for minutes.
+pub fn check_platforms(engine: &Engine, request: &Request, foreign: &[Foreign]) -> anyhow::Result<()> {
+    if request.platforms.len() > 1 && request.output == Output::Load && !engine.info()?.is_containerd_store() {
         return Err(fault::usage("this engine's image store holds one platform a name, not several")
             .help("one `--platform`, `--push`, `--output oci=FILE`, or an engine with the containerd image store (docs/troubleshooting.md)")
             .into());
     }
-    let own = engine.version()?.platform();
-    if rest.is_empty() && first.to_string() == own {
+    if foreign.is_empty() {
         return Ok(());
     }
-    let step = Step::new("docker").args(["buildx", "inspect"]).args(&request.builder);
-    let builder = engine.read(&step)?;
-    let line = builder.lines().find_map(|line| line.strip_prefix("Platforms:")).unwrap_or_default();
-    let runs =
-        |platform: &Platform| line.split(',').any(|name| name.trim().trim_end_matches('*') == platform.to_string());
-    match request.platforms.iter().find(|platform| !runs(platform)) {
+    let inspected = engine.read(&Step::new("docker").args(["buildx", "inspect"]).args(&request.builder))?;
+    match emulation::refused(request.dockerfile.as_str(), foreign, &emulation::runs(&inspected)) {
         None => Ok(()),
-        Some(platform) => Err(fault::failed(format!("the builder can't run {platform}: it runs{line}"))
-            .help(format!(
-                "an emulator (qemu-{}): `sudo apt-get install qemu-user-static binfmt-support`, or a builder on such a machine: `--builder NAME`",
-                platform.emulator()
-            ))
-            .into()),
+        Some(refused) => Err(fault::failed(refused.to_string()).help(refused.help.unwrap_or_default()).into()),
     }
 }
 

@@ -67,6 +67,8 @@ pub struct RawService {
     pub context: Option<Text>,
     pub paths: Texts,
     pub platforms: Option<Texts>,
+    #[serde(default)]
+    pub emulate: bool,
     pub workflow: Option<Text>,
     pub size_budget: Option<Text>,
     pub run: Option<RawRun>,

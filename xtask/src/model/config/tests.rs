@@ -103,6 +103,7 @@ const WRONG: &[(&str, &str)] = &[
     ("paths =", "platforms = []\npaths ="),
     ("paths =", "platforms = [\"arm\"]\npaths ="),
     ("paths =", "platforms = [\"linux/arm64\", \"linux/amd64\", \"linux/arm64/v8\"]\npaths ="),
+    ("paths =", "emulate = \"yes\"\npaths ="),
     ("paths =", "workflow = \"\"\npaths ="),
     ("paths =", "workflow = \"ci.yml\"\npaths ="),
     ("paths =", "workflow = \"docker-image\"\npaths ="),

@@ -12,6 +12,7 @@ mod instruction;
 mod lines;
 pub mod mounts;
 mod normalized;
+pub mod platforms;
 mod recipe;
 mod remote;
 mod stages;
@@ -65,6 +66,8 @@ pub struct BuildOptions<'a> {
     /// The platforms to build for, as BuildKit writes them (`linux/arm/v7`); empty
     /// if they are unknown.
     pub platforms: Vec<&'a str>,
+    /// The builder's own platform, likewise; `None` if it is unknown.
+    pub builder: Option<&'a str>,
     /// The configurations of base images, as far as they are known, by the name
     /// in FROM.
     pub bases: &'a BTreeMap<String, BaseConfig>,
@@ -73,7 +76,7 @@ pub struct BuildOptions<'a> {
 impl BuildOptions<'_> {
     /// Nothing is known.
     pub const NOTHING: BuildOptions<'static> =
-        BuildOptions { build_args: &BTreeMap::new(), platforms: Vec::new(), bases: &BTreeMap::new() };
+        BuildOptions { build_args: &BTreeMap::new(), platforms: Vec::new(), builder: None, bases: &BTreeMap::new() };
 }
 
 /// The images that the stages of `target` name in FROM, `COPY --from` and
@@ -89,7 +92,7 @@ pub fn base_images(
     given: &BuildOptions<'_>,
 ) -> Result<Vec<String>, DockerfileError> {
     let mut images: Vec<String> = Vec::new();
-    for_each_platform(text, target, given, |graph, reached, _| {
+    for_each_platform(text, target, given, |graph, reached, _, _| {
         for it in reached.iter().flat_map(|at| graph.stages[*at].origins()) {
             match &it.origin {
                 Origin::Image(image) if image != "scratch" && !images.contains(image) => images.push(image.clone()),
@@ -110,7 +113,7 @@ pub fn base_images(
 /// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Inputs, DockerfileError> {
     let mut found = Inputs::default();
-    for_each_platform(text, target, given, |graph, reached, budget| {
+    for_each_platform(text, target, given, |graph, reached, _, budget| {
         found.add(stages::read(graph, reached, given, budget)?);
         Ok(())
     })?;
@@ -129,7 +132,7 @@ pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Re
 /// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Recipe, DockerfileError> {
     let (mut recipe, mut is_clear) = (Recipe::default(), true);
-    for_each_platform(text, target, given, |graph, reached, _| {
+    for_each_platform(text, target, given, |graph, reached, _, _| {
         if let Some(error) = reached.iter().find_map(|at| graph.stages[*at].broken.as_ref()) {
             return Err(error.clone());
         }
@@ -155,7 +158,7 @@ fn for_each_platform(
     text: &[u8],
     target: Option<&str>,
     given: &BuildOptions<'_>,
-    mut read: impl FnMut(&Graph, &BTreeSet<usize>, &Budget) -> Result<(), DockerfileError>,
+    mut read: impl FnMut(&Graph, &BTreeSet<usize>, Option<&str>, &Budget) -> Result<(), DockerfileError>,
 ) -> Result<(), DockerfileError> {
     let checks = frontend(text, given).is_some_and(|(_, syntax)| knows_check(&syntax));
     let platforms: Vec<Option<&str>> = match given.platforms.as_slice() {
@@ -172,7 +175,7 @@ fn for_each_platform(
         let first = graph.target(target).ok_or_else(|| whole(no_stage(&graph, target.unwrap_or_default())))?;
         let reached = graph.reached(first);
         cycles::check(&graph, &reached)?;
-        read(&graph, &reached, &budget)?;
+        read(&graph, &reached, platform, &budget)?;
     }
     Ok(())
 }

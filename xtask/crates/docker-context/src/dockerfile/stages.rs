@@ -190,7 +190,7 @@ fn bound(text: &str, expand: impl Fn(&str) -> Result<String, WordError>) -> Resu
 }
 
 /// Shortens a text to fit into a message.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(400) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),

@@ -51,6 +51,9 @@ impl MetaArgs {
         for (name, value) in platform.map(of_platform).unwrap_or_default() {
             values.insert(format!("TARGET{name}"), ArgValue::Set(value));
         }
+        for (name, value) in given.builder.map(of_platform).unwrap_or_default() {
+            values.insert(format!("BUILD{name}"), ArgValue::Set(value));
+        }
         for kind in ["TARGET", "BUILD"] {
             for name in ["PLATFORM", "OS", "ARCH", "VARIANT"] {
                 let name = format!("{kind}{name}");
