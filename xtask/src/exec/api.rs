@@ -1,10 +1,10 @@
-//! Questions to the engine's API.
+//! Reads from the Docker Engine's API.
 //!
-//! Reads go straight to the socket: an answer takes about a millisecond, where
-//! each `docker` process costs thirty. What changes something is always a
-//! `docker` command line that a person can paste. An endpoint that is not a
-//! local socket (ssh, TLS, a context) is reached through `docker system
-//! dial-stdio`, so that there is one protocol and one code path.
+//! Reads go straight to the socket and take about a millisecond; each `docker`
+//! process takes thirty. Changes are always made by a `docker` command line that
+//! a person can paste. An endpoint that is not a local socket (ssh, TLS, a
+//! context) is reached through `docker system dial-stdio`, so there is one
+//! protocol and one code path.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -26,9 +26,9 @@ use crate::plan::step::Step;
 /// How the engine is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A Unix socket of this machine.
+    /// A Unix socket on this machine.
     Socket(Utf8PathBuf),
-    /// Whatever the docker client makes of its configuration.
+    /// The endpoint of the docker client's own configuration.
     Client,
 }
 
@@ -41,13 +41,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// No answer of an engine takes longer, short of a hung one, nor is it larger.
+/// Only a hung engine takes longer to answer, and no answer is larger.
 const QUESTION: ResponseLimits = ResponseLimits { time: Duration::from_secs(30), bytes: 64 * 1024 * 1024 };
-/// Whether there is an engine at all is no work for it.
+/// A ping takes the engine no time.
 const PING: ResponseLimits = ResponseLimits { time: Duration::from_secs(10), bytes: 64 * 1024 };
 
-/// Asks for `route`; `None` is the engine's 404. What cleans up does not ask
-/// for the interrupt.
+/// Sends `GET route`; `None` means a 404. Clean-up code passes a `stop` that
+/// ignores the interrupt.
 pub fn get<T: DeserializeOwned>(
     ctx: &Ctx,
     endpoint: &Endpoint,
@@ -72,7 +72,7 @@ fn understood<T: DeserializeOwned>(endpoint: &Endpoint, route: &Route, answer: &
             route.path(),
             answer.status
         ));
-        // dockerd goes on answering without its containerd.
+        // dockerd still answers a ping if its containerd is gone.
         return Err(match answer.status {
             503 => fault.help("does its containerd run? `sudo systemctl restart containerd docker` starts both anew"),
             _ => fault,
@@ -101,8 +101,8 @@ fn understood<T: DeserializeOwned>(endpoint: &Endpoint, route: &Route, answer: &
     })
 }
 
-/// What is wrong with JSON that is not of the shape that was asked for, and in
-/// which field: serde says where a value ends, and the field's name is before.
+/// Which field of a JSON answer is missing or has the wrong type: serde only
+/// reports where a value ends, so the name is searched before that position.
 fn misfit(text: &str, why: &serde_json::Error) -> String {
     let says = why.to_string();
     let says = says.split(" at line ").next().unwrap_or_default();
@@ -122,8 +122,8 @@ fn start(text: &str, longest: usize) -> String {
     }
 }
 
-/// Whether an engine answers; the error says why not. An interrupt ends what it
-/// meets: who asks after it takes an engine down.
+/// Whether an engine answers; the error says why not. An interrupt ends the ping,
+/// because callers shut an engine down afterwards.
 pub fn ping(ctx: &Ctx, endpoint: &Endpoint) -> io::Result<()> {
     let answer = request(ctx, endpoint, &Route::new(&["_ping"]), PING, interrupt::raised())?;
     match (answer.status, answer.text().as_str()) {
@@ -149,7 +149,7 @@ fn request(
             let socket = socket.clone();
             let open = move || {
                 let stream = UnixStream::connect(socket)?;
-                // So that the thread ends, too, some time after its question.
+                // So that the thread ends soon after its request.
                 stream.set_read_timeout(Some(bounds.time))?;
                 stream.set_write_timeout(Some(bounds.time))?;
                 Ok(stream)
@@ -161,7 +161,7 @@ fn request(
             let (process, talk, stderr) = spawn::talking(&Call::of(ctx, &step))?;
             let words = words(stderr);
             let answer = http::get(|| Ok(talk), "docker", route, bounds, stop);
-            // What it has to say of a failure it says before it ends by itself.
+            // It prints the reason for a failure before it exits.
             let words = answer.is_err().then(|| words.recv_timeout(Duration::from_millis(500)).ok()).flatten();
             process.end();
             answer.map_err(|error| match words.as_deref().map(str::trim) {
@@ -172,8 +172,7 @@ fn request(
     }
 }
 
-/// What a child says on stderr, once it has said all; the first of it, should
-/// it never end.
+/// The stderr of a child, read to its end; or its beginning, if it never ends.
 fn words(stderr: impl Read + Send + 'static) -> Receiver<String> {
     let (to, words) = channel();
     thread::spawn(move || {

@@ -1,6 +1,6 @@
-//! What is written beside its place and moved there when it is whole, by one
-//! run at a time: an archive, a cache. Whatever happens, there is the old one
-//! or the new one, and nothing half-made is left.
+//! Writes an archive or a cache next to its final path and moves it there when it
+//! is complete. One run at a time can do so for a path. At any moment the path
+//! holds the old output or the new one, and nothing incomplete is left.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use crate::ctx::Ctx;
 use crate::exec::files::{self, Temporary};
 use crate::fault;
 
-/// The right to put something at a place, and where to make it.
+/// The exclusive right to write an output, and where to write it.
 #[derive(Debug)]
 pub struct AtomicOutput {
     place: Utf8PathBuf,
@@ -22,8 +22,8 @@ pub struct AtomicOutput {
 }
 
 impl AtomicOutput {
-    /// Waits until no other run makes the same, and removes what killed runs
-    /// left there.
+    /// Waits until no other run writes the same output, and removes what killed
+    /// runs left.
     pub fn new(ctx: &Ctx, place: &Utf8Path) -> anyhow::Result<Self> {
         let place = ctx.root.join(place);
         let name = place.file_name().ok_or_else(|| fault::usage(format!("{place} is no name for a file")))?;
@@ -38,14 +38,14 @@ impl AtomicOutput {
         }
     }
 
-    /// Where it is made.
+    /// The path to write to.
     pub fn new_path(&self) -> &Utf8Path {
         self.beside.path()
     }
 
-    /// Puts what is whole in its place. A folder can't take the place of
-    /// another in one step, so the old one steps aside, and comes back if the
-    /// new one can't.
+    /// Moves the complete output to its path. A directory can't replace another
+    /// one atomically, so the old one is moved away first, and moved back if the
+    /// new one can't be moved in.
     pub fn put(&self) -> anyhow::Result<()> {
         let (new, place) = (self.new_path(), &self.place);
         let failed = || format!("could not move {new} to {place}");
@@ -68,7 +68,8 @@ impl AtomicOutput {
 
 impl Drop for AtomicOutput {
     fn drop(&mut self) {
-        // While it is held: who waits for it sees that it went, and makes another.
+        // Still locked: a waiting run sees that the file is gone and creates a
+        // new one.
         let _ = fs::remove_file(&self.lock);
     }
 }
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["first".to_owned()]));
         make("second").put().unwrap();
         assert_eq!((names(dir), names(place)), (vec!["cache".to_owned()], vec!["second".to_owned()]));
-        // Something in the way: it is the old one that stays.
+        // If the new one can't be moved in, the old one stays.
         let output = make("third");
         fs::create_dir_all(output.new_path().with_file_name("the old one").join("full")).unwrap();
         assert!(output.put().is_err());

@@ -1,5 +1,5 @@
-//! Several builds, one view: on a terminal a line each that is drawn anew,
-//! elsewhere plain lines with the name in front.
+//! The progress of several builds. On a terminal each build has one line that is
+//! redrawn; elsewhere lines are printed with the build's name in front.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::ctx::{Ctx, draw};
 use crate::model::text;
 
-/// The view.
+/// The progress of several builds.
 pub struct BuildProgress {
     terminal: bool,
     width: usize,
@@ -22,7 +22,7 @@ struct Row {
 }
 
 impl BuildProgress {
-    /// One row a name.
+    /// Starts with one row per name.
     pub fn new(ctx: &Ctx, names: &[&str]) -> Self {
         let rows = names.iter().map(|name| Row { name: (*name).into(), text: String::new(), done: false }).collect();
         let progress = Self {
@@ -37,12 +37,12 @@ impl BuildProgress {
         progress
     }
 
-    /// A line of one of them.
+    /// Shows an output line of a build.
     pub fn line(&self, name: &str, line: &str) {
         self.show(name, line, false);
     }
 
-    /// Its last word.
+    /// Shows the result of a build.
     pub fn done(&self, name: &str, line: String) {
         self.show(name, &line, true);
     }
@@ -63,8 +63,8 @@ impl BuildProgress {
     }
 
     fn draw(&self, rows: &[Row]) {
-        // Up to the first row, then each row over what stood there. 100
-        // columns fit nearly every terminal; a wrapped row would break the view.
+        // Moves up to the first row and overwrites all rows. Nearly every
+        // terminal has 100 columns; a wrapped row would break the display.
         let mut out = format!("\x1b[{}A", rows.len());
         for row in rows {
             let mark = if row.done { '■' } else { '▸' };

@@ -1,8 +1,8 @@
-//! A child process whose output we want whole: bounded in time and in size, and
-//! nothing that it started can hold us.
+//! Runs a child process whose whole output we need, with limits for its time and
+//! its output. No process that it started can block us.
 //!
-//! A pipe can't be read with a time limit. So threads read, and this side waits
-//! for what they send; whoever never ends is left behind with its thread.
+//! A pipe can't be read with a time limit, so threads read and this side waits
+//! for what they send. A thread whose pipe never closes is abandoned.
 
 use std::io::{self, Read, Write as _};
 use std::process::Output;
@@ -13,28 +13,29 @@ use std::time::{Duration, Instant};
 use crate::exec::signal::{self, Ending};
 use crate::exec::spawn::{self, Call};
 
-/// How often we look at the clock and at the interrupt while nothing comes.
+/// How often we check the clock and the interrupt if there is no output.
 pub const TICK: Duration = Duration::from_millis(20);
-/// How long what a child started may hold the output after the child has ended.
+/// How long processes started by the child may hold the output open after the
+/// child has ended.
 const LINGER: Duration = Duration::from_millis(500);
-/// How much of what a child says of its errors is kept: the end.
+/// How much of the end of stderr is kept.
 const WORDS: usize = 64 * 1024;
-/// How long a killed child may take to be gone.
+/// How long a killed child may take to disappear.
 const LAST: Duration = Duration::from_secs(1);
 
-/// What a child is held to.
+/// The limits for a child.
 #[derive(Clone, Copy, Debug)]
 pub struct ChildLimits {
     /// How long it may run.
     pub time: Duration,
     /// How much it may write to stdout.
     pub bytes: usize,
-    /// How long it has after an interrupt to end by itself: what it was about
-    /// is then whole.
+    /// How long it may take after an interrupt to end by itself, so that its work
+    /// is complete.
     pub grace: Duration,
 }
 
-/// Why a child is told to end.
+/// Why a child must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StopReason {
     Interrupt,
@@ -43,7 +44,7 @@ enum StopReason {
 }
 
 impl StopReason {
-    /// When which signal is sent.
+    /// When each signal is sent.
     fn ending(self, bounds: ChildLimits) -> Ending {
         let after = match self {
             Self::Interrupt => [0, 2000, 4000].map(|millis| bounds.grace + Duration::from_millis(millis)),
@@ -67,14 +68,14 @@ impl StopReason {
     }
 }
 
-/// Runs a command to its end and returns what it wrote. `stop` tells that we
-/// are to end: then the error is `Interrupted`, beyond the time `TimedOut`,
-/// beyond the size `FileTooLarge`.
+/// Runs a command to its end and returns its output. If `stop` returns true, the
+/// error is `Interrupted`; after the time limit it is `TimedOut`, and above the
+/// size limit `FileTooLarge`.
 pub fn collect(call: &Call<'_>, bounds: ChildLimits, stop: impl Fn() -> bool) -> io::Result<Output> {
     let started = Instant::now();
     let mut child = spawn::answering(call)?;
     if let (Some(text), Some(mut stdin)) = (call.input(), child.stdin.take()) {
-        // A program that ends before it has read all tells that by itself.
+        // A program that ends before it has read its stdin reports that itself.
         thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
     }
     let (sender, receiver) = sync_channel(16);
@@ -90,7 +91,7 @@ pub fn collect(call: &Call<'_>, bounds: ChildLimits, stop: impl Fn() -> bool) ->
             Ok((true, _)) => {}
             Ok((false, chunk)) => keep_end(&mut stderr, chunk),
             Err(RecvTimeoutError::Timeout) => quiet = true,
-            // Nobody holds the output any more: the status is there at once.
+            // The output is closed, so the status is available at once.
             Err(RecvTimeoutError::Disconnected) => open = false,
         }
         if ended.is_none() {
@@ -119,7 +120,8 @@ pub fn collect(call: &Call<'_>, bounds: ChildLimits, stop: impl Fn() -> bool) ->
             ending = reason.map(|reason| (reason, reason.ending(bounds)));
         }
         if let Some((reason, ending)) = &mut ending {
-            // A child that has ended may have left others, but its number is anybody's.
+            // An ended child may have left processes behind, but its process id
+            // may be used again.
             let root = ended.is_none().then(|| child.id());
             if let (Some(signal), Some(leader)) = (ending.forward(root), root.filter(|_| call.is_apart())) {
                 signal::send_group(signal, leader);
@@ -131,12 +133,12 @@ pub fn collect(call: &Call<'_>, bounds: ChildLimits, stop: impl Fn() -> bool) ->
     }
 }
 
-/// What a command says that needs nothing of a checkout and can't take long.
+/// Runs a fast command that needs nothing of a checkout.
 pub fn quick(call: &Call<'_>) -> io::Result<Output> {
     collect(call, ChildLimits { time: Duration::from_secs(10), bytes: 1 << 20, grace: Duration::ZERO }, || false)
 }
 
-/// Reads to the end on a thread of its own, for whoever still listens.
+/// Reads to the end on a thread of its own, as long as somebody listens.
 fn pump(from: Option<impl Read + Send + 'static>, is_stdout: bool, to: SyncSender<(bool, Vec<u8>)>) {
     let Some(mut from) = from else { return };
     thread::spawn(move || {
@@ -200,7 +202,7 @@ mod tests {
         assert_eq!(sh("cat", Some("typed"), BOUNDS, false), Ok((Some(0), "typed".into())));
         let (_, text) = sh("head -c 300000 /dev/zero | tr '\\0' x", None, BOUNDS, false).unwrap();
         assert_eq!(text.len(), 300_000);
-        // Ends before it reads; that is no error.
+        // It ends before it reads; that is not an error.
         let long = "x".repeat(1 << 20);
         assert_eq!(sh("true", Some(&long), BOUNDS, false), Ok((Some(0), String::new())));
         assert!(sh("yes err | head -c 900000 >&2", None, BOUNDS, false).unwrap().1.len() <= 2 * WORDS);
@@ -211,7 +213,7 @@ mod tests {
         let short = ChildLimits { time: Duration::from_millis(100), ..BOUNDS };
         for apart in [false, true] {
             // No grandchildren here: one that outlives the test would hold what
-            // the test inherited, such as the lock of whoever started it.
+            // the test inherited, such as the lock of the test runner.
             assert_eq!(sh_with("exec sleep 1000", None, short, false, apart), Err(io::ErrorKind::TimedOut));
             let deaf = "trap '' INT TERM; exec sleep 1000";
             assert_eq!(sh_with(deaf, None, short, false, apart), Err(io::ErrorKind::TimedOut));
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn an_interrupt_lets_a_quick_child_end_by_itself_and_no_other() {
         assert_eq!(sh("sleep 0.1; echo done", None, BOUNDS, true), Ok((Some(0), "done".into())));
-        // What ends of the signal has a status that the caller judges.
+        // The status of a process that a signal ended is for the caller to judge.
         assert_eq!(sh("exec sleep 1000", None, BOUNDS, true), Ok((None, String::new())));
     }
 

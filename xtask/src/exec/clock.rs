@@ -1,8 +1,8 @@
-//! What time it is.
+//! The current time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Now, since 1970.
+/// The time since 1970.
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

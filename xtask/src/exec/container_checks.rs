@@ -1,6 +1,6 @@
-//! What a load balancer and an orchestrator ask of a container: does it answer,
-//! does it end when told to. Every wait is bounded, and ends early when the
-//! container does.
+//! Asks a container what a load balancer and an orchestrator ask: does it answer,
+//! and does it end on SIGTERM? Every wait has a time limit, and ends early if the
+//! container ends.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,19 +18,19 @@ use crate::plan::container::ContainerSpec;
 
 /// How long a container may take to end after SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// What an answer about health is held to.
+/// The limits for a health answer.
 const ANSWER: ResponseLimits = ResponseLimits { time: Duration::from_secs(5), bytes: 1024 * 1024 };
 
-/// What waiting for a service came to.
+/// The result of waiting for a service.
 #[derive(Debug)]
 pub enum Readiness {
-    /// It answered as it must.
+    /// It is healthy.
     Ready(http::Response),
-    /// It did not, for a person.
+    /// It is not; the text says why.
     Not(String),
 }
 
-/// Polls until the service answers as it must; ends the moment it is dead.
+/// Polls until the service is healthy, its time is over, or it has ended.
 pub fn wait(
     guard: &ContainerGuard<'_>,
     container: &ContainerSpec<'_>,
@@ -62,13 +62,13 @@ pub fn wait(
     }
 }
 
-/// What a service said until there was no more patience. An answer tells more
-/// than that none came, whichever was the later: a busy machine makes the last
-/// question end without one.
+/// What the service answered until its time was over. An answer says more than a
+/// missing one, even if it came earlier: on a busy machine the last request often
+/// gets none.
 #[derive(Default)]
 struct Heard {
     answer: Option<http::Response>,
-    /// Why there was none since.
+    /// Why there was no answer since then.
     silence: Option<io::Error>,
 }
 
@@ -105,7 +105,7 @@ fn ask(port: u16, path: &Route) -> io::Result<http::Response> {
     http::get(open, "localhost", path, ANSWER, interrupt::raised)
 }
 
-/// Waits for the first answer, whatever its status, for `bench`.
+/// Waits for the first answer, whatever its status; for `bench`.
 pub fn first_answer(guard: &ContainerGuard<'_>, container: &ContainerSpec<'_>) -> anyhow::Result<()> {
     let what = container.role.unwrap_or(&container.service.name);
     match wait(guard, container, what, false)? {
@@ -114,7 +114,7 @@ pub fn first_answer(guard: &ContainerGuard<'_>, container: &ContainerSpec<'_>) -
     }
 }
 
-/// Ends a container and says how long that took, for `bench`.
+/// Stops a container and returns how long that took; for `bench`.
 pub fn seconds_to_exit(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<f64> {
     let started = Instant::now();
     match stop(guard, what)? {
@@ -123,8 +123,8 @@ pub fn seconds_to_exit(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result
     }
 }
 
-/// Whether no process of a container is root's, as the engine's kernel counts
-/// users: the image may have no shell to ask in.
+/// Whether no process of a container belongs to root, as the engine's kernel
+/// numbers users. The image itself may have no shell to ask in.
 pub fn not_root(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, String)> {
     let id = guard.inspect(what)?.context("the container is gone")?.id;
     let mut why = String::new();
@@ -134,19 +134,19 @@ pub fn not_root(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool,
                 Some(processes) => return Ok(users::verdict(&processes)),
                 None => why = "its list of processes names no users".into(),
             },
-            // An engine whose `ps` is another takes no columns of ours.
+            // Another implementation of `ps` refuses our columns.
             Err(error) => why = format!("{error:#}"),
         }
         interrupt::check()?;
     }
-    // A machine with nothing on it has no `ps`; its own kernel knows as much.
+    // A minimal machine has no `ps`; then /proc of this machine is read.
     match processes(&id).as_slice() {
         [] => Ok((false, format!("the engine can't tell whose the processes are: {why}"))),
         processes => Ok(users::verdict(processes)),
     }
 }
 
-/// The processes of a container of this machine, found by their control group.
+/// The processes of a container on this machine, found by their control group.
 fn processes(id: &str) -> Vec<users::ProcessUsers> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let is_of_it = |dir: &std::path::Path| {
@@ -156,7 +156,7 @@ fn processes(id: &str) -> Vec<users::ProcessUsers> {
     dirs.filter_map(|dir| users::ProcessUsers::of_status(&std::fs::read_to_string(dir.join("status")).ok()?)).collect()
 }
 
-/// SIGTERM, and how long it took.
+/// Sends SIGTERM and measures how long the container takes to end.
 pub fn stop(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, String)> {
     let started = Instant::now();
     guard.run(&guard.group.terminate(what))?;

@@ -1,4 +1,4 @@
-//! Containers under a guard: whatever happens, they are gone when it ends.
+//! A guard for containers: whatever happens, they are removed when it is dropped.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -17,19 +17,19 @@ use crate::plan::container::{self, ContainerGroup, Owner};
 use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 
-/// An engine counts free ports up by itself, and another engine on the machine
-/// counts up, too: how often the next one is tried.
+/// How many ports are tried. Each engine on a machine counts up from the same
+/// number, so two can choose the same port.
 const PORTS: usize = 20;
 
-/// How long the engine may take to be rid of what it was told to remove.
+/// How long the engine may take to remove something.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the engine may go on making what nobody waits for any more.
+/// How long the engine may go on creating something after its client was ended.
 const LATE: Duration = Duration::from_secs(5);
-/// The same where somebody watched: then it most likely came long ago.
+/// The same if a person watched: then the creation most likely finished long ago.
 const WATCHED: Duration = Duration::from_secs(2);
 
-/// How long a step may take, the pull of a server's image included.
+/// How long a step may take, including the pull of a server's image.
 const PULL_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The containers and networks of one run. They are removed when it is dropped.
@@ -38,7 +38,8 @@ pub struct ContainerGuard<'a> {
     pub group: ContainerGroup<'a>,
     engine: &'a Engine,
     keep: bool,
-    /// The names of what may still come, and how long: whoever asked for it has ended.
+    /// The names of containers that may still appear because their client was
+    /// ended, and how long to wait for each.
     late: Mutex<Vec<(String, Duration)>>,
 }
 
@@ -68,12 +69,12 @@ impl<'a> ContainerGuard<'a> {
         std::mem::forget(self);
     }
 
-    /// Runs a plan; the guard does what there is to do at its end.
+    /// Runs a plan. The guard itself cleans up at the end.
     pub fn perform(&self, plan: &Plan) -> anyhow::Result<()> {
         runner::perform(plan, self)
     }
 
-    /// Runs a quick step, quietly; its error carries the command.
+    /// Runs a quick step without showing it; its error contains the command.
     pub fn run(&self, step: &Step) -> anyhow::Result<()> {
         // `docker run` pulls an image that the engine lacks.
         let step = &step.clone().within(PULL_PATIENCE);
@@ -93,8 +94,8 @@ impl<'a> ContainerGuard<'a> {
         })
     }
 
-    /// Says that a step that people watched was ended: what it was to make may
-    /// come yet.
+    /// Notes that a step with visible output was ended, so its container may
+    /// still appear.
     pub fn broke_off(&self, step: &Step) {
         self.expect(step, WATCHED);
     }
@@ -105,8 +106,8 @@ impl<'a> ContainerGuard<'a> {
         }
     }
 
-    /// Removes all of it, and what comes late; by the run that made it: another
-    /// `up` of this checkout has the same id.
+    /// Removes everything, and what appears late. It only removes what this run
+    /// made: another `up` of this checkout has the same id.
     fn remove_all(&self) -> anyhow::Result<()> {
         let by = self.group.by.as_ref().unwrap_or(&self.group.id);
         let made = |one: &EngineObject| {
@@ -128,32 +129,32 @@ impl<'a> ContainerGuard<'a> {
         }
     }
 
-    /// A container's state, straight from the engine.
+    /// The state of a container, from the engine's API.
     pub fn state(&self, what: &str) -> anyhow::Result<Option<answers::State>> {
         Ok(self.inspect(what)?.map(|container| container.state))
     }
 
-    /// All of a container.
+    /// All properties of a container.
     pub fn inspect(&self, what: &str) -> anyhow::Result<Option<answers::Container>> {
         self.engine.container(&self.group.name(what))
     }
 
-    /// A container's processes, in columns of `ps`.
+    /// The processes of a container, with these columns of `ps`.
     pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
         self.engine.top(&self.group.name(what), columns)
     }
 
-    /// The last lines that a container wrote, for people.
+    /// The last lines of a container's log, for people.
     pub fn log(&self, what: &str) -> String {
         self.engine.words(&self.group.log(what))
     }
 
-    /// The loopback port of a container's port.
+    /// The loopback port where a port of a container is published.
     pub fn port(&self, what: &str, port: u16) -> anyhow::Result<Option<u16>> {
         Ok(self.inspect(what)?.context("the container is gone")?.port(port))
     }
 
-    /// Removes one container early.
+    /// Removes one container before the end.
     pub fn remove(&self, what: &str) {
         if !self.keep {
             let _ = self.engine.tidy(&container::remove_containers([self.group.name(what)]));
@@ -178,8 +179,8 @@ impl Executor for ContainerGuard<'_> {
         self.log(what)
     }
 
-    // The guard asks the engine what there is: more than a plan knows when it was
-    // interrupted half-way.
+    // The guard asks the engine what exists. After an interruption it knows more
+    // than the plan.
     fn clean(&self, _step: &Step) {}
 }
 
@@ -195,9 +196,8 @@ impl Drop for ContainerGuard<'_> {
     }
 }
 
-/// All that the engine holds of a checkout, or of all of them, by the engine's
-/// own answers: a command's words are no list. What it weighs costs the engine
-/// time.
+/// Everything that the engine has of one checkout or of all, from the API rather
+/// than from the output of commands. To measure sizes costs the engine time.
 pub fn held(
     engine: &Engine,
     project: &Project,
@@ -241,8 +241,8 @@ pub fn held(
     Ok(held)
 }
 
-/// Removes these, containers first; done only when the engine no longer knows
-/// them. What somebody else has removed meanwhile is as gone.
+/// Removes these, containers first, and waits until the engine no longer knows
+/// them. It is fine if somebody else removes some of them meanwhile.
 pub fn remove(engine: &Engine, held: &[EngineObject]) -> anyhow::Result<()> {
     // Half a removal helps nobody, so an interrupt waits.
     let engine = &engine.to_clean_up();
@@ -273,8 +273,8 @@ fn is_there(engine: &Engine, one: &EngineObject) -> anyhow::Result<bool> {
     })
 }
 
-/// What runs of this checkout left behind whose process is gone: those were
-/// killed before their guard could.
+/// What runs of this checkout left behind that were killed before their guard
+/// could act.
 pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
     let checkout = checkout::identity(&engine.ctx.root);
     Ok(clean::swept(&held(engine, project, Some(&checkout), false)?, &checkout))
@@ -286,14 +286,15 @@ fn sweep(engine: &Engine, project: &Project) {
     }
 }
 
-/// Whether a command did not end by itself: then nobody knows what came of it.
+/// Whether a command was ended by a signal or a time limit, so its effect is
+/// unknown.
 fn was_ended(error: &anyhow::Error) -> bool {
     let timed_out = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
     fault::code(error) == Code::Interrupted || error.downcast_ref().is_some_and(timed_out)
 }
 
-/// The name of the container that stands there without a port, since somebody
-/// else has taken the one that the engine chose.
+/// The name of the container that was created without a port, because somebody
+/// else took the port that the engine chose.
 fn lost_port<'s>(step: &'s Step, result: &anyhow::Result<()>) -> Option<&'s str> {
     let said = fault::said(result.as_ref().err()?);
     let name = container::made(step)?;

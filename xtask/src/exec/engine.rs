@@ -1,4 +1,4 @@
-//! The Docker Engine in use, and what it is asked.
+//! The Docker Engine in use, and what we ask it.
 
 pub mod answers;
 
@@ -14,24 +14,24 @@ use crate::fault;
 use crate::model::reference::Image;
 use crate::plan::step::{Step, quote};
 
-/// An engine that answered, with all that runs on it.
+/// An engine that answered, and everything that runs on it.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// The surroundings with what a child needs to reach this engine: who has an
-    /// engine uses no other.
+    /// The context with the environment that leads child processes to this
+    /// engine. Code with an engine uses no other context.
     pub ctx: Ctx,
-    /// Where it came from, for people.
+    /// How it was found, for people.
     pub origin: String,
-    /// Whether it is the private one.
+    /// Whether it is the private engine.
     pub private: bool,
-    /// How it is reached.
+    /// How to reach it.
     pub endpoint: Endpoint,
-    /// Whether no interrupt ends a question: what cleans up goes on.
+    /// Whether requests ignore the interrupt, as clean-up does.
     pub cleans_up: bool,
 }
 
 impl Engine {
-    /// The same engine, for what cleans up.
+    /// The same engine, for clean-up.
     pub fn to_clean_up(&self) -> Self {
         Self { cleans_up: true, ..self.clone() }
     }
@@ -76,17 +76,17 @@ impl Engine {
         run::stream(&self.ctx, step, sink)
     }
 
-    /// Whether it is still there.
+    /// Whether it still answers.
     pub fn answers(&self) -> bool {
         api::ping(&self.ctx, &self.endpoint).is_ok()
     }
 
-    /// Asks the engine; `None` is a 404.
+    /// Sends a request; `None` means a 404.
     fn get<T: DeserializeOwned>(&self, route: &Route) -> anyhow::Result<Option<T>> {
         api::get(&self.ctx, &self.endpoint, route, self.cleans_up)
     }
 
-    /// Asks for what every engine has.
+    /// Requests something that every engine has.
     fn must<T: DeserializeOwned>(&self, route: &Route) -> anyhow::Result<T> {
         let lacks = || fault::failed(format!("the engine at {} answered GET {} with 404", self.endpoint, route.path()));
         Ok(self.get(route)?.ok_or_else(lacks)?)
@@ -107,7 +107,8 @@ impl Engine {
         self.get(&Route::new(&["networks", name]))
     }
 
-    /// A container's processes, in columns of `ps`; in its own without any.
+    /// The processes of a container, with these columns of `ps`; with its default
+    /// columns if there are none.
     pub fn top(&self, name: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
         let route = Route::new(&["containers", name, "top"]);
         self.get(&if columns.is_empty() { route } else { route.query("ps_args", columns) })
@@ -118,7 +119,7 @@ impl Engine {
         self.must(&all_containers())
     }
 
-    /// The containers with a label: `KEY` or `KEY=VALUE`. What they weigh costs
+    /// The containers with a label: `KEY` or `KEY=VALUE`. To measure sizes costs
     /// the engine time.
     pub fn labelled_containers(&self, label: &str, weighed: bool) -> anyhow::Result<Vec<answers::ListedContainer>> {
         self.labelled(all_containers().query("size", if weighed { "1" } else { "0" }), label)
@@ -134,11 +135,11 @@ impl Engine {
         self.labelled(Route::new(&["images", "json"]).query("shared-size", "1"), label)
     }
 
-    /// All of a list that has a label.
+    /// All objects of a list with a label.
     fn labelled<T: DeserializeOwned>(&self, list: Route, label: &str) -> anyhow::Result<Vec<T>> {
         let question = list.query("filters", &serde_json::json!({ "label": [label] }).to_string());
-        // The containerd image store answers with 404 when one of the list goes
-        // away while it is being made: somebody else removes things, too.
+        // The containerd image store answers with 404 if an image is removed
+        // while it makes the list, and other people remove images, too.
         for _ in 0..20 {
             if let Some(answer) = self.get(&question)? {
                 return Ok(answer);
@@ -148,20 +149,20 @@ impl Engine {
         Err(fault::failed(format!("the engine answered GET {} with 404, again and again", question.path())).into())
     }
 
-    /// The uncompressed size of an image: the sum of its layers as unpacked.
-    /// Not `.Size`, in which the containerd image store counts the compressed
-    /// blobs as well.
+    /// The uncompressed size of an image: the sum of its unpacked layers. `.Size`
+    /// is different: with the containerd image store it includes the compressed
+    /// blobs.
     pub fn image_bytes(&self, reference: &str) -> anyhow::Result<u64> {
         let layers: Vec<answers::Layer> = self.must(&of_image(reference, "history")?)?;
         Ok(layers.iter().map(|layer| layer.size).sum())
     }
 
-    /// What it says of itself.
+    /// The answer to `GET /info`.
     pub fn info(&self) -> anyhow::Result<answers::Info> {
         self.must(&Route::new(&["info"]))
     }
 
-    /// Its version, and what it runs.
+    /// Its version and platform.
     pub fn version(&self) -> anyhow::Result<answers::Version> {
         self.must(&Route::new(&["version"]))
     }
@@ -171,17 +172,17 @@ fn all_containers() -> Route {
     Route::new(&["containers", "json"]).query("all", "1")
 }
 
-/// What the engine is asked of an image. A name that is none would be a path to
-/// something else.
+/// The route for an image. A name that is not an image reference would be the
+/// path of something else.
 fn of_image(reference: &str, what: &str) -> anyhow::Result<Route> {
     let image: Image = reference.parse().map_err(fault::usage)?;
     Ok(Route::new(&["images"].into_iter().chain(image.parts()).chain([what]).collect::<Vec<_>>()))
 }
 
-/// The line that gives a shell what our children get.
+/// The lines that give a shell the environment of our child processes.
 pub fn exports(ctx: &Ctx) -> String {
     let pairs = ctx.exports.iter().map(|(name, value)| match name.as_str() {
-        // Ours goes in front of whatever the shell has.
+        // Our value goes in front of what the shell has.
         "PATH" => format!("PATH={}:\"$PATH\"", quote(value.split(':').next().unwrap_or_default())),
         _ => format!("{name}={}", quote(value)),
     });

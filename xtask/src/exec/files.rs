@@ -1,9 +1,9 @@
-//! Our own files: locks, records and what is there for one run only.
+//! Our own files: locks, records and temporary files.
 //!
-//! They lie where others may write, too (a shared temporary folder, a cache
-//! that somebody named), and we may be root. So a file of ours is opened in one
-//! way only: no link is followed, it is a file with one name, it belongs to us,
-//! and nobody else may open it.
+//! They are in folders where others may write, too (a shared temporary folder, a
+//! cache folder that a person chose), and we may be root. So there is only one
+//! way to open such a file: no link is followed, it is a regular file with a
+//! single name, it belongs to us, and nobody else may open it.
 
 pub mod removal;
 mod temporary;
@@ -27,11 +27,11 @@ use crate::exec::spawn::Call;
 use crate::exec::{child, interrupt};
 use crate::fault;
 
-/// No record of ours is larger; what is, is not ours.
+/// None of our records is larger. A larger file is not ours.
 const RECORD: u64 = 64 << 20;
 
-/// The user that we run as. Without unsafe code only what belongs to us can
-/// tell: our own entry in /proc, or `id` where there is no /proc.
+/// The user that we run as. Without unsafe code only the owner of a file of ours
+/// tells: our entry in /proc, or `id` where there is no /proc.
 pub fn user() -> u32 {
     static USER: OnceLock<u32> = OnceLock::new();
     *USER.get_or_init(|| match fs::metadata("/proc/self") {
@@ -39,14 +39,14 @@ pub fn user() -> u32 {
         Err(_) => {
             let output = child::quick(&Call::new("id", &["-u".as_ref()])).map(|output| output.stdout);
             let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
-            // Nobody: then nothing is ours, and all is refused.
+            // No user: then nothing is ours, and everything is refused.
             text.trim().parse().unwrap_or(u32::MAX)
         }
     })
 }
 
-/// Makes a folder that only we can open, with what is missing above it. One
-/// that is there stays as it is.
+/// Creates a folder that only we can open, and its missing parents. An existing
+/// one is left as it is.
 pub fn folder(path: &Utf8Path) -> anyhow::Result<()> {
     folder_by(path, None)
 }
@@ -56,16 +56,15 @@ fn folder_by(path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<()> {
     made.with_context(|| format!("could not make {path}")).map_err(|error| trouble::helped(error, path, variable))
 }
 
-/// Opens a file of ours to read, write and lock it; it is made where there is
-/// none, and never cut.
+/// Opens one of our files to read, write and lock it. It is created if it is
+/// missing, and never truncated.
 pub fn open(path: &Utf8Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     checked(path, &mut options)?.with_context(|| format!("could not make {path}"))
 }
 
-/// What a record of ours says. `None`: there is none, or it is not ours to
-/// believe, which is the same.
+/// Reads one of our records. `None`: it does not exist, or it is not trusted.
 pub fn read(path: &Utf8Path) -> Option<String> {
     let mut text = String::new();
     let file = checked(path, OpenOptions::new().read(true)).ok()??;
@@ -73,8 +72,8 @@ pub fn read(path: &Utf8Path) -> Option<String> {
     Some(text)
 }
 
-/// Replaces a record of ours as a whole: who reads it sees the old one or the
-/// new one, whatever happens to us or to the disk.
+/// Replaces one of our records atomically: readers see the old one or the new
+/// one, even after a crash.
 pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(".".into());
     folder(dir)?;
@@ -88,15 +87,15 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
 }
 
 fn write_new(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
-    // A new file follows no link: there is nothing by this name.
+    // A new file follows no link, because its name does not exist yet.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// `None`: there is no such file, and none was to be made.
+/// `None`: the file does not exist and must not be created.
 fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<File>> {
-    // Not to wait: opening a pipe would, for somebody at its other end.
+    // Without O_NONBLOCK, opening a named pipe would wait for its other end.
     let file = options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = match file {
         Ok(file) => file,
@@ -109,7 +108,7 @@ fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<
         return Err(refused(path, &why));
     }
     if found.mode() & 0o077 != 0 {
-        // Whoever can open a lock can hold it for ever.
+        // Anybody who can open a lock can hold it for ever.
         file.set_permissions(fs::Permissions::from_mode(0o600)).with_context(|| format!("could not close {path}"))?;
     }
     Ok(Some(file))
@@ -120,24 +119,24 @@ fn refused(path: &Utf8Path, why: &str) -> anyhow::Error {
     fault.help(format!("look at it (`ls -l {path}`), and remove it if nobody needs it")).into()
 }
 
-/// Why a file that was opened is none of ours, if it isn't.
+/// Why an open file is not one of ours, if it is not.
 fn strange(is_file: bool, uid: u32, names: u64, user: u32) -> Option<String> {
     match (is_file, uid == user, names) {
         (false, ..) => Some("no file".to_owned()),
         (_, false, _) => Some(format!("user {uid}'s")),
-        // Somebody else's file can be given a second name here.
+        // Here somebody may give another person's file a second name.
         (_, _, 2..) => Some("known by another name, too".to_owned()),
         _ => None,
     }
 }
 
-/// Waits for a lock, saying so and who holds it; the kernel releases it when we
-/// end, however.
+/// Waits for a lock, and says who holds it. The kernel releases it when we end.
 pub fn lock(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
     take(ctx, path, held, File::try_lock)
 }
 
-/// The same for a lock that many can have at once, and nobody who locks it alone.
+/// The same for a shared lock, which many can hold if nobody holds the exclusive
+/// one.
 pub fn share(ctx: &Ctx, path: &Utf8Path, held: &str) -> anyhow::Result<File> {
     take(ctx, path, held, File::try_lock_shared)
 }
@@ -158,7 +157,7 @@ fn take(ctx: &Ctx, path: &Utf8Path, held: &str, attempt: Try) -> anyhow::Result<
                 sign(&mut file);
                 return Ok(file);
             }
-            // What was locked was removed meanwhile, and its folder perhaps.
+            // The locked file was removed meanwhile, perhaps with its folder.
             Ok(()) => {
                 path.parent().map_or(Ok(()), folder)?;
                 file = open(path)?;
@@ -178,22 +177,21 @@ fn take(ctx: &Ctx, path: &Utf8Path, held: &str, attempt: Try) -> anyhow::Result<
     }
 }
 
-/// Whether an open file is still what its path says.
+/// Whether a path still leads to this open file.
 fn is_at(file: &File, path: &Utf8Path) -> bool {
     let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     matches!((file.metadata(), path.symlink_metadata()), (Ok(open), Ok(there)) if same(&open, &there))
 }
 
-/// Leaves word for those who wait; a disk that is full is none of their
-/// business.
+/// Writes down who we are, for those who wait. A full disk does not matter here.
 fn sign(file: &mut File) {
     let _ = file.set_len(0);
     let _ = file.rewind();
     let _ = writeln!(file, "{}", std::process::id());
 }
 
-/// The bytes of all files below a folder, or of a file, whatever their names
-/// are made of. It is for people: what goes meanwhile, or can't be read, is none.
+/// The size of a file, or of all files below a folder, whatever their names are.
+/// It is for people, so files that disappear or can't be read don't count.
 pub fn bytes_below(path: &Path) -> u64 {
     match path.symlink_metadata() {
         Ok(found) if found.is_dir() => {
@@ -245,7 +243,7 @@ mod tests {
         assert_eq!(read(&path).as_deref(), Some("ours"));
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 
-        // Where it leads does not matter: nothing is made behind it either.
+        // The link's target does not matter: nothing is created there either.
         fs::remove_file(&path).unwrap();
         let nowhere = place.path().with_file_name("nowhere");
         symlink(&nowhere, &path).unwrap();
@@ -304,7 +302,7 @@ mod tests {
         assert_eq!(read(&path).unwrap().trim(), std::process::id().to_string());
         assert!(matches!(open(&path).unwrap().try_lock(), Err(fs::TryLockError::WouldBlock)));
 
-        // Somebody waits; what he waits for is removed as a whole.
+        // Somebody waits, and the folder they wait for is removed.
         let waiting = {
             let path = path.clone();
             std::thread::spawn(move || lock(&ctx, &path, "a test"))
@@ -329,7 +327,7 @@ mod tests {
         let help = format!("help: expected a folder that we can write in: `ls -ld {path}`");
         let other = ", or name another one: export XDG_CACHE_HOME=DIR";
         assert_eq!(words, format!("error: could not make {dir}: Not a directory (os error 20)\n{help}{other}"));
-        // What the environment does not name it can't move.
+        // A variable that is not set moves nothing.
         let elsewhere = path.with_file_name("elsewhere");
         fs::write(&elsewhere, "").unwrap();
         let words = told(&elsewhere.join("below/a.lock"));

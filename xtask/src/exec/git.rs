@@ -1,6 +1,6 @@
-//! What changed, asked of git: names only, never quoted, and with both names of
-//! what was renamed. Two commits are compared from their merge base or not at
-//! all; history that is missing is fetched once.
+//! Asks git what changed: only names, unquoted, and both names of a renamed file.
+//! Two commits are compared from their merge base or not at all. Missing history
+//! is fetched once.
 
 use std::thread;
 use std::time::Duration;
@@ -17,30 +17,30 @@ use crate::model::event::{Range, is_commit};
 use crate::plan::git::Git;
 use crate::plan::step::Step;
 
-/// What changed between two commits, or since one.
+/// The changes between two commits, or since one.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The older side as it was named; with [`Names::Commits`] the commit that
-    /// was compared with: the merge base where one is meant.
+    /// The older side as it was given. With [`Names::Commits`]: the commit that
+    /// was compared with, which is the merge base if three dots are meant.
     pub base: String,
-    /// The newer side likewise; none: the working tree.
+    /// The newer side, likewise; `None`: the working tree.
     pub head: Option<String>,
     /// Whether the older side is the merge base of both.
     pub three_dots: bool,
-    /// Both as git writes them, for people.
+    /// Both in git's notation, for people.
     pub range: String,
     /// The files, from the root.
     pub paths: Paths,
-    /// What else was done than was asked for.
+    /// A note if something else was compared than was asked for.
     pub note: Option<String>,
 }
 
-/// How the sides of a comparison are told. Commits cost one more process.
+/// How the sides are reported. Commits cost one more process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// As they were given.
+    /// As given.
     Given,
-    /// As commits.
+    /// As commit ids.
     Commits,
 }
 
@@ -49,12 +49,12 @@ pub enum Names {
 struct Pair {
     names: Names,
     base: String,
-    /// None: the working tree, whose own commit is HEAD.
+    /// `None`: the working tree, whose commit is HEAD.
     head: Option<String>,
     three_dots: bool,
 }
 
-/// What git answers about a pair.
+/// Git's answer about a pair.
 enum GitAnswer {
     Changes(Changes),
     Missing(Missing),
@@ -62,22 +62,22 @@ enum GitAnswer {
 
 /// Why git can't compare a pair, for people.
 enum Missing {
-    /// A commit is not here; and its name.
+    /// A commit does not exist here; its name.
     Commit(String, String),
-    /// No common ancestor is here.
+    /// No common ancestor exists here.
     History(String),
-    /// No fetch will help.
+    /// Another reason, which no fetch removes.
     Other(String),
 }
 
-/// The commands that answer where nothing is missing.
+/// The commands to run if nothing is missing.
 pub fn steps(ctx: &Ctx, range: &Range, default_branch: &str, names: Names) -> Vec<Step> {
     let base = range.base.clone().unwrap_or_else(|| remote(default_branch));
     pair(base, range, names).steps(&git(ctx))
 }
 
-/// What changed, or why nobody can tell. With `fetch`, history that is missing
-/// is got first: outside of a job only who asked for it goes to the network.
+/// What changed, or why that is unknown. With `fetch`, missing history is fetched
+/// first. Outside of a CI job we only use the network if somebody asked for it.
 pub fn changes(
     ctx: &Ctx,
     range: &Range,
@@ -89,7 +89,7 @@ pub fn changes(
     let from_default = |range: &Range| compare(ctx, &pair(default_base(ctx, default_branch), range, names), fetch);
     let Some(base) = &range.base else { return from_default(range) };
     match compare(ctx, &pair(base.clone(), range, names), fetch)? {
-        // A forced push: the old commit may be gone for good.
+        // A force push: the old commit may be gone for good.
         Answer::Doubt(cause) if range.replaceable => {
             let told = from_default(&Range { three_dots: true, ..range.clone() })?;
             let note = format!("{cause}; compared from the merge base with `{default_branch}` instead");
@@ -100,7 +100,7 @@ pub fn changes(
 }
 
 fn pair(base: String, range: &Range, names: Names) -> Pair {
-    // The commits of two full names between two dots are these.
+    // Two full commit ids with two dots stay as they are.
     let known = !range.three_dots && is_commit(&base) && range.head.as_deref().is_some_and(is_commit);
     let names = if known { Names::Given } else { names };
     Pair { names, base, head: range.head.clone(), three_dots: range.three_dots }
@@ -110,16 +110,16 @@ fn remote(branch: &str) -> String {
     format!("origin/{branch}")
 }
 
-/// The default branch as the remote has it, else as it is here. Neither: the
-/// remote's, for it can be fetched.
+/// The default branch of the remote, else the local one. If neither exists, the
+/// remote's, because it can be fetched.
 fn default_base(ctx: &Ctx, branch: &str) -> String {
     let names = [remote(branch), branch.to_owned()];
     names.into_iter().find(|name| exists(ctx, name)).unwrap_or_else(|| remote(branch))
 }
 
-/// How git is asked at the root.
+/// Git with its options, at the root.
 pub fn git(ctx: &Ctx) -> Git {
-    // As git looks for it: what is no repository is passed over.
+    // Git itself ignores a folder that is not a repository.
     let is_top = |dir: &&Utf8Path| {
         let git = dir.join(".git");
         git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
@@ -127,7 +127,7 @@ pub fn git(ctx: &Ctx) -> Git {
     Git::new(ctx.root.ancestors().position(|dir| is_top(&dir)), variables(ctx))
 }
 
-/// The same in a folder of our own, which a command names by `-C`.
+/// The same in a folder of our own, which the command names by `-C`.
 pub fn elsewhere(ctx: &Ctx) -> Git {
     Git::new(None, variables(ctx))
 }
@@ -146,9 +146,10 @@ impl Pair {
         self.head.as_deref().unwrap_or("HEAD")
     }
 
-    /// The changed files, of the tree those that are staged; the names of the commits.
+    /// The changed files (for the working tree, the staged ones), and the commit
+    /// ids.
     fn steps(&self, git: &Git) -> Vec<Step> {
-        // Nothing that is configured chooses what is compared, or by which program.
+        // Configuration must not choose what is compared, or by which program.
         let diff = git.look(&["diff", "--name-only", "--no-renames", "--relative", "--ignore-submodules=none"]).args([
             "--no-ext-diff",
             "--no-textconv",
@@ -157,7 +158,7 @@ impl Pair {
         ]);
         let mut steps = match self.head {
             Some(_) => vec![diff.args([&self.range(), "--"])],
-            // What lies in the tree is not git's to tell.
+            // We look at the working tree ourselves.
             None => vec![diff.args(["--cached", "--merge-base", &self.base, "--"])],
         };
         if self.names == Names::Commits {
@@ -166,20 +167,21 @@ impl Pair {
         steps
     }
 
-    /// For people: hashes as short as they read well.
+    /// For people: hashes are abbreviated.
     fn shown(&self) -> String {
         let short = |name: &str| if is_commit(name) { name[..12].to_owned() } else { name.to_owned() };
         let dots = if self.three_dots { "..." } else { ".." };
         format!("{}{dots}{}", short(&self.base), self.head.as_deref().map_or("the working tree".into(), short))
     }
 
-    /// Gets the history of both sides. Names need no contents, but a fetch that
-    /// leaves them out makes the clone a partial one for good: in a job only.
+    /// Fetches the history of both sides. Names need no file contents, but a
+    /// fetch without them turns the clone into a partial one for good, so that is
+    /// only done in a CI job.
     fn fetch(&self, ctx: &Ctx, shallow: bool) -> Step {
         let names = [self.base.as_str(), self.head()];
         let mut wanted: Vec<String> = names.into_iter().filter_map(on_remote).collect();
         if wanted.len() < names.len() && shallow {
-            // Where a name of ours grows from, the remote's branches know.
+            // The remote's branches show where one of our branches starts.
             wanted.push("+refs/heads/*:refs/remotes/origin/*".into());
         }
         let options = ctx.env.get("CI").map(|_| "--filter=blob:none").into_iter();
@@ -188,11 +190,12 @@ impl Pair {
     }
 }
 
-/// Compares; what is missing for that is fetched first.
+/// Compares, and first fetches missing history.
 fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Answer<Changes>> {
     let shallow = is_shallow(ctx);
     let (cause, can_fetch) = match ask(ctx, pair)? {
-        // In a cut history the merge base that is found need not be the last one.
+        // In a shallow clone the merge base that git finds need not be the last
+        // one.
         GitAnswer::Changes(_) if shallow && pair.three_dots => ("the clone is shallow".into(), true),
         GitAnswer::Changes(changes) => return Ok(Answer::Known(changes)),
         GitAnswer::Missing(Missing::Other(cause)) => (cause, false),
@@ -216,7 +219,7 @@ fn compare(ctx: &Ctx, pair: &Pair, fetch: bool) -> anyhow::Result<Answer<Changes
     })
 }
 
-/// Runs a fetch, and once more if it fails: networks do.
+/// Runs a fetch, and once more if it fails, because networks fail.
 fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Answer<()>> {
     ctx.show(step);
     let mut why = String::new();
@@ -230,8 +233,8 @@ fn twice(ctx: &Ctx, step: &Step) -> anyhow::Result<Answer<()>> {
     Ok(Answer::doubt(why))
 }
 
-/// What fetches a name: a commit by itself, a branch of the remote's by its
-/// own name there.
+/// The refspec for a name: a commit id itself, or a branch of the remote under
+/// its own name.
 fn on_remote(name: &str) -> Option<String> {
     if is_commit(name) {
         return Some(name.to_owned());
@@ -241,8 +244,8 @@ fn on_remote(name: &str) -> Option<String> {
     is_plain.then(|| format!("+refs/heads/{branch}:refs/remotes/origin/{branch}"))
 }
 
-/// Runs the commands side by side: a process costs about what the comparison
-/// of a thousand files does.
+/// Runs the commands in parallel. To start a process costs about as much as to
+/// compare a thousand files.
 fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<GitAnswer> {
     let steps = pair.steps(&git(ctx));
     let answers: anyhow::Result<Vec<Vec<u8>>> = thread::scope(|scope| {
@@ -264,7 +267,7 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<GitAnswer> {
     if pair.names == Names::Commits
         && let Some(names) = answers.pop()
     {
-        // The head; between three dots the other side; `^` and the base.
+        // The output: the head; with three dots the other side; `^` and the base.
         let names = String::from_utf8_lossy(&names);
         base = names.lines().find_map(|line| line.strip_prefix('^')).unwrap_or(&base).to_owned();
         head = head.and_then(|_| names.lines().next()).map(ToOwned::to_owned);
@@ -274,8 +277,9 @@ fn ask(ctx: &Ctx, pair: &Pair) -> anyhow::Result<GitAnswer> {
     Ok(GitAnswer::Changes(Changes { base, head, three_dots, range: pair.shown(), paths, note: None }))
 }
 
-/// After branches were merged into each other there may be several merge bases.
-/// Any will do; for two commits git takes the first, for the working tree none.
+/// Branches that were merged into each other may have several merge bases. Any
+/// will do. Git takes the first one for two commits, and refuses for the working
+/// tree.
 fn one_of_several(ctx: &Ctx, pair: &Pair) -> Option<String> {
     if pair.head.is_some() {
         return None;
@@ -283,9 +287,9 @@ fn one_of_several(ctx: &Ctx, pair: &Pair) -> Option<String> {
     run::probe(ctx, &git(ctx).look(&["merge-base", &pair.base, "HEAD"])).filter(|base| *base != pair.base)
 }
 
-/// What is missing, after git has refused.
+/// What is missing, after git has failed.
 fn lack(ctx: &Ctx, pair: &Pair, error: &anyhow::Error) -> Missing {
-    // Asked again: outside of a repository `git diff` is another command.
+    // Checked first: outside of a repository `git diff` is another command.
     if let Err(error) = run::read(ctx, &git(ctx).look(&["rev-parse", "--show-toplevel"])) {
         return Missing::Other(first_words(&error));
     }
@@ -303,12 +307,12 @@ fn unrelated(pair: &Pair) -> Missing {
     Missing::History(format!("`{}` and `{}` have no common ancestor", pair.base, pair.head()))
 }
 
-/// What git said first, else how it ended.
+/// The first line of git's error, or else its status.
 fn first_words(error: &anyhow::Error) -> String {
     fault::said(error).lines().next().map_or_else(|| format!("{error:#}"), ToOwned::to_owned)
 }
 
-/// Git's last words, or that there is no git.
+/// Git's last words, or that git is not installed.
 pub fn why(error: anyhow::Error) -> String {
     match fault::said(&error).lines().find(|line| !line.is_empty()) {
         Some(line) => line.trim_start_matches("fatal: ").to_owned(),
@@ -320,8 +324,8 @@ fn exists(ctx: &Ctx, name: &str) -> bool {
     run::probe(ctx, &git(ctx).look(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])).is_some()
 }
 
-/// Whether history was cut off, as git knows it: by a file. A process is needed
-/// only where the repository's folder is somewhere else.
+/// Whether the clone is shallow, which a file of git tells. A process is only
+/// needed if the repository's folder is elsewhere.
 fn is_shallow(ctx: &Ctx) -> bool {
     let git = git(ctx);
     if let Some(folder) = git.top().map(|top| ctx.root.join(top).join(".git")).filter(|folder| folder.is_dir()) {

@@ -1,12 +1,12 @@
 //! HTTP/1.0 over any stream: a Unix socket, `docker system dial-stdio`, a
 //! loopback port.
 //!
-//! A hundred lines, because the crates that speak HTTP over a Unix socket bring
-//! an async runtime. 1.0, because the answer then ends where the stream ends:
-//! no chunks, no keep-alive.
+//! It is a hundred lines, because the crates that speak HTTP over a Unix socket
+//! need an async runtime. It is version 1.0, because then the answer ends with
+//! the stream: no chunks, no keep-alive.
 //!
-//! Whatever is asked for comes from a [`Route`], which no text can break out of:
-//! behind the engine's socket is root.
+//! Each request has a [`Route`], from which no text can break out: behind the
+//! engine's socket is root.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ use crate::model::diagnostic::Diagnostic;
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// The body, to the end of the stream.
+    /// The body, up to the end of the stream.
     pub body: Vec<u8>,
 }
 
@@ -33,13 +33,13 @@ impl Response {
     }
 }
 
-/// What is asked for. Every piece that is put in stays that one piece.
+/// A path and a query. Each part that is inserted stays one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route(String);
 
 impl Route {
-    /// `/a/b/c` of its segments. An empty one, `.` and `..` name no place: a
-    /// server would take them away, and answer for another one.
+    /// `/a/b/c` from its segments. An empty segment, `.` and `..` are replaced,
+    /// because a server would remove them and answer for another path.
     pub fn new(segments: &[&str]) -> Self {
         let names = |segment: &&str| !matches!(*segment, "" | "." | "..");
         let segments = segments.iter().map(|segment| match Some(segment).filter(|it| names(it)) {
@@ -49,7 +49,7 @@ impl Route {
         Self(segments.collect())
     }
 
-    /// With `key=value` behind it.
+    /// Adds `key=value` to the query.
     #[must_use]
     pub fn query(mut self, key: &str, value: &str) -> Self {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
@@ -57,13 +57,12 @@ impl Route {
         self
     }
 
-    /// The path alone, for people: a query is long, and what it says they did.
+    /// The path for people, without the long query.
     pub fn path(&self) -> &str {
         self.0.split('?').next().unwrap_or_default()
     }
 
-    /// A path as somebody wrote it, with its query: it is sent as it stands, or
-    /// not at all.
+    /// A path and query as somebody wrote them: sent unchanged, or refused.
     pub fn written(path: &str) -> Result<Self, Diagnostic> {
         if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(path.to_owned()));
@@ -79,25 +78,24 @@ impl fmt::Display for Route {
     }
 }
 
-/// Percent-encoding: only what has no meaning anywhere in an address stands for
-/// itself.
+/// Percent-encodes all characters but those without any special meaning in a URL.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// What an answer is held to.
+/// The limits for an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseLimits {
-    /// How long it may take, from the first word to the last.
+    /// How long it may take in total.
     pub time: Duration,
     /// How large it may be.
     pub bytes: usize,
 }
 
-/// Opens a stream, sends `GET route` and reads the whole answer, all of it on a
-/// thread of its own: neither a server that accepts nobody, nor one that never
-/// ends, holds us. `stop` ends the wait as `Interrupted`.
+/// Opens a stream, sends `GET route` and reads the whole answer, all on a thread
+/// of its own. So neither a server that accepts nobody nor one that never ends
+/// its answer can block us. If `stop` returns true, the error is `Interrupted`.
 pub fn get<S: Read + Write>(
     open: impl FnOnce() -> io::Result<S> + Send + 'static,
     host: &str,
@@ -117,7 +115,7 @@ pub fn get<S: Read + Write>(
     loop {
         let mut is_late = started.elapsed() > bounds.time;
         match chunks.recv_timeout(TICK) {
-            // The stream's own limit may end a moment before ours.
+            // The time limit of the stream may expire just before ours.
             Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 is_late = true;
             }
@@ -144,8 +142,8 @@ pub fn get<S: Read + Write>(
     parse(&bytes)
 }
 
-/// The bytes of one request, and never of two: whatever a route was made of, a
-/// blank, a control character or a letter outside of ASCII is refused here.
+/// The bytes of exactly one request. Whatever the route was made from, a blank, a
+/// control character or a non-ASCII character is refused here.
 fn request(host: &str, route: &Route) -> io::Result<Vec<u8>> {
     let graphic = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !graphic(host) || !graphic(&route.0) || !route.0.starts_with('/') {
@@ -156,14 +154,14 @@ fn request(host: &str, route: &Route) -> io::Result<Vec<u8>> {
 }
 
 fn talk(mut stream: impl Read + Write, request: &[u8], to: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
-    // In one write: a server may answer, and close, after the first it sees.
+    // In one write, because a server may answer and close after the first packet.
     stream.write_all(request)?;
     stream.flush()?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            // Nobody waits any more.
+            // The caller has stopped waiting.
             Ok(n) if to.send(Ok(buffer[..n].to_vec())).is_err() => return Ok(()),
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -259,8 +257,8 @@ mod tests {
         assert_eq!(Route::written("/health?deep=1").unwrap().to_string(), "/health?deep=1");
     }
 
-    /// What a server reads of the bytes: the path's pieces and the query's
-    /// pairs, or nothing if it is not exactly one request.
+    /// What a server reads from these bytes: the segments of the path and the
+    /// pairs of the query; nothing if it is not exactly one request.
     fn understood(bytes: &[u8]) -> Option<(Vec<String>, Vec<String>)> {
         let decode = |text: &str| {
             let (mut out, mut rest) = (Vec::new(), text.bytes());
@@ -314,7 +312,7 @@ mod tests {
             let route = Route::new(&segments).query(&pair[0], &pair[1]);
             let sent = request("docker", &route).unwrap();
             assert_eq!(understood(&sent), Some((pieces.iter().map(names).collect(), pair.to_vec())), "{route}");
-            // Raw, as nobody but this module can hand it in.
+            // A raw route, which only this module can make.
             let raw = format!("{}{}", if u.arbitrary()? { "/" } else { "" }, pieces.concat());
             for (host, route) in [("docker", Route(raw.clone())), (&raw, Route::new(&["x"]))] {
                 if let Ok(sent) = request(host, &route) {
@@ -332,7 +330,7 @@ mod tests {
         });
     }
 
-    /// A server that does what it is told, and the error that comes of it.
+    /// A server with this behaviour, and the error that it causes.
     fn served(
         serve: impl FnOnce(UnixStream) + Send + 'static,
         bounds: ResponseLimits,

@@ -1,7 +1,8 @@
-//! Files that somebody else wrote: of a checkout, or named on a command line.
+//! Reads files that somebody else wrote: files of a checkout, or named on a
+//! command line.
 //!
-//! A pipe would make us wait for ever, a device would fill the memory: what is
-//! read is a file, and no larger than whoever reads it has a use for.
+//! A named pipe would block us for ever, and a device would fill the memory. So
+//! only regular files are read, up to the size that the caller needs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -14,19 +15,19 @@ use camino::Utf8Path;
 use crate::exec::child::TICK;
 use crate::exec::interrupt;
 
-/// The bytes of a file that has at most `limit`.
+/// The bytes of a file of at most `limit` bytes.
 pub fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     bytes(&file, limit)
 }
 
-/// Its text.
+/// The text of such a file.
 pub fn text(path: &Utf8Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
 }
 
-/// All of what may be a pipe, such as stdin or `<(…)`: somebody writes to it, in
-/// time that is theirs. A thread reads, so that an interrupt ends the wait.
+/// Reads everything from what may be a pipe, such as stdin or `<(…)`. Its writer
+/// may take time, so a thread reads, and an interrupt ends the wait.
 pub fn piped<R: Read>(open: impl FnOnce() -> Result<R> + Send + 'static, limit: u64) -> Result<Vec<u8>> {
     wait(move || {
         let mut bytes = Vec::new();
@@ -73,7 +74,7 @@ fn bytes(mut file: &File, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::InvalidInput, "neither a file nor a link to one"));
     }
     let mut bytes = Vec::new();
-    // It may grow while it is read.
+    // The file may grow while it is read.
     file.by_ref().take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(too_large(limit));

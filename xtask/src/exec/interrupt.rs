@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM and SIGHUP as a flag.
 //!
-//! The default action would end the process on the spot and leave containers
-//! behind. With a flag every loop at the edge looks at it, unwinds with an
-//! error, and the guards on the way clean up.
+//! The default action would end the process at once and leave containers behind.
+//! With a flag, every loop in `exec` checks it and returns an error, and the
+//! guards clean up on the way.
 
 use std::sync::{
     Arc, OnceLock,
@@ -15,8 +15,8 @@ use crate::fault;
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Turns the signals into the flag. A second Ctrl-C does not kill us: what
-/// waits on the way out is bounded in time.
+/// Installs the handlers. A second Ctrl-C does not kill us, because every wait
+/// during clean-up has a time limit.
 pub fn install() -> anyhow::Result<()> {
     let flag = FLAG.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -25,12 +25,12 @@ pub fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether we were asked to stop.
+/// Whether a signal has arrived.
 pub fn raised() -> bool {
     FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// An error as soon as we were asked to stop.
+/// An error if a signal has arrived.
 pub fn check() -> Result<(), fault::Fault> {
     if raised() { Err(fault::interrupted()) } else { Ok(()) }
 }

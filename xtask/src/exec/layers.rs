@@ -1,4 +1,4 @@
-//! The folders of `--cache local`: whose they are, and whether they are whole.
+//! The folders of `--cache local`: who made them, and whether they are complete.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -12,24 +12,25 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::platform::Platform;
 use crate::plan::build::CACHE_MARKER;
 
-/// The file is written last, into a folder that is whole.
+/// The marker, which is written last, into a complete folder.
 const MARKER: &str = CACHE_MARKER;
 
-/// What a layer cache is of.
+/// Which builds a layer cache belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Marker {
     what: String,
-    /// The project's name.
+    /// The name of the project.
     pub project: String,
-    /// The service's.
+    /// The name of the service.
     pub service: String,
-    /// The platforms, as one part of a file name.
+    /// The platforms, as part of a file name.
     pub platforms: String,
 }
 
 impl Marker {
-    /// That of a service for these platforms; none: for this machine's.
+    /// The marker of a service for these platforms; for this machine's platform
+    /// if there are none.
     pub fn new(project: &str, service: &str, platforms: &[Platform]) -> Self {
         let here = [Platform::of_this_machine()];
         let platforms = if platforms.is_empty() { &here[..] } else { platforms };
@@ -42,13 +43,14 @@ impl Marker {
         }
     }
 
-    /// The name of the folder. No service has an `@`, so no two share one.
+    /// The name of the folder. No service has an `@`, so two services never share
+    /// a folder.
     pub fn folder(&self) -> String {
         format!("{}@{}", self.service, self.platforms)
     }
 
-    /// Of what a folder is the cache, if it is ours: a folder of this user's,
-    /// with the name that the marker in it says.
+    /// The marker of a folder, if the folder is ours: it belongs to this user,
+    /// and its name is the one that the marker gives.
     pub fn of(dir: &Utf8Path) -> Option<Self> {
         let file = dir.join(MARKER);
         let folder = dir.symlink_metadata().ok()?;
@@ -59,14 +61,14 @@ impl Marker {
         (marker.what == Self::new("", "", &[]).what && dir.file_name() == Some(&marker.folder())).then_some(marker)
     }
 
-    /// Writes it into a folder that has just been made, if that is whole.
+    /// Writes the marker into a new folder, if the folder is complete.
     pub fn seal(&self, dir: &Utf8Path) -> anyhow::Result<()> {
         whole(dir).map_err(|why| fault::failed(format!("the new cache is not whole: {why}")))?;
         files::write(&dir.join(MARKER), serde_json::to_string(self)? + "\n")
     }
 }
 
-/// All layer caches of ours below a folder, by their markers.
+/// All our layer caches in a folder, by their markers.
 pub fn all(root: &Utf8Path) -> Vec<(Utf8PathBuf, Marker)> {
     let entries = root.read_dir_utf8().into_iter().flatten().flatten();
     let mut found: Vec<_> =
@@ -75,7 +77,8 @@ pub fn all(root: &Utf8Path) -> Vec<(Utf8PathBuf, Marker)> {
     found
 }
 
-/// Whether all is there that a layer cache's index names; else what is not.
+/// Whether a layer cache has all blobs that its index names; the error names a
+/// missing one.
 fn whole(dir: &Utf8Path) -> Result<(), Diagnostic> {
     let mut count = 0;
     for manifest in Manifest::index(dir)?.descriptors() {
@@ -87,7 +90,7 @@ fn whole(dir: &Utf8Path) -> Result<(), Diagnostic> {
     if count == 0 { Err("it has no layers".into()) } else { Ok(()) }
 }
 
-/// The file of a descriptor, if it is there with all of its bytes.
+/// The file of a descriptor, if it exists with its full size.
 fn blob(dir: &Utf8Path, descriptor: &Descriptor) -> Result<Utf8PathBuf, Diagnostic> {
     let path = descriptor.path()?;
     let length = dir.join(&path).metadata().map_err(|error| format!("{path}: {error}"))?.len();
@@ -109,7 +112,7 @@ mod tests {
         Marker::new("demo", "web", &["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()])
     }
 
-    /// A cache of one layer.
+    /// A cache with one layer.
     fn cache(dir: &Utf8Path) {
         let blobs = dir.join("blobs/sha256");
         fs::create_dir_all(&blobs).unwrap();
@@ -160,7 +163,8 @@ mod tests {
         assert_eq!(all(root), Vec::new());
         marker().seal(dir).unwrap();
         assert_eq!(all(root), vec![(dir.to_owned(), marker())]);
-        // A copy under another name, a link to it, and what somebody else wrote.
+        // A copy with another name, a link to it, and a file that somebody else
+        // wrote.
         std::os::unix::fs::symlink(dir, root.join("web@linux-amd64")).unwrap();
         fs::create_dir(root.join("other")).unwrap();
         fs::copy(dir.join(MARKER), root.join("other").join(MARKER)).unwrap();

@@ -1,5 +1,5 @@
-//! An image as files: the index and the manifests of an OCI layout, the fields
-//! that we read.
+//! An image as files: the index and the manifests of an OCI layout, as far as we
+//! read them.
 
 use std::error::Error;
 
@@ -8,31 +8,31 @@ use serde::Deserialize;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// What names a file of a layout.
+/// A descriptor: it names a file of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Descriptor {
-    /// `KIND:HASH` of its bytes.
+    /// `ALGORITHM:HEX`, of the file's bytes.
     pub digest: String,
-    /// How many bytes it has.
+    /// The size of the file in bytes.
     pub size: u64,
 }
 
-/// An index, a manifest, or the index of a layer cache, which names layers as
-/// if they were manifests.
+/// An index, a manifest, or the index of a layer cache, which lists layers as if
+/// they were manifests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Manifest {
-    /// What an index lists.
+    /// The entries of an index.
     #[serde(default)]
     pub manifests: Vec<Descriptor>,
-    /// What a manifest lists.
+    /// The layers of a manifest.
     #[serde(default)]
     pub layers: Vec<Descriptor>,
-    /// A manifest's configuration.
+    /// The configuration of a manifest.
     pub config: Option<Descriptor>,
 }
 
 impl Manifest {
-    /// Reads one of a layout.
+    /// Reads one from a layout.
     pub fn read(layout: &Utf8Path, path: &Utf8Path) -> Result<Self, Diagnostic> {
         let wrong = |error: &dyn Error| Diagnostic::new(error.to_string()).of(path.as_str());
         let text = std::fs::read_to_string(layout.join(path)).map_err(|error| wrong(&error))?;
@@ -44,14 +44,14 @@ impl Manifest {
         Self::read(layout, "index.json".into())
     }
 
-    /// All that it names.
+    /// All descriptors in it.
     pub fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests.iter().chain(&self.layers).chain(&self.config)
     }
 }
 
 impl Descriptor {
-    /// Its file below the layout, if the digest names one there.
+    /// The path of the file below the layout, if the digest is valid.
     pub fn path(&self) -> Result<Utf8PathBuf, Diagnostic> {
         let (kind, hash) = self.digest.split_once(':').unwrap_or_default();
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());

@@ -1,50 +1,51 @@
-//! What the kernel says of processes, of this machine or this container.
+//! What the kernel says about processes on this machine or in this container.
 
 use std::fs;
 
-/// A process, as `/proc/PID/stat` tells it.
+/// A process, from `/proc/PID/stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
     /// `R`, `S`, `Z` and so on.
     state: char,
-    /// The number of its parent.
+    /// The id of its parent.
     pub parent: u32,
-    /// When it began, in the kernel's ticks: a number alone is used again.
+    /// When it started, in clock ticks since the boot. A process id alone may be
+    /// reused.
     pub started: u64,
 }
 
 impl ProcessStat {
-    /// Whether it has not ended. A zombie has, and waits for its parent to ask.
+    /// Whether it still runs. A zombie has ended, and only waits for its parent.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
 }
 
-/// The process of a number, if there is one.
+/// The process with this id, if there is one.
 pub fn of(pid: u32) -> Option<ProcessStat> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Whether the process of a number is there and has not ended.
+/// Whether a process with this id exists and still runs.
 pub fn is_alive(pid: u32) -> bool {
     of(pid).is_some_and(|stat| stat.is_alive())
 }
 
-/// The numbers of all processes; none where there is no /proc.
+/// The ids of all processes; none if there is no /proc.
 pub fn all() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Our own number as /proc counts, which may be for a namespace above ours.
+/// Our own process id as /proc has it, which may be that of an outer namespace.
 pub fn own() -> Option<u32> {
     fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
 
 fn parse(pid: u32, stat: &str) -> Option<ProcessStat> {
-    // A name may hold anything: what counts stands behind its last bracket.
+    // A name may contain anything, so the fields start after the last bracket.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     Some(ProcessStat {
         pid,

@@ -1,16 +1,16 @@
-//! Where a program is that a step would start.
+//! Finds the program that a step would start.
 
 use camino::Utf8PathBuf;
 
 use crate::ctx::Ctx;
 
-/// The program of this name on the PATH of our children.
+/// The program with this name on the PATH of our child processes.
 pub fn find(ctx: &Ctx, name: &str) -> Option<Utf8PathBuf> {
     within(ctx, name, &ctx.variable("PATH").flatten()?)
 }
 
-/// The same, also in the folders of the administrator's tools, which may be
-/// missing from a PATH.
+/// The same, and also in the folders of system tools, which may be missing from a
+/// PATH.
 pub fn find_tool(ctx: &Ctx, name: &str) -> Option<Utf8PathBuf> {
     within(ctx, name, &format!("{}:/usr/sbin:/sbin", ctx.variable("PATH").flatten().unwrap_or_default()))
 }

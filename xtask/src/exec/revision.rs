@@ -1,5 +1,5 @@
-//! The texts of a tree: of a commit, as git has them, or as they lie here. Also
-//! the commit that a comparison begins at.
+//! The texts of a tree: of a commit from git, or of the working tree. Also finds
+//! the merge base of a comparison.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::exec::{git, input, run};
 use crate::fault;
 use crate::model::doubt::Doubt;
 
-/// What is larger than this is no table, workflow or manifest.
+/// A larger file is not a table, a workflow or a manifest.
 const LIMIT: u64 = 1 << 20;
 
-/// The text of a file as it lies here; none where it is not there. What lies
-/// behind a link is not told by the changes of its path.
+/// The text of a file in the working tree; `None` if it does not exist. A file
+/// behind a link is refused, because changes of its path do not tell about it.
 pub fn here(ctx: &Ctx, path: &str) -> Result<Option<String>, Doubt> {
     let file = ctx.root.join(path);
     let found = match file.canonicalize_utf8() {
@@ -27,13 +27,14 @@ pub fn here(ctx: &Ctx, path: &str) -> Result<Option<String>, Doubt> {
     input::text(&file, LIMIT).map(Some).map_err(|error| error.to_string().into())
 }
 
-/// The text of a file in a commit; none where it has no such file. `fetch`: in a
-/// clone without contents, git may get it.
+/// The text of a file in a commit; `None` if the commit has no such file. With
+/// `fetch`, git may download it in a partial clone.
 pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<String>, Doubt> {
     let git = git::git(ctx);
     let listed = run::bytes(ctx, &git.look(&["ls-tree", "-z", commit, "--", path])).map_err(why)?;
     let listed = String::from_utf8_lossy(&listed);
-    // `100644 blob ID\tPATH`: what is no file is a folder, a link, a submodule.
+    // `100644 blob ID\tPATH`; an entry that is not a file is a folder, a link or
+    // a submodule.
     let Some((mode, rest)) = listed.split_once(" blob ") else {
         return if listed.is_empty() { Ok(None) } else { Err("it is no file there".into()) };
     };
@@ -50,13 +51,13 @@ pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<Str
     String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 there".into())
 }
 
-/// Whether git's index holds what a commit has, file by file.
+/// Whether git's index equals a commit, file by file.
 pub fn is_staged(ctx: &Ctx, commit: &str) -> Result<bool, Doubt> {
     let names = ["diff", "--cached", "--name-only", "--no-ext-diff", "-O/dev/null", "-z", commit, "--"];
     Ok(run::bytes(ctx, &git::git(ctx).look(&names)).map_err(why)?.is_empty())
 }
 
-/// All that a commit has, from the root.
+/// All paths of a commit, from the root.
 #[derive(Debug, Default)]
 pub struct Snapshot(BTreeMap<String, (String, String)>);
 
@@ -80,19 +81,19 @@ impl Snapshot {
         self.0.keys().map(String::as_str)
     }
 
-    /// Those of its symbolic links.
+    /// The paths of its symbolic links.
     pub fn links(&self) -> Vec<&str> {
         self.0.iter().filter(|(_, (mode, _))| mode == "120000").map(|(path, _)| path.as_str()).collect()
     }
 
-    /// Whether a path leads through a link, or is one.
+    /// Whether a path is a link or leads through one.
     pub fn is_behind_link(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         ends.into_iter().any(|end| self.0.get(&path[..end]).is_some_and(|(mode, _)| mode == "120000"))
     }
 
-    /// What these hold, of those that are there. `fetch`: in a clone without
-    /// contents, git may get them.
+    /// The texts of those of these files that exist. With `fetch`, git may
+    /// download them in a partial clone.
     pub fn contents(&self, ctx: &Ctx, paths: &[&str], fetch: bool) -> Result<BTreeMap<String, Vec<u8>>, Doubt> {
         let there: Vec<(&str, &str)> =
             paths.iter().filter_map(|path| Some((*path, self.0.get(*path)?.1.as_str()))).collect();
@@ -126,7 +127,7 @@ fn why(error: anyhow::Error) -> Doubt {
     fault::said(&error).lines().next().map_or_else(|| error.to_string(), str::to_owned).into()
 }
 
-/// The commit that two sides have in common, as `git diff A...B` takes it.
+/// The merge base of two commits that `git diff A...B` uses.
 pub fn merge_base(ctx: &Ctx, one: &str, other: &str) -> Result<String, Doubt> {
     let step = git::git(ctx).look(&["merge-base", one, other]);
     run::read(ctx, &step).map_err(|_| format!("`{one}` and `{other}` have no common ancestor here").into())

@@ -1,5 +1,6 @@
-//! The few verbs that run things. Each has fixed rules for what is shown, for
-//! stdin and for the status; every error carries the command and how it ended.
+//! The few functions that run commands. Each has fixed rules for what it shows,
+//! for stdin and for the status. Every error contains the command and how it
+//! ended.
 //!
 //! | verb    | shown   | stdout         | failure, and after Ctrl-C             | at most |
 //! |---------|---------|----------------|---------------------------------------|---------|
@@ -13,10 +14,10 @@
 //! | `run`   | yes     | to stderr      | error; its last lines came with it    | as long as it takes |
 //! | `stream`| no      | to a sink      | as `run`                              | as long as it takes |
 //!
-//! Stdin is what the step says, or nothing. `make`, and what runs after Ctrl-C,
-//! has a process group of its own, which the terminal's signal does not reach. A
-//! question has two seconds to end by itself; what people watch is told sooner.
-//! `spawn` starts all of them.
+//! Stdin is the text of the step, or nothing. `make`, and everything that runs
+//! after Ctrl-C, has a process group of its own, which the terminal's signal does
+//! not reach. After Ctrl-C a question has two seconds to end by itself, and a
+//! command that people watch has less. `spawn` starts all of them.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -36,36 +37,36 @@ use crate::fault;
 use crate::plan::git::{is_look, is_of_checkout};
 use crate::plan::step::Step;
 
-/// How many of a command's last lines are kept to tell why it failed.
+/// How many of a command's last lines are kept to explain a failure.
 const TAIL: usize = 200;
-/// How often a command that people watch is looked at while it says nothing.
+/// How often a silent command that people watch is checked.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// How long a question may take that says nothing of it.
+/// How long a question may take if its step sets no time.
 const QUESTION: Duration = Duration::from_secs(60);
 /// How long a clean-up may take: somebody has pressed Ctrl-C and waits.
 const CLEAN_UP: Duration = Duration::from_secs(30);
-/// How long a quick command has after Ctrl-C to end by itself.
+/// How long a quick command may take after Ctrl-C to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
-/// The same for what makes something in the engine.
+/// The same for a command that makes something in the engine.
 const TO_MAKE: Duration = Duration::from_secs(5);
-/// No answer that we read is larger, short of a tool gone wild.
+/// No answer that we read is larger, unless a tool misbehaves.
 const ANSWER: usize = 256 * 1024 * 1024;
 
-/// Runs a quick command and returns what it wrote, without the last newline.
+/// Runs a quick command and returns its output without the final newline.
 pub fn read(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
     Ok(text(&bytes(ctx, step)?))
 }
 
-/// Runs a quick command and returns exactly what it wrote: not every list of
-/// files is text.
+/// Runs a quick command and returns its exact output, because not every list of
+/// files is valid text.
 pub fn bytes(ctx: &Ctx, step: &Step) -> anyhow::Result<Vec<u8>> {
     quick(ctx, step, Purpose::Asks)
 }
 
-/// Runs a quick command that makes something in the engine, where the
-/// terminal's Ctrl-C does not reach it: a client that ends half-way leaves the
-/// engine at work on what comes after every clean-up.
+/// Runs a quick command that makes something in the engine, where the terminal's
+/// Ctrl-C does not reach it. If the client ended half-way, the engine would go on
+/// and finish after every clean-up.
 pub fn make(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     quick(ctx, step, Purpose::Makes).map(drop)
 }
@@ -90,14 +91,14 @@ fn quick(ctx: &Ctx, step: &Step, kind: Purpose) -> anyhow::Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Runs a quick command that may well fail.
+/// Runs a quick command that is allowed to fail.
 pub fn probe(ctx: &Ctx, step: &Step) -> Option<String> {
     read(ctx, step).ok()
 }
 
-/// Cleans up, or finds out what there is to clean up: an interrupt, before or
-/// meanwhile, does not stop it. Where nothing can be done about a failure, drop
-/// it: it may not hide what went wrong before.
+/// Cleans up, or finds out what to clean up. An interrupt does not stop it,
+/// whether it comes earlier or meanwhile. If nothing can be done about a failure,
+/// drop the error, so that it does not hide an earlier one.
 pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
     let output = collect(ctx, step, Purpose::CleansUp).with_context(|| format!("could not run `{step}`"))?;
     if !output.status.success() {
@@ -106,8 +107,8 @@ pub fn tidy(ctx: &Ctx, step: &Step) -> anyhow::Result<String> {
     Ok(text(&output.stdout))
 }
 
-/// What a command prints on both streams, for people and never as data; also
-/// after an interrupt.
+/// The output of a command on both streams, for people and never as data. It also
+/// runs after an interrupt.
 pub fn words(ctx: &Ctx, step: &Step) -> String {
     match collect(ctx, step, Purpose::CleansUp) {
         Ok(output) => text(&[output.stdout, output.stderr].concat()),
@@ -115,9 +116,9 @@ pub fn words(ctx: &Ctx, step: &Step) -> String {
     }
 }
 
-/// Takes back what was done, by a command of the system that needs nothing of a
-/// checkout, and whose arguments need not be text. Half of it undone is worse
-/// than none: no interrupt ends it.
+/// Undoes something, with a system command that needs nothing of a checkout and
+/// whose arguments need not be text. Half an undo is worse than none, so no
+/// interrupt ends it.
 pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> std::io::Result<String> {
     let bounds = ChildLimits { time: limit, bytes: ANSWER, grace: GRACE };
     let output = child::collect(&Call::new(tool, args).apart(true), bounds, || false)?;
@@ -127,7 +128,7 @@ pub fn undo(tool: &str, args: &[&OsStr], limit: Duration) -> std::io::Result<Str
     Ok(text(&output.stdout))
 }
 
-/// What a quick command is for, by which it is held to its bounds.
+/// The purpose of a quick command, which decides its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Asks,
@@ -153,11 +154,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
 
-/// Runs a command whose output people watch. On a terminal it has the terminal
+/// Runs a command whose output people watch. On a terminal it gets the terminal
 /// itself, so that its own progress display works.
 pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     ctx.show(step);
-    // What runs in a container writes what it likes: line by line, then.
+    // A container can print anything, so its output is filtered line by line.
     let is_ours = step.tool != "docker" || step.args.first().is_some_and(|verb| verb == "buildx");
     if is_ours && ctx.terminal && std::io::stderr().is_terminal() {
         interrupt::check()?;
@@ -177,8 +178,7 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     stream(ctx, step, |line| ctx.line(line))
 }
 
-/// Runs a command and hands each line of its output to `sink`, stdout and
-/// stderr in the order they came.
+/// Runs a command and passes each line of stdout and stderr to `sink`, in order.
 pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()> {
     interrupt::check()?;
     let running = spawn::lines(&Call::of(ctx, step)).with_context(|| format!("could not run `{step}`"))?;
@@ -197,7 +197,8 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()>
             Err(RecvTimeoutError::Timeout) => {}
         }
         stop.forward(|| running.pids());
-        // Killed, and something that it started still holds the output.
+        // It was killed, and a process that it started still holds the output
+        // open.
         if stop.is_over() {
             return Err(fault::interrupted().into());
         }
@@ -211,8 +212,8 @@ fn finish(step: &Step, status: ExitStatus, tail: &str) -> anyhow::Result<()> {
     if status.success() { Ok(()) } else { Err(ended(step, status, tail).into()) }
 }
 
-/// How a command ended that should have succeeded. Its own words come along,
-/// for `cmd` to look at; they are printed only where nobody has seen them yet.
+/// The error for a command that failed. It includes the command's own last lines
+/// for `cmd`, which prints them only if nobody has seen them yet.
 fn ended(step: &Step, status: ExitStatus, words: &str) -> fault::Fault {
     let verb = step.args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
     let name = std::iter::once(&step.tool).chain(verb).map(String::as_str).collect::<Vec<_>>().join(" ");
@@ -223,8 +224,8 @@ fn ended(step: &Step, status: ExitStatus, words: &str) -> fault::Fault {
     }
 }
 
-/// Passes an interrupt on to a child that people watch: first the time to notice
-/// Ctrl-C by itself, then SIGTERM, then SIGKILL.
+/// Passes an interrupt on to a child that people watch: first it may notice
+/// Ctrl-C by itself, then it gets SIGTERM, then SIGKILL.
 #[derive(Default)]
 struct Stop(Option<Ending>);
 
@@ -235,7 +236,7 @@ impl Stop {
         }
     }
 
-    /// Whether nothing more can be done.
+    /// Whether all signals have been sent in vain.
     fn is_over(&self) -> bool {
         self.0.as_ref().is_some_and(|ending| ending.is_over(Duration::from_secs(2)))
     }

@@ -1,6 +1,6 @@
-//! The one way in which a plan runs: its steps in order until one fails, then
-//! what it does at the end. Who runs it says how: watched or quietly, and what
-//! is known of a thing that is waited for.
+//! Runs a plan: its steps in order until one fails, then its final steps. An
+//! `Executor` decides how: with visible output or without, and what is known
+//! about something that a step waits for.
 
 use std::time::{Duration, Instant};
 
@@ -9,37 +9,37 @@ use crate::exec::{interrupt, run};
 use crate::fault;
 use crate::plan::step::{Action, Plan, Step};
 
-/// How long there is between two tries of a step that waits.
+/// The pause between two attempts of a waiting step.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Who runs the steps of a plan.
+/// Executes the steps of a plan.
 pub trait Executor {
     /// Runs a step.
     fn run(&self, step: &Step) -> anyhow::Result<()>;
 
-    /// Tries a step that is waited for.
+    /// Tries a step that is repeated until it succeeds.
     fn tries(&self, step: &Step) -> bool {
         self.run(step).is_ok()
     }
 
-    /// Whether what a step waits for can't come any more.
+    /// Whether the thing that a step waits for can no longer come.
     fn has_ended(&self, _what: &str) -> anyhow::Result<bool> {
         Ok(false)
     }
 
-    /// What the thing that did not come said, for people.
+    /// The output of the thing that did not come, for people.
     fn words_of(&self, _what: &str) -> String {
         String::new()
     }
 
-    /// Runs a step at the end, whatever happened. An error of it would hide what
-    /// went wrong before.
+    /// Runs a final step, whatever happened before. Its error is dropped, because
+    /// it would hide an earlier one.
     fn clean(&self, step: &Step) {
         let _ = self.run(step);
     }
 }
 
-/// Runs steps as people watch them.
+/// Runs steps with visible output.
 pub struct Watched<'a>(pub &'a Ctx);
 
 impl Executor for Watched<'_> {
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes down what it is told; a step `fail` fails, `third` does so twice.
+    /// Records its steps. `fail` fails, and `third` fails twice.
     #[derive(Default)]
     struct Notes(RefCell<Vec<String>>, bool);
 

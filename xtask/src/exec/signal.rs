@@ -1,5 +1,5 @@
-//! Signals to other processes: to some, to a tree of them, and in the order in
-//! which a process is brought to its end.
+//! Sends signals to other processes: to single ones, to a whole tree, and one
+//! after the other to end a process.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::exec::proc::{self, ProcessStat};
 use crate::exec::spawn;
 
-/// What a process is told.
+/// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// To end, as by Ctrl-C.
+    /// Like Ctrl-C.
     Interrupt,
-    /// To end.
+    /// Asks it to end.
     Terminate,
-    /// Nothing: it is ended.
+    /// Ends it.
     Kill,
 }
 
@@ -28,8 +28,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Sends a signal to processes. They may be gone by now; then there is nothing
-/// to do.
+/// Sends a signal to processes. It is fine if they are gone by now.
 pub fn send(signal: Signal, pids: impl IntoIterator<Item = u32>) {
     let pids: Vec<String> = pids.into_iter().map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
@@ -37,16 +36,16 @@ pub fn send(signal: Signal, pids: impl IntoIterator<Item = u32>) {
     }
 }
 
-/// Processes and all that they have started. On a terminal docker leaves it to
-/// the terminal to tell its plugins, and nobody else does; and whose parent has
-/// ended is nobody's child any more, so the tree is remembered.
+/// A process and all its descendants. On a terminal, docker relies on the
+/// terminal to signal its plugins, and elsewhere nobody does. A process whose
+/// parent has ended is nobody's child any more, so the tree is remembered.
 #[derive(Debug, Default)]
 pub struct ProcessTree {
     known: Vec<ProcessStat>,
 }
 
 impl ProcessTree {
-    /// Sends a signal to all of it that is there.
+    /// Sends a signal to every process of the tree that still exists.
     pub fn send(&mut self, signal: Signal, roots: impl IntoIterator<Item = u32>) {
         let there: Vec<ProcessStat> = proc::all().filter_map(proc::of).collect();
         self.known.retain(|one| there.iter().any(|other| (one.pid, one.started) == (other.pid, other.started)));
@@ -67,13 +66,13 @@ impl ProcessTree {
     }
 }
 
-/// Sends a signal to all of the process group that a process leads.
+/// Sends a signal to the process group that a process leads.
 pub fn send_group(signal: Signal, leader: u32) {
     spawn::kill(&signal.to_string(), &format!("-{leader}"));
 }
 
-/// A process on its way out, with all that it has started: first asked, then
-/// told, then killed.
+/// A process and its descendants on their way out: first SIGINT, then SIGTERM,
+/// then SIGKILL.
 #[derive(Debug)]
 pub struct Ending {
     after: [Duration; 3],
@@ -85,12 +84,12 @@ pub struct Ending {
 impl Ending {
     const SIGNALS: [Signal; 3] = [Signal::Interrupt, Signal::Terminate, Signal::Kill];
 
-    /// Begins now; each signal has its time.
+    /// Starts now, with the time of each signal.
     pub fn new(after: [Duration; 3]) -> Self {
         Self { after, since: Instant::now(), sent: 0, tree: ProcessTree::default() }
     }
 
-    /// Sends the signal that is due, if one is: which.
+    /// Sends the signal that is due, if one is, and returns it.
     pub fn forward(&mut self, pids: impl IntoIterator<Item = u32>) -> Option<Signal> {
         let due = Self::SIGNALS.get(self.sent).filter(|_| self.since.elapsed() >= self.after[self.sent])?;
         self.sent += 1;
@@ -98,14 +97,14 @@ impl Ending {
         Some(*due)
     }
 
-    /// Kills what is left of the tree, if anything was sent to it.
+    /// Kills the rest of the tree if any signal was sent.
     pub fn clear(&mut self) {
         if self.sent > 0 {
             self.tree.send(Signal::Kill, None);
         }
     }
 
-    /// Whether nothing more can be done: that long after the last signal.
+    /// Whether the given time has passed since the last signal.
     pub fn is_over(&self, patience: Duration) -> bool {
         self.since.elapsed() > self.after[2] + patience
     }
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn who_has_lost_its_parent_is_still_of_the_tree() {
-        // It says its number when it is deaf to the first signal.
+        // It prints its process id once it ignores the first signal.
         let script = "sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & wait; true";
         let mut root = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -138,7 +137,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(!is_there());
-        // What is known now is nobody.
+        // The process ids that are known by now belong to nobody.
         tree.send(Signal::Kill, None);
         assert_eq!(tree.known.iter().filter(|one| one.pid == deaf).count(), usize::from(proc::of(deaf).is_some()));
     }

@@ -1,5 +1,5 @@
-//! Where a process begins. No other room names xshell, duct or `Command`, so
-//! what is true here is true of every process that we start.
+//! Starts processes. No other module names xshell, duct or `Command`, so what
+//! holds here holds for every process that we start.
 //!
 //! | start      | by     | stdin             | output                    | ends |
 //! |------------|--------|-------------------|---------------------------|------|
@@ -10,11 +10,11 @@
 //! | `detached` | duct   | none              | a log file                | by `Process::end`, or never |
 //! | `kill`     | duct   | none              | none                      | at once |
 //!
-//! xshell takes a command as a value and has no way to stop it, so it starts
-//! what `child` then reads and bounds. duct joins two streams into one, and
-//! hands out a process that can be waited for and killed from several threads;
-//! but its own captures wait for every grandchild that holds the pipe, and keep
-//! all of it in memory, so answers are not read by duct.
+//! xshell treats a command as a value and can't stop it, so it starts commands
+//! that `child` reads and limits. duct joins two streams into one, and lets
+//! several threads wait for a process and kill it. But its own captures wait for
+//! every grandchild that holds the pipe, and keep the whole output in memory, so
+//! we don't read answers with it.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -32,31 +32,31 @@ use camino::Utf8Path;
 use crate::ctx::Ctx;
 use crate::plan::step::Step;
 
-/// What is longer is several lines.
+/// A longer line is split.
 const LINE: u64 = 64 * 1024;
 
-/// A command with all that it is given.
+/// A command, with its environment, folder and stdin.
 #[derive(Clone, Debug, Default)]
 pub struct Call<'a> {
     tool: &'a OsStr,
     args: Vec<&'a OsStr>,
-    /// Of two that set one variable the later one counts.
+    /// If two entries set the same variable, the later one counts.
     env: Vec<(&'a str, &'a str)>,
     unset: Vec<&'a str>,
-    /// None: where we are ourselves.
+    /// `None`: our own working directory.
     dir: Option<&'a Utf8Path>,
     stdin: Option<Cow<'a, str>>,
     apart: bool,
 }
 
 impl<'a> Call<'a> {
-    /// A command that needs nothing of a checkout or of an engine, and whose
+    /// A command that needs nothing of a checkout or an engine, and whose
     /// arguments need not be text.
     pub fn new(tool: &'a str, args: &[&'a OsStr]) -> Self {
         Self { tool: tool.as_ref(), args: args.to_vec(), ..Self::default() }
     }
 
-    /// A step as it runs at the root.
+    /// A step that runs at the root.
     pub fn of(ctx: &'a Ctx, step: &'a Step) -> Self {
         let pairs = ctx.exports.iter().chain(&step.env);
         Self {
@@ -70,32 +70,32 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// In a process group of its own, where the terminal's Ctrl-C does not
-    /// reach it: for what cleans up.
+    /// Puts it into its own process group, where the terminal's Ctrl-C does not
+    /// reach it: for clean-up.
     #[must_use]
     pub fn apart(self, apart: bool) -> Self {
         Self { apart, ..self }
     }
 
-    /// Whether it is.
+    /// Whether it has its own process group.
     pub fn is_apart(&self) -> bool {
         self.apart
     }
 
-    /// With a variable more.
+    /// Sets one more variable.
     #[must_use]
     pub fn env(mut self, name: &'a str, value: &'a str) -> Self {
         self.env.push((name, value));
         self
     }
 
-    /// In another folder.
+    /// Runs it in another folder.
     #[must_use]
     pub fn within(self, dir: &'a Utf8Path) -> Self {
         Self { dir: Some(dir), ..self }
     }
 
-    /// What it reads, for whoever starts it to write.
+    /// The text for its stdin.
     pub fn input(&self) -> Option<String> {
         self.stdin.as_ref().map(|text| text.clone().into_owned())
     }
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
         if let Some(dir) = self.dir {
             expression = expression.dir(dir);
         }
-        // Of two that name one variable, duct takes the first.
+        // If two entries set the same variable, duct uses the first one.
         for name in &self.unset {
             expression = expression.env_remove(name);
         }
@@ -121,7 +121,7 @@ impl<'a> Call<'a> {
         expression
     }
 
-    /// The same with what it reads: of two that say that, too, duct takes the first.
+    /// The same with stdin. If two set it, duct uses the first one.
     fn fed(&self) -> duct::Expression {
         match &self.stdin {
             Some(text) => self.expression().stdin_bytes(text.as_bytes()),
@@ -129,7 +129,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A missing folder and a missing program are one error to the kernel.
+    /// The kernel reports a missing folder and a missing program with the same
+    /// error.
     fn understood(&self, error: io::Error) -> io::Error {
         match error.kind() {
             io::ErrorKind::NotFound if self.dir.is_none_or(Utf8Path::is_dir) => {
@@ -140,7 +141,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Starts a command whose answer somebody waits for.
+/// Starts a command whose answer we read.
 pub fn answering(call: &Call<'_>) -> io::Result<Child> {
     let sh = shell()?;
     if let Some(dir) = call.dir {
@@ -162,80 +163,81 @@ pub fn answering(call: &Call<'_>) -> io::Result<Child> {
     command.spawn().map_err(|error| call.understood(error))
 }
 
-/// xshell asks where we are, also where nothing depends on it.
+/// xshell always asks for the working directory, even if nothing depends on it.
 fn shell() -> io::Result<xshell::Shell> {
     xshell::Shell::new().or_else(|_| {
-        // Somebody has removed that folder: no relative path leads anywhere any more.
+        // The directory was removed, so no relative path works any more.
         std::env::set_current_dir("/")?;
         xshell::Shell::new().map_err(io::Error::other)
     })
 }
 
-/// Starts a command that has the terminal, so that its own progress display
-/// works; what it writes to stdout is no result of ours.
+/// Starts a command with access to the terminal, so that its own progress display
+/// works. Its stdout is not a result of ours, so it goes to stderr.
 pub fn watched(call: &Call<'_>) -> io::Result<Process> {
     let started = call.fed().stdout_to_stderr().start();
     started.map(Process).map_err(|error| call.understood(error))
 }
 
-/// A process that goes on beside us.
+/// A process that runs next to us.
 #[derive(Debug)]
 pub struct Process(duct::Handle);
 
 impl Process {
-    /// Its number.
+    /// Its process id.
     pub fn pids(&self) -> Vec<u32> {
         self.0.pids()
     }
 
-    /// How it ended, if it does within that time.
+    /// Its status, if it ends within this time.
     pub fn ended(&self, within: Duration) -> io::Result<Option<ExitStatus>> {
         Ok(self.0.wait_timeout(within)?.map(|output| output.status))
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills it and waits until it is gone.
     pub fn end(&self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts a command whose output is taken line by line, both streams in the
-/// order they came.
+/// Starts a command whose output is read line by line, stdout and stderr in
+/// order.
 pub fn lines(call: &Call<'_>) -> io::Result<OutputLines> {
     let reader = call.fed().stderr_to_stdout().reader().map_err(|error| call.understood(error))?;
     let reader = Arc::new(reader);
     Ok(OutputLines { lines: read_lines(Arc::clone(&reader)), reader })
 }
 
-/// A running command and what it says.
+/// A running command and its output.
 #[derive(Debug)]
 pub struct OutputLines {
-    /// Line by line, until nobody holds the output any more.
+    /// Its lines, until nobody holds the output open any more.
     pub lines: Receiver<String>,
     reader: Arc<duct::ReaderHandle>,
 }
 
 impl OutputLines {
-    /// The number of the process.
+    /// The process ids.
     pub fn pids(&self) -> Vec<u32> {
         self.reader.pids()
     }
 
-    /// How it ended, if it has.
+    /// Its status, if it has ended.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         Ok(self.reader.try_wait()?.map(|output| output.status))
     }
 }
 
-/// Reads lines on a thread of its own: the other side must see an interrupt
-/// while nothing comes.
+/// Reads lines on a thread of its own, so that the other side sees an interrupt
+/// while there is no output.
 fn read_lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
     let (to, lines) = sync_channel(64);
     thread::spawn(move || {
         let mut from = BufReader::new(&*reader);
         let mut bytes = Vec::new();
-        // By bytes: a tool may print what is not UTF-8, and no end of a line.
+        // As bytes: a tool may print text that is not UTF-8, and lines without an
+        // end.
         while matches!(from.by_ref().take(LINE).read_until(b'\n', &mut bytes), Ok(1..)) {
             let text = String::from_utf8_lossy(&bytes);
             if to.send(text.trim_end_matches(['\n', '\r']).to_owned()).is_err() {
@@ -247,8 +249,8 @@ fn read_lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
     lines
 }
 
-/// Starts a command that we talk to, by its stdin and stdout; its stderr comes
-/// as a third stream.
+/// Starts a command whose stdin and stdout we use as a stream. Its stderr is a
+/// third one.
 pub fn talking(call: &Call<'_>) -> io::Result<(Process, ChildStream, PipeReader)> {
     let (stdin, to) = io::pipe()?;
     let (from, stdout) = io::pipe()?;
@@ -258,7 +260,7 @@ pub fn talking(call: &Call<'_>) -> io::Result<(Process, ChildStream, PipeReader)
     Ok((process, ChildStream { to, from }, words))
 }
 
-/// A child's stdin and stdout as one stream.
+/// The stdin and stdout of a child as one stream.
 #[derive(Debug)]
 pub struct ChildStream {
     to: PipeWriter,
@@ -281,10 +283,9 @@ impl Write for ChildStream {
     }
 }
 
-/// Starts a daemon: in a session of its own, with a log, and with none of our
-/// open files, since whoever reads our output would wait for the daemon's end.
-/// The files that it makes are for everybody to read, as under root's usual
-/// umask.
+/// Starts a daemon in its own session, with a log. It gets none of our open
+/// files, since readers of our output would wait until the daemon ends. Its new
+/// files are readable for everybody, as with root's usual umask.
 pub fn detached(call: &Call<'_>, log: File) -> io::Result<Process> {
     let close = (3..10).map(|fd| format!(" {fd}>&-")).collect::<String>();
     let script = format!("umask 022; exec setsid \"$0\" \"$@\"{close}");
@@ -295,13 +296,13 @@ pub fn detached(call: &Call<'_>, log: File) -> io::Result<Process> {
     started.map(Process).map_err(|error| shell.understood(error))
 }
 
-/// Sends a signal by the shell's own `kill`: the one thing that every Unix has
-/// and that needs neither a crate nor unsafe code. Whom it does not reach is
+/// Sends a signal with the shell's own `kill`, which every Unix has and which
+/// needs neither a crate nor unsafe code. A process that it does not reach is
 /// gone.
 pub fn kill(signal: &str, whom: &str) {
     let line = format!("kill -{signal} {whom}");
     let args: [&OsStr; 2] = ["-c".as_ref(), line.as_ref()];
-    // The terminal's own signal, which may be why we do this, passes by.
+    // The terminal's own signal, which may be why we send one, does not reach it.
     let _ = Call::new("sh", &args).apart(true).fed().stdout_null().stderr_null().run();
 }
 
@@ -320,7 +321,8 @@ mod tests {
         talk.read_line(&mut answer).unwrap();
         assert_eq!(answer, "hello!\n");
         assert_eq!(process.ended(Duration::ZERO).unwrap(), None);
-        // Nothing of ours keeps its streams open: it sees the end, and so do we.
+        // Nothing of ours keeps its streams open, so it sees the end, and so do
+        // we.
         drop(talk);
         answer.clear();
         words.read_to_string(&mut answer).unwrap();

@@ -1,8 +1,8 @@
-//! What git would wait for, or read without an end.
+//! Finds files on which git would wait, or which it would read for ever.
 //!
-//! Git opens the files of a repository as they come. A pipe among them, in a
-//! tree that somebody sent, holds it until our time is over, question by
-//! question; a device never ends. So we look first, at what it opens by name.
+//! Git opens the files of a repository without checking. A named pipe in a tree
+//! that somebody sent blocks it until our time limit, once per question; a device
+//! never ends. So we check the files that git opens by name.
 
 use std::fs::FileType;
 use std::os::unix::fs::FileTypeExt as _;
@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::exec::input;
 
-/// Files of a repository that git opens by their names, of those that are there.
+/// The files of a repository that git opens by name, and that exist.
 const REPOSITORY: [&str; 12] = [
     "HEAD",
     "commondir",
@@ -27,12 +27,12 @@ const REPOSITORY: [&str; 12] = [
     "packed-refs",
     "shallow",
 ];
-/// Files of a tree that tell git about others.
+/// The files in a tree that configure git for other files.
 const FILES: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
-/// A `.git` that is a file says where the repository lies, in one line.
+/// A `.git` that is a file names the repository in one line.
 const POINTER: u64 = 8192;
 
-/// A question has taken all of its time: the next one would as well.
+/// One question has used up its time, so the next one would, too.
 static HANGS: AtomicBool = AtomicBool::new(false);
 
 /// Remembers that git did not answer in time.
@@ -40,7 +40,7 @@ pub fn hangs() {
     HANGS.store(true, Ordering::Relaxed);
 }
 
-/// Why git is not asked anything, for people.
+/// Why git must not be asked, for people.
 pub fn found(root: &Utf8Path) -> Option<String> {
     if HANGS.load(Ordering::Relaxed) {
         return Some("git did not answer in time, and is not asked again".into());
@@ -53,8 +53,8 @@ pub fn found(root: &Utf8Path) -> Option<String> {
     Some(format!("{path} is a pipe or a device, and a file is expected there: git would wait for it"))
 }
 
-/// Where git's own files lie; of a linked worktree both its own folder and the
-/// one that it shares.
+/// The folders with git's own files. A linked worktree has its own one and the
+/// shared one.
 fn repositories(top: &Utf8Path) -> Vec<Utf8PathBuf> {
     let git = top.join(".git");
     let Some(own) = pointer(&git).and_then(|text| Some(top.join(text.strip_prefix("gitdir: ")?))) else {
@@ -68,8 +68,8 @@ fn pointer(file: &Utf8Path) -> Option<String> {
     Some(input::text(file, POINTER).ok()?.trim_end().to_owned())
 }
 
-/// Whether it is a pipe or a device, behind links too. A socket is refused to
-/// git at once, and git has one of its own there.
+/// Whether it is a named pipe or a device, even behind links. Git can't open a
+/// socket anyway, and has one of its own there.
 fn waits(path: &Utf8Path) -> bool {
     let is_odd = |kind: FileType| kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
     path.metadata().is_ok_and(|found| is_odd(found.file_type()))
@@ -121,7 +121,7 @@ mod tests {
             assert!(found(&root).is_some(), "{name}");
             fs::remove_file(&file).unwrap();
         }
-        // Beside the way to the root, nothing is read for us.
+        // Git does not read what is outside of the root and its parents.
         pipe(&top.join("deep/other/.gitignore"));
         assert_eq!(found(&root), None);
     }

@@ -11,8 +11,8 @@ pub fn file(tar: &[u8]) -> Option<&[u8]> {
     let content = tar.get(BLOCK..BLOCK.checked_add(size)?)?;
     match header[156] {
         b'0' | 0 => Some(content),
-        // The type flag of a link or of a header extension means another kind of
-        // entry.
+        // An extended header: it holds values that do not fit into the next
+        // header.
         b'x' | b'g' => file(tar.get(BLOCK + size.div_ceil(BLOCK) * BLOCK..)?),
         _ => None,
     }

@@ -1,29 +1,29 @@
-//! What the engine answers: of each answer the fields that we read.
+//! The engine's answers, as far as we read them.
 //!
-//! A field that is not there is an error that names question and field
-//! ([`crate::exec::api`]): an empty word in its place would decide something.
-//! `null` is Go's empty list, and means one. A few fields are left out where
-//! they are empty; those say so.
+//! A missing field is an error that names the request and the field
+//! ([`crate::exec::api`]), because an empty default would decide something.
+//! `null` is Go's empty list. A few fields are omitted if they are empty; those
+//! say so.
 
 use std::collections::BTreeMap;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// Labels, by their keys.
+/// Labels, by key.
 pub type Labels = BTreeMap<String, String>;
 
-/// An image, by `GET /images/NAME/json`.
+/// An image, from `GET /images/NAME/json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Image {
-    /// The digest of its configuration, or of its manifest or index in the
-    /// containerd image store.
+    /// The digest of its configuration; in the containerd image store that of its
+    /// manifest or index.
     pub id: String,
     /// Its names.
     #[serde(deserialize_with = "or_empty")]
     pub repo_tags: Vec<String>,
-    /// What containers and builds inherit of it.
+    /// The configuration that containers and builds inherit.
     pub config: ImageConfig,
     os: String,
     architecture: String,
@@ -35,19 +35,19 @@ pub struct Image {
 }
 
 impl Image {
-    /// Such as `linux/amd64` or `linux/arm/v7`.
+    /// The platform, such as `linux/amd64` or `linux/arm/v7`.
     pub fn platform(&self) -> String {
         let parts = [&self.os, &self.architecture, &self.variant];
         parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
     }
 
-    /// The digests of its layers as unpacked, the lowest first.
+    /// The digests of its unpacked layers, the lowest first.
     pub fn layers(&self) -> &[String] {
         &self.root_fs.layers
     }
 }
 
-/// An image's configuration. Since 29 the engine leaves out what is empty.
+/// The configuration of an image. Since version 29 the engine omits empty fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ImageConfig {
@@ -57,7 +57,7 @@ pub struct ImageConfig {
     /// Its variables, `NAME=VALUE`.
     #[serde(default, deserialize_with = "or_empty")]
     pub env: Vec<String>,
-    /// Instructions for a build on it.
+    /// Its ONBUILD instructions.
     #[serde(default, deserialize_with = "or_empty")]
     pub on_build: Vec<String>,
 }
@@ -65,12 +65,12 @@ pub struct ImageConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RootFs {
-    /// Left out of an image that has none.
+    /// Omitted if the image has none.
     #[serde(default, deserialize_with = "or_empty")]
     layers: Vec<String>,
 }
 
-/// An image, as `GET /images/json` lists it.
+/// An image in `GET /images/json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ListedImage {
@@ -88,58 +88,59 @@ pub struct ListedImage {
 }
 
 impl ListedImage {
-    /// When it was built, in seconds since 1970. Go's zero time is before that.
+    /// When it was built, in seconds since 1970; Go's zero time is earlier.
     pub fn created(&self) -> u64 {
         self.created.max(0).unsigned_abs()
     }
 
-    /// What is no other image's; `-1` is a size that the engine has not added up.
+    /// The bytes that no other image shares; `-1` if the engine has not measured
+    /// them.
     pub fn own_bytes(&self) -> u64 {
         self.size.saturating_sub(self.shared_size.max(0)).max(0).unsigned_abs()
     }
 }
 
-/// A step of `GET /images/NAME/history`.
+/// A step in `GET /images/NAME/history`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Layer {
-    /// As unpacked.
+    /// Its unpacked size.
     pub size: u64,
 }
 
-/// A container, by `GET /containers/NAME/json`.
+/// A container, from `GET /containers/NAME/json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// 64 hexadecimal digits.
     pub id: String,
-    /// How it is.
+    /// Its state.
     pub state: State,
     host_config: HostConfig,
     network_settings: NetworkSettings,
 }
 
 impl Container {
-    /// Whether nothing can write to its root file system.
+    /// Whether its root file system is read-only.
     pub fn is_read_only(&self) -> bool {
         self.host_config.readonly_rootfs
     }
 
-    /// The port of the host that a TCP port is published on, once it is.
+    /// The host's port where a TCP port is published, if it is.
     pub fn port(&self, port: u16) -> Option<u16> {
         self.network_settings.ports.get(&format!("{port}/tcp"))?.as_ref()?.first()?.host_port
     }
 }
 
-/// How a container is.
+/// The state of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
-    /// Whether its process is there.
+    /// Whether its process runs.
     pub running: bool,
-    /// That of its process, 0 before that has ended.
+    /// The exit code of its process; 0 before it has ended.
     pub exit_code: i64,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel killed it because memory ran out.
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
 }
@@ -153,7 +154,7 @@ struct HostConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
-    /// Empty until it runs; a port that is not published has no bindings.
+    /// Empty until it runs. A port that is not published has no bindings.
     #[serde(deserialize_with = "or_empty")]
     ports: BTreeMap<String, Option<Vec<Binding>>>,
 }
@@ -165,7 +166,7 @@ struct Binding {
     host_port: Option<u16>,
 }
 
-/// A container, as `GET /containers/json` lists it.
+/// A container in `GET /containers/json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ListedContainer {
@@ -173,7 +174,7 @@ pub struct ListedContainer {
     pub id: String,
     #[serde(deserialize_with = "or_empty")]
     names: Vec<String>,
-    /// The image that it was made from.
+    /// The image that it was created from.
     #[serde(rename = "ImageID")]
     pub image: String,
     /// Its labels.
@@ -182,18 +183,19 @@ pub struct ListedContainer {
     /// What it does.
     pub state: Does,
     created: i64,
-    /// What it has written: left out where that is nothing, or was not asked.
+    /// The bytes it has written; omitted if there are none, or if they were not
+    /// asked for.
     #[serde(default, rename = "SizeRw")]
     pub written: u64,
 }
 
 impl ListedContainer {
-    /// Its name. One that is being removed may have none.
+    /// Its name. A container that is being removed may have none.
     pub fn name(&self) -> Option<&str> {
         Some(self.names.first()?.trim_start_matches('/'))
     }
 
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub fn created(&self) -> u64 {
         self.created.max(0).unsigned_abs()
     }
@@ -203,27 +205,27 @@ impl ListedContainer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Does {
-    /// It was never started.
+    /// It has not been started.
     Created,
-    /// It runs.
+    /// It is running.
     Running,
-    /// It is stopped in mid-air and can go on.
+    /// It is paused.
     Paused,
-    /// It ended and is started again.
+    /// It is restarting.
     Restarting,
-    /// It is going.
+    /// It is being removed.
     Removing,
-    /// It ended.
+    /// It has ended.
     Exited,
     /// It could not be removed.
     Dead,
-    /// What no engine that we know says.
+    /// A state that no known engine reports.
     #[serde(other)]
     Other,
 }
 
 impl Does {
-    /// Whether somebody may be using it. What nobody knows may be that, too.
+    /// Whether it may be in use. An unknown state counts as in use.
     pub fn runs(self) -> bool {
         matches!(self, Self::Running | Self::Paused | Self::Restarting | Self::Other)
     }
@@ -240,7 +242,7 @@ pub struct Network {
     /// Its labels.
     #[serde(deserialize_with = "or_empty")]
     pub labels: Labels,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     #[serde(deserialize_with = "time")]
     pub created: u64,
 }
@@ -249,10 +251,10 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Top {
-    /// The columns' titles.
+    /// The titles of the columns.
     #[serde(deserialize_with = "or_empty")]
     pub titles: Vec<String>,
-    /// A row for each process.
+    /// One row per process.
     #[serde(deserialize_with = "or_empty")]
     pub processes: Vec<Vec<String>>,
 }
@@ -263,7 +265,7 @@ pub struct Top {
 pub struct Info {
     #[serde(deserialize_with = "or_empty")]
     driver_status: Vec<(String, String)>,
-    /// Where it keeps its images, on its own machine.
+    /// The folder of its images, on its own machine.
     pub docker_root_dir: String,
 }
 
@@ -285,18 +287,18 @@ pub struct Version {
 }
 
 impl Version {
-    /// What it runs, such as `linux/amd64`.
+    /// Its platform, such as `linux/amd64`.
     pub fn platform(&self) -> String {
         format!("{}/{}", self.os, self.arch)
     }
 }
 
-/// Go writes an empty list or map as `null` where nobody has made one.
+/// Go writes an empty list or map as `null` if it was never created.
 fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A port as a text; empty before the engine has chosen one.
+/// A port as text; empty until the engine has chosen one.
 fn port<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() {
@@ -315,7 +317,7 @@ fn seconds(time: &str) -> Option<u64> {
     let numbers = time.get(..19)?.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
     let numbers: Vec<i64> = numbers.collect::<Option<_>>()?;
     let [year, month, day, hour, minute, second] = numbers[..] else { return None };
-    // Years that begin in March: the leap day comes last.
+    // Years that start in March, so that the leap day comes last.
     let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
     // Go's zero time is long before 1970.

@@ -1,5 +1,5 @@
-//! The removal of a folder of ours, with all that is in it but what somebody
-//! mounted there: those files are not ours, whatever the path to them is called.
+//! Removes one of our folders with its content, but nothing that somebody mounted
+//! in it: those files are not ours, whatever their path is.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -9,7 +9,7 @@ use camino::Utf8Path;
 
 use crate::model::mountinfo;
 
-/// Removes it, unless something is mounted at it or below.
+/// Removes the folder, unless something is mounted at it or below it.
 pub fn folder(path: &Utf8Path) -> io::Result<()> {
     match mounted(path.as_std_path()) {
         Some(why) => Err(Error::new(ErrorKind::ResourceBusy, format!("{path} stays: {why}"))),
@@ -18,7 +18,7 @@ pub fn folder(path: &Utf8Path) -> io::Result<()> {
 }
 
 /// Why a path can't be deleted, if something is mounted at it or below it. The
-/// kernel knows its mounts by paths without links.
+/// kernel lists mount points without links.
 pub fn mounted(path: &Path) -> Option<String> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -1,10 +1,10 @@
-//! Folders for one run, removed on every way out; what a killed run left, the
-//! next one removes.
+//! Folders for one run. They are removed when the run ends; what a killed run
+//! left, the next one removes.
 //!
-//! A pid says little: it is used again, and means somebody else in another
-//! container. So each folder holds a file that its run has locked. The kernel
-//! lets go of it when the run ends, however it does, and the lock is seen from
-//! wherever the folder is.
+//! A process id is not enough: it is reused, and means another process in another
+//! container. So each folder has a file that its run has locked. The kernel
+//! releases the lock when the run ends, and the lock is visible from everywhere
+//! where the folder is.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -17,14 +17,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::trouble::Helped as _;
 use super::{removal, trouble};
 
-/// What a folder's name begins with; sixteen letters of chance follow.
+/// The beginning of a folder's name; sixteen random letters follow.
 const PREFIX: &str = "xtask-";
 /// The file that is locked while the run lives.
 const RUN: &str = ".run";
-/// What it says: a folder without it is not ours to remove.
+/// The content of the lock file. A folder without it is not ours to remove.
 const MARK: &str = "a folder of one run of cargo xtask; the next run removes it\n";
 
-/// A folder of our own with one file in it, removed on every way out.
+/// A folder of our own with one file in it. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct Temporary {
     dir: Utf8PathBuf,
@@ -33,8 +33,7 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// Makes the folder among the temporary ones; the file is whoever's who
-    /// writes it.
+    /// Creates the folder in the temporary folder; the caller writes the file.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let base = Utf8PathBuf::from_path_buf(std::env::temp_dir())
             .map_err(|dir| anyhow::anyhow!("the temporary folder {} is not UTF-8", dir.display()))?;
@@ -42,9 +41,8 @@ impl Temporary {
         Self::make(&base, "", name)
     }
 
-    /// Makes the folder beside `target`, on the same file system, so that the
-    /// file can take its place when it is whole. It is not seen by who lists
-    /// the folder.
+    /// Creates the folder next to `target`, on the same file system, so that the
+    /// complete file can be moved to `target`. Its name is hidden from listings.
     pub fn beside(target: &Utf8Path) -> anyhow::Result<Self> {
         let base = target.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(".".into());
         sweep(base, ".");
@@ -52,7 +50,7 @@ impl Temporary {
     }
 
     fn make(base: &Utf8Path, hidden: &str, name: &str) -> anyhow::Result<Self> {
-        // Where a target is nobody chose by a variable.
+        // Nobody chose the folder of a target by a variable.
         let variable = hidden.is_empty().then_some("TMPDIR");
         loop {
             let dir = base.join(format!("{hidden}{PREFIX}{:016x}", random()));
@@ -61,7 +59,8 @@ impl Temporary {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 error => error.helped(&dir, variable)?,
             }
-            // A sweeper may be faster than the lock: then there is a next name.
+            // Another run may sweep the folder before it is locked; then the next
+            // name is tried.
             let claimed = claim(&dir).map_err(|error| trouble::helped(error, &dir, variable))?;
             if let Some(alive) = claimed {
                 return Ok(Self { file: dir.join(name), dir, _alive: alive });
@@ -69,14 +68,14 @@ impl Temporary {
         }
     }
 
-    /// Makes the folder among the temporary ones, with a link to `target` in it.
+    /// Creates the folder in the temporary folder, with a link to `target` in it.
     pub fn link(name: &str, target: &Utf8Path) -> anyhow::Result<Self> {
         let link = Self::new(name)?;
         symlink(target, link.path()).helped(link.path(), Some("TMPDIR"))?;
         Ok(link)
     }
 
-    /// The file's path.
+    /// The path of the file.
     pub fn path(&self) -> &Utf8Path {
         &self.file
     }
@@ -88,7 +87,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes what killed runs left among the temporary folders; once is enough.
+/// Removes what killed runs left in the temporary folder; once per run.
 pub fn sweep_dead() {
     static SWEPT: Once = Once::new();
     SWEPT.call_once(|| {
@@ -118,7 +117,7 @@ fn claim(dir: &Utf8Path) -> anyhow::Result<Option<File>> {
 
 /// Removes the folders of ended runs in `base`.
 fn sweep(base: &Utf8Path, hidden: &str) {
-    // By bytes: others' names need not be text.
+    // As bytes: names of other people's files need not be text.
     let Ok(entries) = fs::read_dir(base) else { return };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     for dir in names.filter(|name| is_name(name, hidden)).map(|name| base.join(name)) {
@@ -138,8 +137,8 @@ fn is_name(name: &str, hidden: &str) -> bool {
     chance.is_some_and(|it| it.len() == 16 && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A number that nobody else has: the standard library seeds its hash tables
-/// with the system's chance.
+/// A unique number: the standard library seeds its hash tables with random
+/// numbers of the system.
 pub fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
@@ -148,7 +147,7 @@ pub fn random() -> u64 {
 mod tests {
     use super::*;
 
-    /// As a killed run leaves one: all is there but the lock.
+    /// The folder of a killed run: complete, but not locked.
     fn killed(base: &Utf8Path) -> Utf8PathBuf {
         let dir = base.join(format!("{PREFIX}{:016x}", random()));
         fs::create_dir(&dir).unwrap();
@@ -165,7 +164,8 @@ mod tests {
         let living = Temporary::make(&base, "", "it").unwrap();
         let dead = killed(&base);
         let mut others = Vec::new();
-        // Another tool's folder of this name; another name with our mark.
+        // Another tool's folder with such a name, and another name with our
+        // marker.
         let other = killed(&base);
         fs::write(other.join(RUN), "something else").unwrap();
         others.push(other);
@@ -173,7 +173,7 @@ mod tests {
         let named = base.join("xtask-1234-0");
         fs::rename(other, &named).unwrap();
         others.push(named);
-        // A link to a folder that would be swept.
+        // A link to a folder that would be removed.
         let elsewhere = base.join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         let target = killed(&elsewhere);

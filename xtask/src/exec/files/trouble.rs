@@ -1,5 +1,5 @@
-//! Why a file of ours can't be made where it belongs, and what to do about it:
-//! the disk is full, or the folder is no folder that we can write in.
+//! Explains why one of our files can't be written, and what to do about it: the
+//! disk is full, or the folder is not writable.
 
 use std::io::{self, ErrorKind};
 
@@ -8,8 +8,8 @@ use camino::Utf8Path;
 
 use crate::fault;
 
-/// The same error with a way out, where the file system is the reason. By
-/// `variable` another place can be named.
+/// The same error with advice, if the file system is the reason. The variable
+/// `variable` chooses another folder.
 pub fn helped(error: anyhow::Error, path: &Utf8Path, variable: Option<&str>) -> anyhow::Error {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     let Some(kind) = io.map(io::Error::kind).filter(|_| fault::help(&error).is_none()) else { return error };
@@ -25,9 +25,9 @@ pub fn helped(error: anyhow::Error, path: &Utf8Path, variable: Option<&str>) -> 
     fault::failed(what).help(help + &other).into()
 }
 
-/// The same for what comes to a result.
+/// The same for an error while a result is written.
 pub trait Helped<T> {
-    /// Adds the way out.
+    /// Adds the advice.
     fn helped(self, path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<T>;
 }
 
@@ -78,7 +78,7 @@ mod tests {
         ] {
             assert_eq!(told(kind, variable), format!("{what}\nhelp: {help}"));
         }
-        // What is no trouble of the disk's, and what has a way out already.
+        // An error that has another reason, and one that has advice already.
         assert!(!told(ErrorKind::Interrupted, None).contains("help"));
         let helped = helped(fault::failed("x").help("y").into(), "/z".into(), None);
         assert_eq!(fault::render(&helped), "error: x\nhelp: y");

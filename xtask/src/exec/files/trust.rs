@@ -1,9 +1,9 @@
 //! Whether anybody else could have put something where we are about to run it.
 //!
-//! A folder is as safe as the weakest one above it: who may rename a folder can
-//! put his own in its place, with programs that we would run as root, or with a
-//! socket that we would hand our sources to. So each step of the way is looked
-//! at, and what links lead to.
+//! A folder is as safe as its least safe parent: anybody who may rename a folder
+//! can replace it, with programs that we would run as root, or with a socket to
+//! which we would send our sources. So each step of the path is checked, and the
+//! targets of links, too.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -20,40 +20,40 @@ use crate::ctx::Ctx;
 use crate::exec::child;
 use crate::exec::spawn::Call;
 
-/// As many links as the kernel follows.
+/// The kernel follows as many links.
 const LINKS: usize = 40;
 const STICKY: u32 = 0o1000;
 
-/// What one step of a way is.
+/// The type of one step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// Its permissions say nothing: who owns it can change where it leads.
+    /// Its permissions mean nothing; its owner can change its target.
     Link,
-    /// Who may write in it can put something else in the place of what is below.
+    /// Anybody who may write in it can replace what is below.
     Folder,
-    /// Who may write to it only talks to who listens.
+    /// Anybody who may write to it can only talk to the listener.
     Socket,
-    /// A file, or anything else.
+    /// A regular file, or anything else.
     File,
 }
 
-/// One step of the way to a file, as it was found.
+/// One step of the path to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathStep {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// What.
+    /// Its type.
     pub kind: FileKind,
-    /// Whose.
+    /// Its owner.
     pub uid: u32,
-    /// Permissions.
+    /// Its permissions.
     pub mode: u32,
-    /// Whether its group is the owner alone.
+    /// Whether its group contains only the owner.
     pub private_group: bool,
 }
 
-/// Whom we believe: ourselves, root, and who became root by `sudo`, whose
-/// program this is.
+/// The users that we trust: ourselves, root, and whoever became root by `sudo`,
+/// because this program is theirs.
 pub fn believed(ctx: &Ctx) -> Vec<u32> {
     let mut users = vec![0, super::user()];
     if super::user() == 0 {
@@ -62,7 +62,7 @@ pub fn believed(ctx: &Ctx) -> Vec<u32> {
     users
 }
 
-/// Why the last of these steps can't be relied upon, if so.
+/// Why the last of these steps can't be trusted, if it can't.
 pub fn doubt(way: &[PathStep], believed: &[u32]) -> Option<String> {
     way.iter().enumerate().find_map(|(at, seen)| {
         let path = seen.path.display();
@@ -72,7 +72,8 @@ pub fn doubt(way: &[PathStep], believed: &[u32]) -> Option<String> {
         if matches!(seen.kind, FileKind::Link | FileKind::Socket) {
             return None;
         }
-        // In a shared folder such as /tmp nobody can rename what is another's.
+        // In a shared folder such as /tmp nobody can rename another person's
+        // files.
         let is_shared = at + 1 < way.len() && seen.kind == FileKind::Folder && seen.mode & STICKY != 0;
         let others = seen.mode & 0o002 != 0;
         let group = seen.mode & 0o020 != 0 && !seen.private_group;
@@ -84,9 +85,9 @@ pub fn doubt(way: &[PathStep], believed: &[u32]) -> Option<String> {
     })
 }
 
-/// Whether a record of ours lies where nobody else could have put it, or an
-/// older one back; said once if not. Of one that is not there, yes: it says
-/// nothing.
+/// Whether nobody else could have written one of our records, or put back an
+/// older one. If somebody could, that is said once. A missing record is fine,
+/// because it says nothing.
 pub fn is_record_ours(ctx: &Ctx, record: &Utf8Path) -> bool {
     static SAID: Once = Once::new();
     let absolute = std::path::absolute(record).unwrap_or_else(|_| record.into());
@@ -105,7 +106,8 @@ pub fn is_record_ours(ctx: &Ctx, record: &Utf8Path) -> bool {
     why.is_none()
 }
 
-/// All steps from `/` to a path, through all links; it ends where nothing is.
+/// All steps from `/` to a path, through all links, up to the first that does not
+/// exist.
 pub fn way(path: &Path) -> anyhow::Result<Vec<PathStep>> {
     let mut ahead: VecDeque<OsString> = parts(path);
     let mut at = PathBuf::from("/");
@@ -144,7 +146,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(part).collect()
 }
 
-/// One step; `None` where there is nothing.
+/// One step; `None` if it does not exist.
 pub fn look(path: &Path) -> anyhow::Result<Option<PathStep>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -161,20 +163,21 @@ pub fn look(path: &Path) -> anyhow::Result<Option<PathStep>> {
     Ok(Some(PathStep { path: path.to_owned(), kind, uid: found.uid(), mode: found.mode() & 0o7777, private_group }))
 }
 
-/// Whether it matters who is in the group: to know that, two files are read and
-/// a program is run.
+/// Whether the group's members matter. To know them, two files are read and a
+/// program is run.
 fn group_decides(kind: FileKind, mode: u32) -> bool {
     !matches!(kind, FileKind::Link | FileKind::Socket) && mode & 0o022 == 0o020
 }
 
-/// Where users have groups of their own, `umask 002` lets the group write, and
-/// that is nobody else. An access list shows as the group's permissions, too.
+/// Where each user has a group of their own, `umask 002` lets the group write,
+/// and that is nobody else. An access control list also shows as permissions of
+/// the group.
 fn owner_alone(found: &fs::Metadata, path: &Path) -> bool {
     let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
     is_owner_alone(found.uid(), found.gid(), &text("/etc/passwd"), &text("/etc/group")) && !has_list(path)
 }
 
-/// Whether a group has no member but its owner, by the texts of the files.
+/// Whether a group has no member but its owner, from the texts of the two files.
 fn is_owner_alone(uid: u32, gid: u32, passwd: &str, group: &str) -> bool {
     let (uid, gid) = (uid.to_string(), gid.to_string());
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
@@ -187,12 +190,13 @@ fn is_owner_alone(uid: u32, gid: u32, passwd: &str, group: &str) -> bool {
         && groups.all(|group| group[3].split(',').all(|name| name.is_empty() || name == owner[0]))
 }
 
-/// `ls` marks an access list by a plus; the standard library can't see it.
+/// `ls` marks an access control list with a plus; the standard library can't see
+/// it.
 fn has_list(path: &Path) -> bool {
     let args = ["-ldn".as_ref(), "--".as_ref(), path.as_os_str()];
     let output = child::quick(&Call::new("ls", &args).env("LC_ALL", "C"));
     let line = output.map(|output| output.stdout).unwrap_or_default();
-    // `drwxrwxr-x+ 2 …`; what can't be told counts as a list.
+    // `drwxrwxr-x+ 2 …`; unreadable output counts as a list.
     !matches!(line.get(10), Some(b' ' | b'.' | b'@'))
 }
 
@@ -213,7 +217,7 @@ mod tests {
         let root = step(Folder, 0, 0o755);
         let tmp = step(Folder, 0, 0o1777);
         let shared = [tmp.clone()];
-        // What follows `/`, as user 1000; whether it is fine.
+        // The path after `/`, seen by user 1000, and whether it is trusted.
         let rows: [(&[PathStep], Option<&str>); 19] = [
             (&[], None),
             (&[step(Folder, 1000, 0o700)], None),
@@ -224,13 +228,15 @@ mod tests {
             (&[step(Folder, 1000, 0o757), step(Folder, 1000, 0o700)], Some("by every user")),
             (&[step(Folder, 1000, 0o775)], Some("by its group")),
             (&[step(Folder, 1000, 0o775), step(Folder, 1000, 0o700)], Some("by its group")),
-            // Shared folders: what is ours in one is, the folder itself is not.
+            // In a shared folder our own files are trusted, but the folder itself
+            // is not.
             (&[tmp.clone(), step(Folder, 1000, 0o700)], None),
             (&[tmp.clone(), step(Folder, 1001, 0o700)], Some("belongs to user 1001")),
             (&[tmp.clone(), step(Folder, 1000, 0o777)], Some("by every user")),
             (&shared, Some("by every user")),
             (&[step(Folder, 1001, 0o1777), step(Folder, 1000, 0o700)], Some("belongs to user 1001")),
-            // Links count by their owner, sockets too, files by all.
+            // For links the owner counts, for sockets too; for files everything
+            // counts.
             (&[step(Link, 1000, 0o777), step(Folder, 1000, 0o700)], None),
             (&[tmp, step(Link, 1001, 0o777), step(Folder, 1000, 0o700)], Some("belongs to user 1001")),
             (&[step(Socket, 0, 0o660)], None),

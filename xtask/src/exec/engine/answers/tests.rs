@@ -1,5 +1,5 @@
-//! Answers of engine 26.1.5, shortened by fields that nobody reads, from both
-//! of its image stores where they differ.
+//! Answers of engine 26.1.5, without the fields that nobody reads, from both
+//! image stores where they differ.
 
 use std::fmt::Debug;
 
@@ -15,7 +15,7 @@ const CONTAINERD: &str = r#"{"Id":"sha256:df31","RepoTags":["demo:1"],"RepoDiges
     "Config":{"User":"1000","Env":["PATH=/bin","A=b=c"],"Cmd":["redis-server"],"OnBuild":["RUN true"],
     "Labels":{"infinite-scribe.service":"x"}},"Architecture":"amd64","Os":"linux","Size":46501291,
     "GraphDriver":{"Data":null,"Name":"overlayfs"},"RootFS":{"Type":"layers","Layers":["sha256:d0ca","sha256:82b1"]}}"#;
-/// Without a name, labels or variables of its own, of another platform.
+/// An image without a name, labels or variables, for another platform.
 const CLASSIC: &str = r#"{"Id":"sha256:5c53","RepoTags":[],"RepoDigests":[],"Config":{"Env":["PATH=/bin"],"Cmd":null,
     "OnBuild":null,"Labels":null},"Architecture":"arm64","Os":"linux","Size":110,
     "RootFS":{"Type":"layers","Layers":["sha256:788c"]}}"#;
@@ -64,7 +64,7 @@ fn an_image_is_read_from_both_stores() {
     let older = CLASSIC.replace("\"arm64\"", "\"arm\",\"Variant\":\"v7\"");
     assert_eq!(read::<Image>(&older).platform(), "linux/arm/v7");
     assert_eq!((image.repo_tags.len(), image.config.labels.len(), image.config.on_build.len()), (0, 0, 0));
-    // As of engine 29.
+    // From engine 29.
     assert_eq!(read::<ImageConfig>("{}"), ImageConfig::default());
 }
 
@@ -117,8 +117,8 @@ fn what_runs_may_be_in_use_and_so_may_what_nobody_knows() {
     }
 }
 
-/// Each field that is read: without it the answer is none, and the error says
-/// which one it was.
+/// Without any one of these fields there is no answer, and the error names the
+/// field.
 #[test]
 fn an_answer_without_a_field_names_it() {
     fn lacking<T: DeserializeOwned + Debug>(text: &str, fields: &[&str]) {
