@@ -1,8 +1,8 @@
-//! The command line, as structs. No IO, no behaviour.
+//! The command line, as structs, without behaviour.
 //!
-//! A verb is a variant here, an arm in `main` and a file in `cmd`. The services
-//! alone are not known when we compile: they come from services.toml when we
-//! run, each a subcommand of `docker` with the same options.
+//! A verb is a variant here, an arm in `main` and a file in `cmd`. Only the
+//! services are unknown at compile time: they come from services.toml at run
+//! time, each as a subcommand of `docker` with the same options.
 
 pub mod ci;
 pub mod docker;
@@ -26,7 +26,7 @@ pub struct Cli {
     pub verb: Verb,
 }
 
-/// One command.
+/// The commands.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Verb {
     /// Build, prove and clean up images
@@ -150,23 +150,23 @@ pub struct BenchArgs {
     pub bases: BasesFrom,
 }
 
-/// The whole command, with the services that there are: (name, title).
+/// The complete command, with all services as (name, title).
 pub fn command(services: Option<&[(String, String)]>) -> Command {
     Cli::command().mut_subcommand("docker", |docker| docker::with_services(docker, services))
 }
 
-/// The value of `--root` before anything else is read: the services, and with
-/// them the rest of the command line, depend on it.
+/// The value of `--root`, before parsing: the services and thus the command line
+/// depend on it.
 pub fn root(args: &[String]) -> Option<Utf8PathBuf> {
     value(args, "--root").map(Utf8PathBuf::from)
 }
 
-/// Whether JSON is asked for, on a command line that may be wrong.
+/// Whether an unparsed command line asks for JSON.
 pub fn wants_json(args: &[String]) -> bool {
     value(args, "--format") == Some("json")
 }
 
-/// The value of an option, whatever else is there.
+/// The value of an option in an unparsed command line.
 fn value<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -215,8 +215,8 @@ mod tests {
         walk(&command(Some(&[("api".into(), "Api".into())])));
     }
 
-    /// What is asked of services.toml, which nobody has read yet: a name that is
-    /// not in there is refused with those that are.
+    /// A name for a service; services.toml is not read yet. An unknown one is
+    /// refused later with a list of the known ones.
     const LISTED: [&str; 3] = ["services", "parts", "role"];
 
     #[test]

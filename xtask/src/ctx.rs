@@ -1,7 +1,7 @@
-//! What a run knows of its surroundings, read once and passed as a value.
+//! The environment of a run, read once and passed as a value.
 //!
-//! Nothing below `main` asks the process for its environment or its terminal,
-//! so a test can pin both.
+//! Nothing below `main` reads the process's environment or asks for its terminal,
+//! so a test can set both.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -13,30 +13,30 @@ use crate::fault;
 use crate::model::annotation::Command;
 use crate::model::text;
 
-/// The environment variables of the run. A value that is not UTF-8 is passed
-/// to children untouched; of it we only know that it is there.
+/// The environment variables of the run. A value that is not UTF-8 is passed to
+/// child processes unchanged; we only know that it exists.
 #[derive(Clone, Debug, Default)]
 pub struct Env(BTreeMap<String, Option<String>>);
 
 impl Env {
-    /// The process's own environment; what has a name that is not UTF-8 is
-    /// nothing that we look at.
+    /// The process's own environment. Variables whose names are not UTF-8 are
+    /// ignored.
     pub fn of_process() -> Self {
         Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()))).collect())
     }
 
-    /// The value of a variable that is set and not empty.
+    /// The value of a variable, if it is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_deref().filter(|value| !value.is_empty())
     }
 
-    /// A variable that is set, also to nothing: its value, or none where that
-    /// is not UTF-8.
+    /// A variable, even if it is empty: `None` if it is not set, `Some(None)` if
+    /// its value is not UTF-8.
     pub fn set(&self, name: &str) -> Option<Option<&str>> {
         self.0.get(name).map(Option::as_deref)
     }
 
-    /// The names of all that are set.
+    /// The names of all variables.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -48,44 +48,45 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     }
 }
 
-/// How results are printed on stdout.
+/// The format of results on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object, nothing else.
+    /// One JSON object.
     Json,
     /// Text that a GitHub job's page shows too: as outputs and a summary (`ci plan`), beside the lines (`ci check`).
     Github,
 }
 
-/// What a verb prints for a program, in one piece: docs/json.md has them all.
+/// A result for programs. docs/json.md documents them all.
 pub trait Object: serde::Serialize {}
 
 impl Object for fault::ErrorReport {}
 
-/// The surroundings of one run.
+/// The context of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Ctx {
-    /// The folder that holds services.toml; every command runs there.
+    /// The folder with services.toml. Every command runs there.
     pub root: Utf8PathBuf,
-    /// The environment.
+    /// The environment variables.
     pub env: Env,
-    /// What stdout speaks.
+    /// The format of results.
     pub format: Format,
-    /// Print the plan, run nothing.
+    /// Print the plan, and run nothing.
     pub dry_run: bool,
-    /// Show more of what is going on.
+    /// Show more details.
     pub verbose: bool,
-    /// Whether a person watches stderr.
+    /// Whether stderr is a terminal.
     pub terminal: bool,
-    /// What every child gets on top of `env`: how the chosen engine is reached.
+    /// Variables that every child process gets in addition to `env`: how to reach
+    /// the chosen engine.
     pub exports: Vec<(String, String)>,
 }
 
 impl Ctx {
-    /// Tells the person something. Never a result: those go to stdout.
+    /// Tells the person something on stderr. Results go to stdout.
     pub fn say(&self, line: impl AsRef<str>) {
         tell(line.as_ref());
     }
@@ -95,22 +96,22 @@ impl Ctx {
         tell(&format!("$ {line}"));
     }
 
-    /// Passes a line of a child on.
+    /// Passes on an output line of a child process.
     pub fn line(&self, line: &str) {
         draw(&(text::line(line, self.terminal) + "\n"));
     }
 
-    /// The same of a child that writes JSON, which stays JSON.
+    /// The same for a child process that writes JSON, which stays valid.
     pub fn json_line(&self, line: &str) {
         draw(&(text::json(line).into_owned() + "\n"));
     }
 
-    /// Asks the person, on the same line as the answer.
+    /// Asks the person, and leaves the cursor on the line for the answer.
     pub fn ask(&self, question: &str) {
         draw(&text::harmless(question));
     }
 
-    /// Prints the result, once: `json` for a program, `text` for a person.
+    /// Prints the result once: `json` for programs, `text` for people.
     pub fn result(&self, json: &impl Object, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         GIVEN.store(true, Ordering::Relaxed);
         deliver(&match self.format {
@@ -119,13 +120,13 @@ impl Ctx {
         })
     }
 
-    /// Prints lines that GitHub's runner is to obey: the only ones.
+    /// Prints lines that GitHub's runner obeys. Nothing else does.
     pub fn commands(&self, commands: &[Command]) -> anyhow::Result<()> {
         commands.iter().try_for_each(|command| deliver(&command.to_string()))
     }
 
-    /// A variable as our children see it: what reaches the engine is ours to
-    /// say. Set to what is not UTF-8, it has no value.
+    /// A variable as our child processes see it. We set those that lead to the
+    /// engine. A value that is not UTF-8 reads as `None`.
     pub fn variable(&self, name: &str) -> Option<Option<String>> {
         match self.exports.iter().find(|(key, _)| key == name) {
             Some((_, value)) => Some(Some(value.clone())),
@@ -133,8 +134,8 @@ impl Ctx {
         }
     }
 
-    /// The folder of the docker client's configuration and plugins. Where there is
-    /// no HOME it asks the user database, which in containers says root.
+    /// The folder with the docker client's configuration and plugins. Without
+    /// HOME the client asks the user database, which says /root in containers.
     pub fn docker_config(&self) -> Utf8PathBuf {
         match self.variable("DOCKER_CONFIG").flatten().filter(|dir| !dir.is_empty()) {
             Some(dir) => dir.into(),
@@ -142,27 +143,26 @@ impl Ctx {
         }
     }
 
-    /// The same where nobody chose another.
+    /// The default folder.
     pub fn default_docker_config(&self) -> Utf8PathBuf {
         Utf8PathBuf::from(self.env.get("HOME").unwrap_or("/root")).join(".docker")
     }
 
-    /// The user's folder for what can be made again; none: the environment
-    /// names none.
+    /// The user's cache folder; `None` if the environment names none.
     pub fn cache_dir(&self) -> Option<Utf8PathBuf> {
         self.folder_of_user("XDG_CACHE_HOME").or_else(|| Some(self.folder_of_user("HOME")?.join(".cache")))
     }
 
-    /// What is no whole path would be another folder in each folder, and locks
-    /// in it would hold nobody; the XDG specification passes over it as well.
+    /// A relative path would be a different folder in each working directory, so
+    /// locks in it would not work. The XDG specification also ignores it.
     fn folder_of_user(&self, variable: &str) -> Option<Utf8PathBuf> {
         self.env.get(variable).map(Utf8PathBuf::from).filter(|dir| dir.is_absolute())
     }
 
-    /// The folder of the private engine and of what stand-ins are made from:
-    /// `XTASK_ENGINE_DIR`, else below the user's data folder. It is the
-    /// machine's, not the checkout's, so that every clone shares it; and its
-    /// name is short, because the path of a Unix socket ends at 108 bytes.
+    /// The folder of the private engine and of the files for stand-ins:
+    /// `XTASK_ENGINE_DIR`, or a folder in the user's data folder. It belongs to
+    /// the machine and not to the checkout, so that all clones share it. Its name
+    /// is short, because the path of a Unix socket has at most 108 bytes.
     pub fn engine_dir(&self) -> Utf8PathBuf {
         if let Some(dir) = self.env.get("XTASK_ENGINE_DIR") {
             return dir.into();
@@ -173,31 +173,30 @@ impl Ctx {
     }
 }
 
-/// Whether the one object of `--format json` was given, or lost on its way.
+/// Whether the one object of `--format json` has been printed, or was lost.
 static GIVEN: AtomicBool = AtomicBool::new(false);
 
-/// Tells a program how a command ended that came to no result. People have it
-/// on stderr.
+/// Tells a program how a command without a result ended. People see that on
+/// stderr.
 pub fn report(error: &anyhow::Error) {
     if !GIVEN.swap(true, Ordering::Relaxed) {
-        // Without a reader it is an error all the same, and the process says so.
+        // If this can't be written, the exit code still says it.
         let _ = serde_json::to_string(&fault::ErrorReport::of(error)).map(|report| deliver(&text::json(&report)));
     }
 }
 
-/// Tells people something on stderr. That nobody reads it, or that it can't be
-/// written, is no reason to leave the work undone.
+/// Prints a line on stderr. If it can't be written, the work goes on.
 pub fn tell(text: &str) {
     draw(&(text::harmless(text).into_owned() + "\n"));
 }
 
-/// Writes to stderr as it is, in one piece.
+/// Writes to stderr unchanged, in one piece.
 pub fn draw(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes a result to stdout. A result that nobody gets is a failure: quiet,
-/// when the reader went away, as the end of a pipe is for every program.
+/// Writes a result to stdout. An undelivered result is a failure. If the reader
+/// has closed the pipe, it is a quiet one, as in other programs.
 pub fn deliver(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let written =
@@ -237,7 +236,7 @@ mod tests {
         for (env, exported, expected) in [
             (&[("DOCKER_CONFIG", "/c"), ("HOME", "/h")][..], Some("/e/cli"), "/e/cli"),
             (&[("DOCKER_CONFIG", "/c"), ("HOME", "/h")], None, "/c"),
-            // Docker takes an empty word for none.
+            // Docker ignores an empty value.
             (&[("DOCKER_CONFIG", ""), ("HOME", "/h")], None, "/h/.docker"),
             (&[("HOME", "/h")], None, "/h/.docker"),
             (&[], None, "/root/.docker"),

@@ -1,7 +1,7 @@
-//! The one error that people read: what is wrong, and what to type next.
+//! The error that people read: what is wrong, and what to type next.
 //!
-//! Everything else travels as `anyhow::Error`; a `Fault` anywhere in the chain
-//! decides the exit code and adds the help line.
+//! All other errors are `anyhow::Error`. A `Fault` in the chain decides the exit
+//! code and adds the help line.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::model::diagnostic::Diagnostic;
 
-/// What the process ends with when this error reaches `main`.
+/// The exit code for an error that reaches `main`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
-    /// Something that was tried did not work.
+    /// Something that was tried failed.
     #[default]
     Failed = 1,
     /// The command line or the configuration is wrong: nothing was tried.
     Usage = 2,
-    /// Ctrl-C, SIGTERM or SIGHUP, after everything was cleaned up.
+    /// Ctrl-C, SIGTERM or SIGHUP. Everything was cleaned up.
     Interrupted = 130,
 }
 
@@ -26,7 +26,7 @@ pub enum Code {
 pub struct Fault {
     /// The exit code.
     pub code: Code,
-    /// In a box, so that what may fail stays small.
+    /// Boxed, to keep `Result` small.
     what: Box<Diagnostic>,
     said: String,
     quiet: bool,
@@ -37,23 +37,22 @@ pub fn usage(what: impl Into<Diagnostic>) -> Fault {
     Fault { code: Code::Usage, what: Box::new(what.into()), ..Fault::default() }
 }
 
-/// Something that did not work.
+/// Something that failed.
 pub fn failed(what: impl Into<Diagnostic>) -> Fault {
     Fault { code: Code::Failed, what: Box::new(what.into()), ..Fault::default() }
 }
 
-/// The person, or the runner, asked us to stop.
+/// A signal asked us to stop.
 pub fn interrupted() -> Fault {
     Fault { code: Code::Interrupted, what: Box::new("interrupted".into()), ..Fault::default() }
 }
 
-/// Whoever read the result went away before all of it was written: there is
-/// nobody to tell it to.
+/// The reader of the result closed the pipe, so there is nobody to tell.
 pub fn unheard() -> Fault {
     Fault { code: Code::Failed, what: Box::new("nobody reads the result".into()), quiet: true, ..Fault::default() }
 }
 
-/// The error is on stderr already, in words that are not ours.
+/// The error is on stderr already, printed by another program.
 pub fn told(code: Code, what: impl Into<Diagnostic>) -> Fault {
     Fault { code, what: Box::new(what.into()), quiet: true, ..Fault::default() }
 }
@@ -66,8 +65,8 @@ impl Fault {
         self
     }
 
-    /// Keeps what a failed command printed, so that a caller who knows the tool
-    /// can tell why it failed. Not part of the message.
+    /// Keeps the output of a failed command, so that a caller who knows the tool
+    /// can find the cause. It is not part of the message.
     #[must_use]
     pub fn said(mut self, words: &str) -> Self {
         self.said = words.into();
@@ -83,8 +82,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The exit code of an error: that of the first `Fault` in its chain; a
-/// [`Diagnostic`] alone is of what a person wrote.
+/// The exit code of an error: that of the first `Fault` in its chain. A
+/// [`Diagnostic`] without one is an error in what a person wrote.
 pub fn code(error: &anyhow::Error) -> Code {
     let of = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<Fault>() {
         Some(fault) => Some(fault.code),
@@ -93,12 +92,12 @@ pub fn code(error: &anyhow::Error) -> Code {
     error.chain().find_map(of).unwrap_or_default()
 }
 
-/// What the command that failed had printed, if one did.
+/// The output of the command that failed, if one did.
 pub fn said(error: &anyhow::Error) -> &str {
     first(error).map_or("", |fault| &fault.said)
 }
 
-/// Whether an error is not worth a word.
+/// Whether nothing must be printed for an error.
 pub fn is_quiet(error: &anyhow::Error) -> bool {
     first(error).is_some_and(|fault| fault.quiet)
 }
@@ -115,41 +114,41 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// What `--format json` prints where a command comes to no other object.
+/// The object of `--format json` for a command without any other result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
     /// The error.
     pub error: Failure,
 }
 
-/// An error, as a program reads it.
+/// An error, for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// What is wrong.
     pub message: String,
     /// Its causes, the nearest first.
     pub because: Vec<String>,
-    /// Where it is, where that is a place in a file.
+    /// Its place in a file, if it has one.
     pub place: Option<Location>,
     /// What to type next.
     pub help: Option<String>,
-    /// What the process ends with.
+    /// The exit code of the process.
     pub exit_code: u8,
 }
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Location {
-    /// From the root.
+    /// The path from the root.
     pub file: String,
-    /// From 1; none: it is about the whole file.
+    /// From 1; `None`: the whole file is meant.
     pub line: Option<usize>,
-    /// From 1, where it is known.
+    /// From 1, if it is known.
     pub column: Option<usize>,
 }
 
 impl ErrorReport {
-    /// That of an error.
+    /// Describes an error.
     pub fn of(error: &anyhow::Error) -> Self {
         let place =
             |told: &Diagnostic| Some(Location { file: told.file.clone()?, line: told.line, column: told.column });
@@ -165,12 +164,12 @@ impl ErrorReport {
     }
 }
 
-/// The way out that the error knows.
+/// The advice of the error.
 pub fn help(error: &anyhow::Error) -> Option<&str> {
     diagnostics(error).next()?.help.as_deref()
 }
 
-/// What is wrong, in each of the causes that say so.
+/// The messages of all causes.
 fn diagnostics(error: &anyhow::Error) -> impl Iterator<Item = &Diagnostic> {
     error.chain().filter_map(|cause| {
         cause.downcast_ref::<Fault>().map(|fault| &*fault.what).or_else(|| cause.downcast_ref::<Diagnostic>())

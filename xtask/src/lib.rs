@@ -3,8 +3,8 @@
 //!
 //! Imports run one way: `cmd` → `standin` → `engine` → `exec` → `plan` → `model`.
 
-// They panic when the reader went away, and pass on what a terminal obeys:
-// `Ctx` prints.
+// These panic if the reader has closed the pipe, and pass terminal codes on.
+// `Ctx` prints instead.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;

@@ -1,4 +1,4 @@
-//! `cargo xtask`: read the command line, do the verb, tell how it ended.
+//! `cargo xtask`: reads the command line, runs the verb, reports the result.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn run(wants_json: &mut bool) -> anyhow::Result<()> {
     exec::interrupt::install()?;
     let Some(start::Start { ctx, project, verb }) = start::read()? else { return Ok(()) };
-    // What stands behind a name that nobody knows is not read as options.
+    // Words after an unknown name are not parsed as options.
     if !matches!(verb, Verb::Docker(Docker::Unknown(_))) {
         *wants_json = ctx.format == Format::Json;
     }
@@ -52,8 +52,8 @@ fn docker(ctx: &Ctx, project: &Project, verb: Docker) -> anyhow::Result<()> {
         Docker::Verb(DockerVerb::Clean(args)) => cmd::clean::run(ctx, project, &args),
         Docker::Verb(DockerVerb::Up(args)) => cmd::up::up(ctx, project, &args),
         Docker::Verb(DockerVerb::Down) => cmd::up::down(ctx, project),
-        // Only a services.toml that can't be read leaves a name unknown, and that
-        // is reported before anybody comes here.
+        // A name is only unknown if services.toml can't be read, and that is
+        // reported before this point.
         Docker::Unknown(name) => Err(fault::usage(format!("no service `{name}`")).into()),
     }
 }

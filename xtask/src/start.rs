@@ -1,4 +1,4 @@
-//! From the process's arguments to a verb, its surroundings and the project.
+//! From the process's arguments to a verb, its context and the project.
 
 use std::io::IsTerminal as _;
 
@@ -15,22 +15,22 @@ use crate::fault;
 use crate::model::config::{self, Project};
 use crate::model::option;
 
-/// What `main` dispatches on.
+/// Everything that `main` needs.
 pub struct Start {
-    /// The surroundings.
+    /// The context.
     pub ctx: Ctx,
-    /// The project, for the verbs that need one; its fault otherwise.
+    /// The project, for verbs that need one; otherwise why it can't be read.
     pub project: anyhow::Result<Project>,
-    /// What to do.
+    /// The verb.
     pub verb: Verb,
 }
 
-/// Whether JSON is asked for, on a command line that nobody has read yet.
+/// Whether the unparsed command line asks for JSON.
 pub fn wants_json() -> bool {
     cli::wants_json(&std::env::args_os().filter_map(|arg| arg.into_string().ok()).collect::<Vec<_>>())
 }
 
-/// Reads everything. `None`: help was asked for, and is on stdout.
+/// Reads everything. `None`: help was asked for and is printed.
 pub fn read() -> anyhow::Result<Option<Start>> {
     let args: Vec<String> = std::env::args_os()
         .map(|arg| arg.into_string().map_err(|arg| fault::usage(format!("the argument {arg:?} is not UTF-8"))))
@@ -75,8 +75,8 @@ pub fn read() -> anyhow::Result<Option<Start>> {
     Ok(Some(Start { ctx, project, verb }))
 }
 
-/// Variables that say where we work. Passed over, their commands would change
-/// what is somewhere else.
+/// Variables that choose the repository. To use them here would make commands act
+/// elsewhere.
 const WHERE: [&str; 5] = ["DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "XTASK_ENGINE_DIR", "XTASK_ROOT"];
 
 fn said_where(env: &Env) -> anyhow::Result<()> {
@@ -86,7 +86,7 @@ fn said_where(env: &Env) -> anyhow::Result<()> {
     }
 }
 
-/// cargo names a subcommand of its own twice: `cargo-built built ci plan`.
+/// Cargo passes the name of its subcommand twice: `cargo-built built ci plan`.
 fn without_cargos(mut args: Vec<String>) -> Vec<String> {
     let name = args.first().and_then(|program| Utf8Path::new(program).file_stem()).unwrap_or_default();
     if args.get(1).is_some_and(|arg| name.strip_prefix("cargo-") == Some(arg)) {
@@ -104,7 +104,7 @@ fn here() -> anyhow::Result<Utf8PathBuf> {
     Ok(Utf8PathBuf::from_path_buf(dir).map_err(|dir| fault::usage(format!("the path {dir:?} is not UTF-8")))?)
 }
 
-/// The next folder from `dir` upwards that has a services.toml, else `dir`.
+/// The nearest folder from `dir` upwards that has a services.toml; else `dir`.
 fn nearest(dir: &Utf8Path) -> Utf8PathBuf {
     dir.ancestors().find(|dir| dir.join(config::FILE).exists()).unwrap_or(dir).to_owned()
 }
@@ -125,7 +125,7 @@ fn load(root: &Utf8Path) -> anyhow::Result<Project> {
 }
 
 /// clap's own message: help on stdout, an error on stderr, and for an unknown
-/// service the list of those there are.
+/// service the list of services.
 fn told(error: &clap::Error, services: Option<&[(String, String)]>) -> anyhow::Result<()> {
     let text = error.render().to_string();
     if !error.use_stderr() {
@@ -139,7 +139,7 @@ fn told(error: &clap::Error, services: Option<&[(String, String)]>) -> anyhow::R
         format!("the services of {} are: {names}", config::FILE)
     });
     known.iter().for_each(|known| ctx::tell(&format!("help: {known}")));
-    // clap's first paragraph is the error, and the rest a way out.
+    // clap's first paragraph is the error, and the rest is advice.
     let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let fault = fault::told(fault::Code::Usage, what.trim_start_matches("error: ").trim());
     let rest = known.as_deref().unwrap_or(rest).trim();

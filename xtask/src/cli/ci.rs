@@ -1,4 +1,4 @@
-//! The command line of `ci`: what jobs and people ask beside the builds.
+//! The command line of `ci`, for CI jobs and for people.
 
 use camino::Utf8PathBuf;
 use clap::Args;

@@ -1,5 +1,4 @@
-//! The command line of `docker`: its own verbs, and a subcommand for each
-//! service.
+//! The command line of `docker`: its verbs, and one subcommand per service.
 
 use std::num::NonZeroUsize;
 
@@ -15,18 +14,18 @@ use crate::model::progress::Progress;
 use crate::model::reference::{Name, Registry, Tag};
 use crate::model::text::harmless;
 
-/// What comes after `docker`.
+/// What follows `docker`.
 #[derive(Clone, Debug)]
 pub enum Docker {
-    /// A verb that is there whatever services there are.
+    /// One of the fixed verbs.
     Verb(DockerVerb),
     /// `docker SERVICE`.
     Service(String, BuildArgs),
-    /// A name that nobody can know, since services.toml can't be read.
+    /// An unknown name, because services.toml can't be read.
     Unknown(String),
 }
 
-/// The verbs that are there whatever services there are.
+/// The fixed verbs.
 #[derive(Subcommand, Clone, Debug)]
 pub enum DockerVerb {
     /// Build the images of all services side by side
@@ -45,8 +44,9 @@ impl FromArgMatches for Docker {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some((name, options)) if !DockerVerb::has_subcommand(name) => {
-                // Where clap knows no such command it keeps the words under no name, and
-                // in a debug build it panics when somebody asks for options.
+                // If clap knows no such command, it keeps the words under an
+                // empty name, and in a debug build it panics when options are
+                // asked for.
                 Ok(match options.try_contains_id("") {
                     Ok(true) => Self::Unknown(name.to_owned()),
                     _ => Self::Service(name.to_owned(), BuildArgs::from_arg_matches(options)?),
@@ -62,10 +62,10 @@ impl FromArgMatches for Docker {
     }
 }
 
-/// Of the verbs alone: [`with_services`] adds the rest.
+/// Only the verbs; [`with_services`] adds the rest.
 impl Subcommand for Docker {
     fn augment_subcommands(command: Command) -> Command {
-        // Below the services, which are counted from 0.
+        // After the services, which are numbered from 0.
         DockerVerb::augment_subcommands(command.next_display_order(usize::MAX / 2))
     }
 
@@ -78,22 +78,22 @@ impl Subcommand for Docker {
     }
 }
 
-/// `docker` with the services that there are: (name, title).
+/// `docker` with all services as (name, title).
 pub fn with_services(docker: Command, services: Option<&[(String, String)]>) -> Command {
     let service = |(name, title): &(String, String)| {
         let about = format!("Build the image of {}", harmless(title));
-        // Only for the one that is asked for: there may be thousands.
+        // Only for the requested one, because there may be thousands.
         Command::new(name.clone()).about(about).defer(build_args)
     };
-    // Without a readable services.toml nobody knows the names; `main` then
-    // reports the file, not the name.
+    // Without a readable services.toml the names are unknown. `main` then reports
+    // the file, not the name.
     docker
         .next_display_order(0)
         .subcommands(services.unwrap_or_default().iter().map(service))
         .allow_external_subcommands(services.is_none())
 }
 
-/// Adds the options of a build, and keeps what the command says that it does.
+/// Adds the options of a build, and keeps the command's description.
 fn build_args(command: Command) -> Command {
     let about = command.get_about().cloned().unwrap_or_default();
     BuildArgs::augment_args(command).about(about)
@@ -175,9 +175,9 @@ pub struct AllArgs {
 /// `--cache`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CacheKind {
-    /// A folder a service and platform.
+    /// One folder per service and platform.
     Local,
-    /// An image beside the published one.
+    /// An image next to the published one.
     Registry,
     /// GitHub Actions' cache.
     Gha,

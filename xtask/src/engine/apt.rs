@@ -1,9 +1,9 @@
-//! The host's own Debian archive, read from its apt sources.
+//! The host's Debian archive, from its apt sources.
 //!
-//! No host of any archive is written anywhere in this tool: the mirror that
-//! this machine uses is the one that works from here. What an entry is called
-//! says nothing, since vendors' archives are laid out alike: Debian's is what
-//! Debian's own keys have signed and what says of itself that it is Debian's.
+//! No mirror is written into this tool: the mirror that this machine uses is the
+//! one that works. The URL of an entry proves nothing, since vendors' archives
+//! have the same layout. An archive is Debian's if Debian's keys have signed it
+//! and its Release file says that it is Debian's.
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{self, Fault};
 use crate::model::text;
 
-/// One line's worth of an archive: what apt calls a source.
+/// One archive and suite, which apt calls a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AptSource {
     /// Where it is.
     pub uri: String,
     /// The suite, such as `bookworm-security`.
     pub suite: String,
-    /// The keyring that signs it, when the host names one.
+    /// The keyring that signs it, if the host names one.
     pub signed_by: Option<String>,
 }
 
 impl AptSource {
-    /// As a line of a sources.list: whatever the host says, only Debian's keys
-    /// count.
+    /// Its line in a sources.list. Only Debian's keys are accepted, whatever the
+    /// host says.
     pub fn line(&self, keyring: &Utf8Path) -> String {
         format!("deb [signed-by={keyring}] {} {} main", self.uri, self.suite)
     }
@@ -34,31 +34,31 @@ impl AptSource {
         format!("{} {}", text::anonymous(&self.uri), self.suite)
     }
 
-    /// The same archive with the suite of another release.
+    /// The same archive, with the suite of another release.
     pub fn of_release(&self, own: &str, release: &str) -> Self {
         Self { suite: self.suite.replacen(own, release, 1), ..self.clone() }
     }
 
-    /// Whether the host names a keyring, and whether it is Debian's.
+    /// Whether the host names a keyring, and whether that is Debian's.
     fn says_debian(&self) -> Option<bool> {
         let name = self.signed_by.as_deref().and_then(|path| path.rsplit('/').next());
         name.map(|name| name.starts_with("debian-archive-"))
     }
 }
 
-/// What became of asking an archive for its lists.
+/// The result of downloading an archive's lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AptOutcome {
-    /// Its lists are there, and they are Debian's.
+    /// The lists are Debian's.
     Debian,
-    /// It is somebody else's.
+    /// The archive belongs to somebody else.
     Strange(String),
-    /// It did not answer, or what it has is too old.
+    /// It did not answer, or its lists are too old.
     Failed(String),
 }
 
 impl AptOutcome {
-    /// By what apt said when it failed.
+    /// Interprets the messages of a failed apt.
     pub fn of_words(words: &str) -> Self {
         let signature =
             ["NO_PUBKEY", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "is not signed", "couldn't be verified", "Missing key"];
@@ -68,8 +68,8 @@ impl AptOutcome {
     }
 }
 
-/// Why a Release file that was signed by Debian is not that of the suite: the
-/// keys sign more than one release.
+/// Why a Release file that Debian signed is not for this suite: the keys sign
+/// more than one release.
 pub fn foreign(release: &str, suite: &str) -> Option<String> {
     let field = |name: &str| {
         let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -83,10 +83,10 @@ pub fn foreign(release: &str, suite: &str) -> Option<String> {
     }
 }
 
-/// Those of the entries that are Debian's, and what to tell of the others. What
-/// the host itself calls Debian's must be; a stranger is left out. Without the
-/// release itself, or without its security updates where the host has them,
-/// there is nothing to go on with.
+/// Selects Debian's archives among the entries, and returns notes about the
+/// others. If the host itself calls an archive Debian's, it must be; other
+/// archives are left out. Without the release itself, or without its security
+/// updates if the host has them, this fails.
 pub fn choose(asked: Vec<(AptSource, AptOutcome)>, codename: &str) -> Result<(Vec<AptSource>, Vec<String>), Fault> {
     let suites = [codename.to_owned(), format!("{codename}-security")];
     let has = |suite: &str| asked.iter().any(|(source, what)| source.suite == suite && *what == AptOutcome::Debian);
@@ -124,9 +124,8 @@ fn help(why: &str, is_signature: bool) -> &'static str {
     }
 }
 
-/// The entries that may be Debian's own archive for release `codename` in the
-/// texts of `/etc/apt/sources.list` and of its `.d` folder, each with its file
-/// name.
+/// The entries that may be Debian's archive for release `codename`, from the
+/// texts of `/etc/apt/sources.list` and its `.d` folder, each with its file name.
 pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename: &str) -> Vec<AptSource> {
     let mut sources: Vec<AptSource> = Vec::new();
     for (name, text) in texts {
@@ -141,12 +140,12 @@ pub fn debian<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, codename:
             }
         }
     }
-    // The release itself first: the others only add to it.
+    // The release itself comes first; the others only add to it.
     sources.sort_by_key(|source| source.suite.len());
     sources
 }
 
-/// Who has keys of his own does not claim to be Debian.
+/// A vendor with keys of its own does not claim to be Debian.
 fn may_be(source: &AptSource, codename: &str) -> bool {
     let rest = source.suite.strip_prefix(codename);
     source.says_debian() != Some(false) && matches!(rest, Some("" | "-updates" | "-security"))
@@ -199,7 +198,7 @@ fn stanza(text: &str) -> Vec<AptSource> {
     if disabled || !has("Types", "deb") || !has("Components", "main") {
         return Vec::new();
     }
-    // A key may stand in the file itself; then the host's trusted keys decide.
+    // The entry may contain a key; then the host's trusted keys decide.
     let signed_by = Some(field("Signed-By")).filter(|path| path.starts_with('/'));
     let (uris, suites) = (field("URIs"), field("Suites"));
     let pairs = uris.split_whitespace().flat_map(|uri| suites.split_whitespace().map(move |suite| (uri, suite)));
@@ -317,7 +316,8 @@ Signed-By:
         let failed = || AptOutcome::Failed("404".to_owned());
         let main = || (entry("a", "bookworm", None), AptOutcome::Debian);
         let security = |outcome| (entry("a-security", "bookworm-security", None), outcome);
-        // What was asked, and how many are taken and left out; `None` is an error.
+        // The entries, and how many are accepted and left out; `None` is an
+        // error.
         let rows = [
             (vec![main()], Some((1, 0))),
             (vec![main(), security(AptOutcome::Debian)], Some((2, 0))),
@@ -326,7 +326,8 @@ Signed-By:
             (vec![main(), (entry("v", "bookworm-updates", None), strange())], Some((1, 1))),
             (vec![main(), (entry("d", "bookworm-updates", debian_key), strange())], None),
             (vec![main(), (entry("d", "bookworm", debian_key), failed())], None),
-            // Nobody takes the security updates away by breaking their signature.
+            // Nobody can suppress the security updates by breaking their
+            // signature.
             (vec![main(), security(strange())], None),
             (vec![main(), security(failed())], None),
             (vec![(entry("v", "bookworm", None), strange())], None),

@@ -1,5 +1,5 @@
-//! One apt that touches nothing of the host's: lists and a cache of its own,
-//! and only archives that are Debian's.
+//! Runs apt without touching the host's own: with separate lists and a separate
+//! cache, and only with Debian's archives.
 
 use std::fs;
 
@@ -13,19 +13,20 @@ use crate::fault;
 use crate::model::text;
 use crate::plan::step::Step;
 
-/// Archives whose lists are there and are Debian's.
+/// Archives whose lists are downloaded and verified.
 #[derive(Debug)]
 pub struct Archive {
     home: Utf8PathBuf,
-    /// The keys that have signed the lists.
+    /// The keys that signed the lists.
     pub keyring: Utf8PathBuf,
     /// The archives.
     pub sources: Vec<apt::AptSource>,
 }
 
 impl Archive {
-    /// Gets the lists of those entries that are Debian's, by `keyring`. Each is
-    /// asked by itself, so that one that is not does not spoil the others.
+    /// Downloads the lists of those entries that are Debian's, according to
+    /// `keyring`. Each archive is tried by itself, so that a foreign one does not
+    /// make all fail.
     pub fn open(
         ctx: &Ctx,
         home: &Utf8Path,
@@ -68,13 +69,13 @@ impl Archive {
             fs::create_dir_all(dir.join("partial")).with_context(|| format!("could not make {dir}"))?;
         }
         let lines: Vec<_> = self.sources.iter().map(|source| source.line(&self.keyring)).collect();
-        // The address of a mirror may have a password in it.
+        // The URL of a mirror may contain a password.
         files::write(&self.home.join("sources.list"), lines.join("\n") + "\n")?;
         let home = &self.home;
-        // Read after the host's own settings, of which only the way to the
-        // archive is to count. NoLocking: the host's lock guards the host's state, which is only
-        // read. Error-Mode: a list that did not come is an error now, not a
-        // missing package later.
+        // This is read after the host's own settings, from which only proxies and
+        // the like matter. NoLocking: the host's lock protects its state, which
+        // is only read. Error-Mode: a missing list is an error now, not a missing
+        // package later.
         let conf = format!(
             "Dir::State \"{home}\";\nDir::State::lists \"{home}/lists\";\n\
              Dir::State::status \"/var/lib/dpkg/status\";\nDir::Cache \"{home}\";\n\
@@ -95,7 +96,7 @@ impl Archive {
         Step::new("apt-get").args(["-c", self.home.join("apt.conf").as_str(), "-qq"])
     }
 
-    /// Whether this one archive is Debian's.
+    /// Checks that this archive is Debian's.
     fn ask(&self, ctx: &Ctx) -> anyhow::Result<AptOutcome> {
         self.prepare()?;
         let step = self.step().arg("update");
@@ -114,7 +115,8 @@ impl Archive {
         Ok(apt::foreign(&text, suite).map_or(AptOutcome::Debian, AptOutcome::Strange))
     }
 
-    /// Downloads what of these and of what they depend on this machine lacks.
+    /// Downloads those of these packages and their dependencies that are not
+    /// installed.
     pub fn missing(&self, ctx: &Ctx, names: &[&str]) -> anyhow::Result<()> {
         let step = self
             .step()
@@ -125,7 +127,7 @@ impl Archive {
         self.run(ctx, &step)
     }
 
-    /// Downloads these, whether installed or not, and whatever version is.
+    /// Downloads these packages, installed or not, in the newest version.
     pub fn these(&self, ctx: &Ctx, names: &[&str]) -> anyhow::Result<()> {
         let archives = self.archives();
         let download = self.step().args(["-o", "Dir::State::status=/dev/null", "download"]);
@@ -133,13 +135,13 @@ impl Archive {
         self.run(ctx, &step.args(download.args).args(names.iter().copied()))
     }
 
-    /// Unpacks all that was downloaded.
+    /// Unpacks all downloaded packages.
     pub fn unpack(&self, ctx: &Ctx, tree: &Utf8Path) -> anyhow::Result<()> {
         let script = "for deb in \"$0\"/*.deb; do dpkg-deb -x \"$deb\" \"$1\" || exit 1; done";
         self.run(ctx, &Step::new("sh").args(["-c", script, self.archives().as_str(), tree.as_str()]))
     }
 
-    /// The files that were downloaded.
+    /// The downloaded files.
     pub fn names(&self) -> anyhow::Result<Vec<String>> {
         let entries = self.archives().read_dir_utf8()?.flatten();
         let names = entries.map(|entry| entry.file_name().to_owned());
@@ -153,9 +155,9 @@ impl Archive {
     }
 }
 
-/// A full disk, if that is what apt or dpkg complain of.
+/// An error about a full disk, if apt or dpkg report one.
 fn full(home: &Utf8Path, words: &str) -> Option<anyhow::Error> {
-    // What was half done is gone when somebody reads this.
+    // Incomplete files are removed before anybody reads this.
     let new = home.ancestors().find(|dir| dir.extension() == Some("new"));
     let dir = new.and_then(Utf8Path::parent).unwrap_or(home);
     is_full(words).then(|| {

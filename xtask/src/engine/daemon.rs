@@ -1,5 +1,5 @@
-//! The two daemons: started in a session of their own, found again by what
-//! they run, stopped by steps.
+//! The two daemons: they start in their own session, are found again by their
+//! program, and are stopped in steps.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ use crate::exec::{interrupt, proc, run};
 use crate::fault;
 use crate::plan::step::Step;
 
-/// No daemon takes longer to come up, short of a broken machine.
+/// Only a broken machine takes longer to start a daemon.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(20);
 
@@ -71,12 +71,12 @@ fn dockerd(folder: &EngineFolder, network: &EngineNetwork) -> Step {
         .args(["--host".to_owned(), format!("unix://{dir}/docker.sock")])
         .arg(format!("--bridge={}", network.bridge))
         .arg(format!("--fixed-cidr={}", network.first()))
-        // Rules and forwarding are ours: see `network`.
+        // We set the rules and forwarding: see `network`.
         .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"])
 }
 
-/// A daemon that is not up yet. Dropped as one it is ended: until it runs its
-/// own program, nothing but this tells that it is ours.
+/// A daemon that is starting. If this is dropped, it is killed: until it runs its
+/// own program, only this knows that it is ours.
 struct Starting(Option<Process>);
 
 impl Starting {
@@ -106,7 +106,8 @@ fn configure(folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<(
     );
     fs::write(dir.join("etc/containerd.toml"), containerd)?;
     let dockerd = serde_json::json!({
-        // Several platforms, attestations and all exporters without a second builder.
+        // For several platforms, attestations and all exporters without a second
+        // builder.
         "features": { "containerd-snapshotter": true },
         // A registry on loopback has no certificate.
         "insecure-registries": ["127.0.0.0/8"],
@@ -120,11 +121,11 @@ fn configure(folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<(
     Ok(())
 }
 
-/// The client's configuration folder is ours, for its plugin; the logins are
-/// the user's.
+/// The client's configuration folder is ours, because of its plugin, but the
+/// logins are the user's.
 fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
     let link = dir.join("cli/config.json");
-    // From within `engine env` this is our own folder.
+    // Inside `engine env` this is our own folder.
     let target = match ctx.docker_config() {
         config if config == dir.join("cli") => ctx.default_docker_config(),
         config => config,
@@ -133,8 +134,8 @@ fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
     std::os::unix::fs::symlink(target.join("config.json"), &link).with_context(|| format!("could not link {link}"))
 }
 
-/// Starts a daemon with a log of its own. The folders that containerd makes are
-/// those of containers, which `spawn` leaves open for everybody to read.
+/// Starts a daemon with its own log. containerd's new folders belong to
+/// containers and must be readable for everybody, which `spawn` takes care of.
 fn spawn(ctx: &Ctx, folder: &EngineFolder, step: &Step) -> anyhow::Result<Process> {
     let name = Utf8Path::new(&step.tool).file_name().unwrap_or("daemon").to_owned();
     let log = folder.log(&name);
@@ -146,9 +147,9 @@ fn spawn(ctx: &Ctx, folder: &EngineFolder, step: &Step) -> anyhow::Result<Proces
     }
     let mut step = step.clone();
     step.env.extend(folder.env(ctx));
-    // What a daemon mounts for a moment stays when it is killed: where `down` finds it.
+    // A killed daemon leaves its temporary mounts; here `down` finds them.
     step.env.push(("TMPDIR".to_owned(), folder.dir.join("tmp").into_string()));
-    // These would send dockerd somewhere else.
+    // These would lead dockerd elsewhere.
     step.unset.extend(["DOCKER_HOST", "DOCKER_TMPDIR", "NOTIFY_SOCKET"].map(str::to_owned));
     let out = File::create(&log).with_context(|| format!("could not write {log}"))?;
     spawn::detached(&Call::of(ctx, &step).within(&folder.dir), out).with_context(|| format!("could not start {name}"))
@@ -179,14 +180,14 @@ fn wait(folder: &EngineFolder, name: &str, child: &Starting, ready: impl Fn() ->
     }
 }
 
-/// The daemon's process, if it runs: a pid file may name a process that ended,
-/// a zombie, or by now somebody else's.
+/// The process id of a daemon, if it runs: a pid file may name an ended process,
+/// a zombie, or a process of somebody else.
 pub fn running(folder: &EngineFolder, name: &str) -> Option<u32> {
     pid(folder, name).filter(|pid| is(*pid, folder, name))
 }
 
-/// Whether nobody listens at the daemon's socket. By its pid that can't be told
-/// from another user, nor from another container with the same folder.
+/// Whether nobody listens on the daemon's socket. The process id can't tell that
+/// for another user or another container with the same folder.
 pub fn dead(folder: &EngineFolder, name: &str) -> bool {
     let socket = match name {
         "dockerd" => folder.socket(),
@@ -195,7 +196,8 @@ pub fn dead(folder: &EngineFolder, name: &str) -> bool {
     is_silent(UnixStream::connect(socket).err().map(|error| error.kind()))
 }
 
-/// Nobody is there only where the kernel says so: who may not ask does not know.
+/// Only the kernel's answer proves that nobody listens. If it denies access, that
+/// is unknown.
 fn is_silent(refused: Option<ErrorKind>) -> bool {
     matches!(refused, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
@@ -212,7 +214,7 @@ fn is(pid: u32, folder: &EngineFolder, name: &str) -> bool {
     same && proc::is_alive(pid)
 }
 
-/// Ends both daemons: asks, waits, kills. Those that are still there.
+/// Stops both daemons: asks, waits, kills. Returns the remaining ones.
 pub fn stop(folder: &EngineFolder) -> Vec<String> {
     for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
         if let Some(pid) = running(folder, name) {
@@ -229,9 +231,9 @@ pub fn stop(folder: &EngineFolder) -> Vec<String> {
     .collect()
 }
 
-/// Clears what an engine left that did not end by itself: shims, containers,
-/// mounts, sockets. The state folders live in memory on other systems; nothing
-/// in them outlives a reboot, so nothing in them outlives this. What is left.
+/// Removes what a killed engine left: shims, containers, mounts, sockets. On
+/// other systems the state folders are in memory and don't survive a reboot, so
+/// they may be deleted here. Returns what remains.
 pub fn sweep(folder: &EngineFolder) -> Vec<String> {
     let left = leftovers(folder);
     end(&left, Signal::Kill, Duration::from_secs(5));
@@ -253,10 +255,10 @@ fn end(pids: &[u32], signal: Signal, patience: Duration) {
     let since = Instant::now();
     let mut told = Duration::ZERO;
     signal::send(signal, pids.iter().copied().filter(|pid| proc::is_alive(*pid)));
-    // An interrupt does not shorten this: half a stop helps nobody.
+    // An interrupt does not shorten this, because half a stop helps nobody.
     while pids.iter().any(|pid| proc::is_alive(*pid)) && since.elapsed() < patience {
         sleep(BEAT);
-        // What sends it may itself have been ended by the terminal's signal.
+        // The `kill` process itself may have been ended by the terminal's signal.
         if since.elapsed() > told + Duration::from_secs(1) {
             told = since.elapsed();
             signal::send(signal, pids.iter().copied().filter(|pid| proc::is_alive(*pid)));
@@ -264,7 +266,7 @@ fn end(pids: &[u32], signal: Signal, patience: Duration) {
     }
 }
 
-/// Processes that run a program of ours, or live in a container of ours.
+/// The processes that run one of our programs or are in one of our containers.
 fn leftovers(folder: &EngineFolder) -> Vec<u32> {
     let tree = folder.dir.join("tree");
     let own = std::process::id();
@@ -277,9 +279,9 @@ fn leftovers(folder: &EngineFolder) -> Vec<u32> {
     proc::all().filter(ours).collect()
 }
 
-/// How many bytes the folder takes, without what is mounted in it.
+/// The size of the folder, without mounts in it.
 pub fn disk(ctx: &Ctx, dir: &Utf8Path) -> u64 {
-    // It ends badly when a file goes away under it; what it counted is right.
+    // `du` fails if a file disappears meanwhile, but its sum is right.
     let script = "du --summarize --one-file-system --block-size=1 \"$0\" 2>/dev/null || true";
     let step = Step::new("sh").args(["-c", script, dir.as_str()]);
     let text = run::probe(ctx, &step).unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What the host's firewall and routing let in and out of an engine's range,
-//! as plain data, and how rules of ours are found again.
+//! The firewall and routing rules for an engine's range, as plain data, and how
+//! to find our rules again.
 //!
-//! Each iptables rule carries a comment with the bridge's name: whatever became
-//! of our own records, by that they are found.
+//! Each iptables rule has a comment with the name of the bridge, so it is found
+//! even if our own records are lost.
 
-/// What belongs to a connection that was made from inside, and what does not.
+/// Matches packets of connections made from inside, and new ones.
 const BACK: &str = "-m conntrack --ctstate RELATED,ESTABLISHED";
 const NEW: &str = "-m conntrack ! --ctstate RELATED,ESTABLISHED";
-/// The first preference of our routing rules; two for each range.
+/// The first preference of our routing rules. Each range has two.
 const PREFERENCE: u32 = 21_000;
 
-/// The tables that rules of ours are in.
+/// The tables with our rules.
 pub const TABLES: [&str; 3] = ["filter", "nat", "mangle"];
 
 /// One iptables rule.
@@ -20,9 +20,9 @@ pub struct FirewallRule {
     pub table: &'static str,
     /// `FORWARD`.
     pub chain: &'static str,
-    /// Behind all others instead of before them.
+    /// Appended instead of inserted at the front.
     pub last: bool,
-    /// The rest, as typed.
+    /// The other arguments.
     pub words: String,
 }
 
@@ -40,36 +40,37 @@ pub fn comment(bridge: &str) -> String {
     format!("xtask-engine-{bridge}")
 }
 
-/// The comment of the rules that keep the host from forwarding what it did not
-/// forward before.
+/// The comment of the guard: the rules that keep the host from forwarding more
+/// than it did before.
 pub fn guard(bridge: &str) -> String {
     format!("xtask-guard-{bridge}")
 }
 
-/// The rules for a range, in the order in which they are added: of those that
-/// go to the front, the last one comes to stand first.
+/// The rules for a range, in the order in which they are added. Of those inserted
+/// at the front, the last one comes first.
 pub fn of_range(bridge: &str, range: &str) -> Vec<FirewallRule> {
     let comment = format!("-m comment --comment {}", comment(bridge));
     let rule = |table, chain, words: String| FirewallRule { table, chain, last: false, words };
     vec![
         rule("nat", "POSTROUTING", format!("-s {range} ! -d {range} {comment} -j MASQUERADE")),
-        // The range's own side of the bridges; what only says that it comes
-        // from there is somebody else's.
+        // Only packets that come in through our bridges. Others may claim an
+        // address in the range.
         rule("filter", "FORWARD", format!("-s {range} -i br-+ {comment} -j ACCEPT")),
         rule("filter", "FORWARD", format!("-s {range} -i {bridge} {comment} -j ACCEPT")),
         rule("filter", "FORWARD", format!("-d {range} {BACK} {comment} -j ACCEPT")),
-        // In a table that comes before the one in which others, too, say what
-        // they let through.
+        // In a table that comes before the filter table, where other programs may
+        // accept packets.
         rule("mangle", "FORWARD", format!("! -s {range} -d {range} {NEW} {comment} -j DROP")),
-        // The host's own addresses in the range are for containers and itself.
+        // The host's addresses in the range are only for containers and the host
+        // itself.
         rule("filter", "INPUT", format!("! -s {range} -d {range} ! -i lo {comment} -j DROP")),
     ]
 }
 
-/// The rules for a host that forwarded nothing: behind everybody else's, so
-/// that who wants something forwarded still gets it; `open` are the interfaces
-/// that did forward. `bridged` says that frames within a bridge come by, which
-/// were never a matter of forwarding.
+/// The guard for a host that forwarded nothing. Its rules come last, so other
+/// rules still decide first. `open` are the interfaces that did forward.
+/// `bridged` says that iptables also sees frames within a bridge, which are not
+/// forwarded.
 pub fn of_guard(bridge: &str, open: &[String], bridged: bool) -> Vec<FirewallRule> {
     let comment = format!("-m comment --comment {}", guard(bridge));
     let rule = |words: String| FirewallRule { table: "filter", chain: "FORWARD", last: true, words };
@@ -79,8 +80,8 @@ pub fn of_guard(bridge: &str, open: &[String], bridged: bool) -> Vec<FirewallRul
     rules
 }
 
-/// The arguments that delete each rule of a listing (`iptables -t TABLE -S`)
-/// that carries one of the comments.
+/// The arguments that delete each rule with one of the comments from a listing
+/// (`iptables -t TABLE -S`).
 pub fn deleting(listing: &str, table: &str, comments: &[String]) -> Vec<Vec<String>> {
     let words = listing.lines().filter_map(|line| shell_words::split(line).ok());
     let ours = words.filter(|words| {
@@ -94,14 +95,14 @@ pub fn deleting(listing: &str, table: &str, comments: &[String]) -> Vec<Vec<Stri
     .collect()
 }
 
-/// Whether a listing has a guard of another engine.
+/// Whether a listing contains the guard of another engine.
 pub fn other_guard(listing: &str, bridge: &str) -> bool {
     let own = guard(bridge);
     let mut words = listing.lines().filter_map(|line| shell_words::split(line).ok()).flatten();
     words.any(|word| word.starts_with("xtask-guard-") && word != own)
 }
 
-/// The second octets of the ranges that rules of an engine name.
+/// The second octets of the ranges in an engine's rules.
 pub fn octets(listing: &str, bridge: &str) -> Vec<u8> {
     let own = comment(bridge);
     let lines = listing.lines().filter(|line| line.split([' ', '"']).any(|word| word == own));
@@ -113,10 +114,10 @@ pub fn octets(listing: &str, bridge: &str) -> Vec<u8> {
     octets
 }
 
-/// Routing rules, as `ip rule add` takes them: from one network of the range
-/// into another there is no way. Here and not in iptables, because within a
-/// bridge nothing is routed, but iptables may see it. Where nobody keeps out
-/// what comes from outside, nothing gets into the range at all.
+/// Routing rules, as `ip rule add` takes them: no packet gets from one network of
+/// the range into another. This is not done with iptables, which may also see
+/// frames within a bridge. Without working iptables rules, nothing gets into the
+/// range at all.
 pub fn routing(octet: u8, connected: bool) -> [String; 2] {
     let range = format!("10.{octet}.0.0/16");
     let [first, second] = preferences(octet);
@@ -124,14 +125,14 @@ pub fn routing(octet: u8, connected: bool) -> [String; 2] {
     [format!("pref {first} {between} iif lo lookup main"), format!("pref {second} {between} prohibit")]
 }
 
-/// Where the routing rules of a range stand.
+/// The preferences of a range's routing rules.
 fn preferences(octet: u8) -> [u32; 2] {
     let first = PREFERENCE + 2 * u32::from(octet);
     [first, first + 1]
 }
 
-/// How many routing rules of a range a listing (`ip rule show`) has at each of
-/// their places, to be deleted as often.
+/// The preference of each of a range's routing rules in a listing
+/// (`ip rule show`), as often as it occurs, to delete them all.
 pub fn placed(listing: &str, octet: u8) -> Vec<String> {
     let range = format!("10.{octet}.0.0/16");
     let of_range = |line: &&str| line.contains(&format!("to {range} "));

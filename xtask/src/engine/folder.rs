@@ -1,9 +1,9 @@
-//! The engine's folder: which it is, that it is ours alone, and what is where
-//! in it.
+//! The engine's folder: which folder it is, that it is ours alone, and where
+//! things are in it.
 //!
-//! What lies in it runs as root, is connected to and is deleted in the end. So
-//! nothing of that happens before it is known that nobody else could have put
-//! it there, and that we have made it: a file with our words says so.
+//! Programs in it run as root, we connect to its socket, and in the end we delete
+//! it. So first we make sure that nobody else could have written it, and that we
+//! created it: it contains a marker.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -18,14 +18,14 @@ use crate::exec::files::trouble::Helped as _;
 use crate::exec::files::{self, trust};
 use crate::fault;
 
-/// The path of a Unix socket ends here: 108 bytes with the final zero.
+/// The longest path of a Unix socket: 108 bytes with the final zero.
 const SOCKET_PATH: usize = 107;
-/// The file that says whose folder it is, and what it says.
+/// The name of the marker, and its content.
 const MARKER: &str = "xtask-engine";
 const MARK: &str = "This folder holds the private engine of `cargo xtask`. It was made by it, and\n\
                     `cargo xtask engine down --purge` deletes it.\n";
-/// What a folder of ours holds at the top. The last ones go last: as long as
-/// one thing is left, it is known whose it is.
+/// The entries of our folder. They are deleted in this order, the marker last, so
+/// that a partly deleted folder is still recognised.
 pub const NAMES: [&str; 26] = [
     "install.new",
     "fetch.new",
@@ -54,33 +54,34 @@ pub const NAMES: [&str; 26] = [
     "engine.lock",
     MARKER,
 ];
-/// What is run out of the folder.
+/// The programs that are run from the folder.
 const RUN: [&str; 5] = ["bin/docker", "bin/dockerd", "bin/containerd", "bin/runc", "cli/cli-plugins/docker-buildx"];
 
-/// The folder and what is where in it.
+/// The folder, and the paths in it.
 #[derive(Clone, Debug)]
 pub struct EngineFolder {
-    /// The folder, absolute and without links.
+    /// Its absolute path, without links.
     pub dir: Utf8PathBuf,
 }
 
-/// What a folder holds, as far as we are concerned.
+/// What a folder contains.
 #[derive(Debug, PartialEq, Eq)]
 enum Holds {
     Nothing,
     Engine,
-    /// An engine that was made before there was a marker.
+    /// An engine of a version without markers.
     Earlier,
     Strange(String),
 }
 
-/// By the names in it, what its marker says, and whether it is laid out as an
-/// engine without a marker was.
+/// Decides by the names in it, by its marker, and by the layout of engines
+/// without a marker.
 fn holds(names: &[String], mark: Option<&str>, earlier: bool) -> Holds {
     let mut rest = names.iter().filter(|name| *name != "lost+found");
     match mark {
         Some(MARK) => Holds::Engine,
-        // We had no room for our words, or no time: it is to be ours.
+        // An empty marker: the disk was full, or we were killed. The folder is
+        // ours.
         Some(begun) if MARK.starts_with(begun) && rest.clone().all(|name| name == MARKER) => Holds::Nothing,
         Some(_) => Holds::Strange(MARKER.to_owned()),
         None => match rest.clone().find(|name| !NAMES.contains(&name.as_str())) {
@@ -91,8 +92,9 @@ fn holds(names: &[String], mark: Option<&str>, earlier: bool) -> Holds {
     }
 }
 
-/// Whether an engine without a marker is there, by its list of packages and by
-/// where its dockerd leads; or what `setup` leaves of another engine: a record.
+/// Whether this is an engine without a marker, which its list of packages and the
+/// target of its dockerd link tell, or the record that `setup` leaves for another
+/// engine.
 fn is_earlier(names: &[String], packages: &str, program: &Path, record: &str) -> bool {
     let is_engine = packages.lines().any(|name| name.starts_with("containerd_"))
         && program.as_os_str() == "../tree/usr/sbin/dockerd";
@@ -102,11 +104,12 @@ fn is_earlier(names: &[String], packages: &str, program: &Path, record: &str) ->
 }
 
 impl EngineFolder {
-    /// The folder of this run. It need not exist.
+    /// The folder for this run. It need not exist.
     pub fn of(ctx: &Ctx) -> anyhow::Result<Self> {
         let dir = ctx.engine_dir();
         let dir = if dir.is_absolute() { dir } else { ctx.root.canonicalize_utf8()?.join(dir) };
-        // As it was named first: a link on the way may be somebody else's.
+        // The path as it was given first, because a link on the way may belong to
+        // somebody else.
         believe(ctx, &dir)?;
         let dir = dir.canonicalize_utf8().unwrap_or(dir);
         let longest = dir.join("ctd.sock.ttrpc");
@@ -130,7 +133,7 @@ impl EngineFolder {
                 .into());
         }
         for name in NAMES {
-            // The way to here is known by now; where a link leads is not.
+            // The path up to here is checked; the target of a link is not.
             let path = folder.dir.join(name);
             match trust::look(path.as_std_path())? {
                 Some(seen) if seen.kind != trust::FileKind::Link => relied_upon(&[seen], ctx)?,
@@ -145,7 +148,7 @@ impl EngineFolder {
     }
 
     fn holds(&self, ctx: &Ctx) -> anyhow::Result<Holds> {
-        // By bytes: what others put here need not be text.
+        // As bytes: names of other people's files need not be text.
         let Ok(entries) = fs::read_dir(&self.dir) else { return Ok(Holds::Nothing) };
         let names: Vec<_> = entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
         let marker = self.dir.join(MARKER);
@@ -165,7 +168,7 @@ impl EngineFolder {
         is_earlier(names, &text("tree/packages"), &program, &text("bases.json"))
     }
 
-    /// Makes the folder where there is none, and says in it whose it is.
+    /// Creates the folder if necessary, and writes the marker.
     fn claim(&self, ctx: &Ctx) -> anyhow::Result<()> {
         let was_there = self.dir.exists();
         let parents = DirBuilder::new().recursive(true).mode(0o755).create(&self.dir);
@@ -178,12 +181,14 @@ impl EngineFolder {
             }
             Holds::Nothing | Holds::Earlier => {
                 let marker = self.dir.join(MARKER);
-                // Who writes it at the same time writes the same.
+                // Another run that writes it at the same time writes the same
+                // text.
                 let mut options = OpenOptions::new();
                 options.write(true).create(true).truncate(false).mode(0o644).custom_flags(libc::O_NOFOLLOW);
                 let written = options.open(&marker).and_then(|mut file| file.write_all(MARK.as_bytes()));
                 if written.is_err() {
-                    // Nothing half-made stays; a folder that somebody else made does.
+                    // An incomplete folder is removed, but not one that somebody
+                    // else created.
                     let _ = fs::remove_file(&marker);
                     let _ = if was_there { Ok(()) } else { fs::remove_dir(&self.dir) };
                 }
@@ -192,17 +197,17 @@ impl EngineFolder {
         }
     }
 
-    /// One at a time. Held until it is dropped; the kernel lets go of it when
-    /// the process dies.
+    /// Locks the folder until the lock is dropped. The kernel releases it if the
+    /// process dies.
     pub fn lock(&self, ctx: &Ctx, name: &str) -> anyhow::Result<File> {
         self.claim(ctx)?;
         let lock = files::lock(ctx, &self.dir.join(format!("{name}.lock")), "another xtask works there")?;
-        // While we waited somebody may have deleted all of it.
+        // Another run may have deleted everything while we waited.
         self.claim(ctx)?;
         Ok(lock)
     }
 
-    /// The client, buildx and the daemons' programs.
+    /// The folder of the client, buildx and the daemons' programs.
     pub fn bin(&self) -> Utf8PathBuf {
         self.dir.join("bin")
     }
@@ -212,18 +217,18 @@ impl EngineFolder {
         self.dir.join("docker.sock")
     }
 
-    /// Where a daemon says which process it is.
+    /// The pid file of a daemon.
     pub fn pid_file(&self, name: &str) -> Utf8PathBuf {
         self.dir.join(format!("{name}.pid"))
     }
 
-    /// What a daemon writes.
+    /// The log of a daemon.
     pub fn log(&self, name: &str) -> Utf8PathBuf {
         self.dir.join(format!("log/{name}.log"))
     }
 
-    /// What the daemons and the network tools need: our programs first, and
-    /// the libraries that the host lacked.
+    /// The environment of the daemons and network tools: our programs come first,
+    /// and the libraries that the host lacks are added.
     pub fn env(&self, ctx: &Ctx) -> Vec<(String, String)> {
         let path = ctx.env.get("PATH").unwrap_or_default();
         let (bin, sbin) = (self.bin(), self.dir.join("sbin"));
@@ -246,7 +251,7 @@ impl EngineFolder {
     }
 }
 
-/// Refuses a path that anybody else could have put something at.
+/// Refuses a path that somebody else could have replaced.
 fn believe(ctx: &Ctx, path: &Utf8Path) -> anyhow::Result<()> {
     relied_upon(&trust::way(path.as_std_path())?, ctx)
 }

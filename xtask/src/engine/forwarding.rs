@@ -1,7 +1,7 @@
-//! Whether the host forwards packets, and how it was before.
+//! Saves and restores whether the host forwards packets.
 //!
-//! The kernel's one switch sets all interfaces and what comes later, and a
-//! second setting beside it. So all of it is remembered, and put back.
+//! One kernel setting changes all interfaces, those added later, and a second
+//! setting. So everything is saved and restored.
 
 use std::fs;
 use std::path::Path;
@@ -12,27 +12,27 @@ const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const INTERFACES: &str = "/proc/sys/net/ipv4/conf";
 const REDIRECTS: &str = "/proc/sys/net/ipv4/conf/all/accept_redirects";
 
-/// How the host was.
+/// The state of the host before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardingBefore {
     /// Whether it forwarded.
     pub forwarded: bool,
-    /// The boot in which that was.
+    /// The boot to which this state belongs.
     #[serde(default)]
     pub boot: String,
-    /// Interfaces that forwarded where the host as a whole did not.
+    /// Interfaces that forwarded although the host as a whole did not.
     #[serde(default)]
     pub open: Vec<String>,
-    /// Whether it listened to redirects, which the switch changes too.
+    /// Whether it accepted redirects, which the setting changes, too.
     #[serde(default)]
     pub redirects: Option<String>,
-    /// Bridges that were there.
+    /// The existing bridges.
     #[serde(default)]
     pub bridges: Vec<String>,
 }
 
 impl ForwardingBefore {
-    /// The host as it is now, without our own bridge.
+    /// The current state of the host, without our own bridge.
     pub fn now(own: &str) -> Self {
         let forwarded = is_on(FORWARD);
         let mut open = interfaces();
@@ -46,13 +46,13 @@ impl ForwardingBefore {
         }
     }
 
-    /// Whether somebody has come to live by forwarding since: another private
-    /// engine, or anybody with a bridge that was not there.
+    /// Whether somebody has come to depend on forwarding: another private engine,
+    /// or a new bridge.
     pub fn is_needed(&self, own: &str) -> bool {
         bridges().iter().any(|bridge| lives(bridge, own, &self.bridges))
     }
 
-    /// Puts all of it back. What could not be.
+    /// Restores everything, and returns what could not be restored.
     pub fn restore(&self) -> Option<String> {
         let _ = fs::write(FORWARD, "0");
         for name in &self.open {
@@ -65,14 +65,14 @@ impl ForwardingBefore {
     }
 }
 
-/// Lets the host forward.
+/// Switches forwarding on.
 pub fn on() {
     if !is_on(FORWARD) {
         let _ = fs::write(FORWARD, "1");
     }
 }
 
-/// Whether frames within a bridge pass iptables, too.
+/// Whether iptables also sees frames within a bridge.
 pub fn sees_bridges() -> bool {
     Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
 }
@@ -80,8 +80,8 @@ pub fn sees_bridges() -> bool {
 fn lives(bridge: &str, own: &str, before: &[String]) -> bool {
     let digits = bridge.strip_prefix("xt");
     let is_engines = digits.is_some_and(|it| it.len() == 10 && it.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    // Networks of our own engine are `br-…`, as another Docker's are; those of
-    // another Docker come with a `docker0`.
+    // Networks of our engine are `br-…`, like those of another Docker; but
+    // another Docker also has a `docker0`.
     bridge != own && (is_engines || !(bridge.starts_with("br-") || before.iter().any(|known| known == bridge)))
 }
 

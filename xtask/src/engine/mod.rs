@@ -1,10 +1,10 @@
-//! A Docker Engine in one folder, for a machine that has none: its own
+//! A Docker Engine in one folder, for a machine without one: with its own
 //! programs, socket, images and network.
 //!
-//! Nothing of it is outside of the folder but a bridge, some rules of iptables
-//! and of routing, and the kernel's forwarding, and `down` takes those back. It
-//! never touches an engine that is there, and two of them in two folders don't
-//! meet.
+//! Outside of the folder there are only a bridge, some iptables and routing
+//! rules, and the kernel's forwarding, which `down` takes back. It never touches
+//! an existing engine, and two private engines in two folders don't affect each
+//! other.
 
 pub mod apt;
 pub mod archive;
@@ -30,49 +30,49 @@ use crate::exec::engine::exports;
 use crate::fault;
 use crate::model::mountinfo;
 
-/// What is known about the private engine.
+/// The state of the private engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Whether it answers.
     pub running: bool,
-    /// Whether its programs are there.
+    /// Whether its programs are installed.
     pub installed: bool,
-    /// Where it is.
+    /// Its folder.
     pub folder: String,
     /// Its socket.
     pub socket: String,
-    /// The process of dockerd.
+    /// The process id of dockerd.
     pub pid: Option<u32>,
-    /// The packages it is made of, `docker.io 26.1.5+…`.
+    /// Its packages, such as `docker.io 26.1.5+…`.
     pub packages: Vec<String>,
-    /// The addresses of its containers.
+    /// The address range of its containers.
     pub range: Option<String>,
-    /// Whether containers reach the network; where not, builds need
+    /// Whether containers have network access; if not, builds need
     /// `--network=host`.
     pub connected: bool,
-    /// What the folder takes on disk.
+    /// The size of the folder.
     pub bytes: u64,
 }
 
-/// How the engine's daemons are.
+/// The state of the engine's daemons.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Both do their work.
+    /// Both work.
     Well,
-    /// What has ended: it does not come back by itself.
+    /// One has ended, and does not restart by itself.
     Dead(String),
-    /// Both run, and dockerd does not answer.
+    /// Both run, but dockerd does not answer.
     Mute(std::io::ErrorKind, String),
 }
 
-/// Asks both daemons: dockerd answers a ping without its containerd, and
-/// nothing else.
+/// Asks both daemons, because dockerd still answers a ping if its containerd is
+/// gone.
 pub fn health(ctx: &Ctx, folder: &EngineFolder) -> Health {
     let ended = |name| daemon::dead(folder, name);
     let ping = || api::ping(ctx, &Endpoint::Socket(folder.socket()));
     match (ended("dockerd"), ended("containerd")) {
-        // Who answers has not ended: its number is another one's in this
-        // namespace of processes.
+        // A daemon that answers runs, even if its process id is not visible in
+        // this namespace.
         (true, _) if ping().is_ok() => Health::Well,
         (true, true) => Health::Dead("its dockerd and its containerd have ended".to_owned()),
         (true, false) => Health::Dead("its dockerd has ended".to_owned()),
@@ -84,23 +84,23 @@ pub fn health(ctx: &Ctx, folder: &EngineFolder) -> Health {
     }
 }
 
-/// Whether an engine was started here and nobody has taken it down.
+/// Whether an engine was started here and not stopped.
 pub fn was_up(folder: &EngineFolder) -> bool {
     packages::installed(folder) && network::remembered(folder).is_some()
 }
 
-/// Installs the engine where it is not there and starts it where it does not
-/// run. Whether it was started now.
+/// Installs the engine if necessary, and starts it if it is not running. Returns
+/// whether it was started.
 pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     let folder = EngineFolder::of(ctx)?;
     if health(ctx, &folder) == Health::Well {
         return Ok(false);
     }
-    // Before the lock: somebody who can't have one gets no folder either.
+    // Before the lock: if no engine can be installed here, no folder is created.
     packages::release()?;
     packages::can_lie_in(&folder)?;
     let _lock = folder.lock(ctx, "engine")?;
-    // While we waited for the lock somebody may have started it.
+    // Another run may have started it while we waited for the lock.
     let folder = EngineFolder::of(ctx)?;
     match health(ctx, &folder) {
         Health::Well => return Ok(false),
@@ -110,7 +110,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
         _ => {}
     }
     packages::install(ctx, &folder)?;
-    // What the last one left, however it ended.
+    // What the last engine left, however it ended.
     let mut left = daemon::stop(&folder);
     if left.is_empty() {
         left = daemon::sweep(&folder);
@@ -130,8 +130,8 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Stops the engine and removes what it left on the machine; with `purge` the
-/// folder as well. How many bytes that freed.
+/// Stops the engine and removes what it left on the machine; with `purge` also
+/// its folder. Returns how many bytes that freed.
 pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
     let folder = EngineFolder::of(ctx)?;
     if !folder.dir.exists() {
@@ -141,8 +141,8 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
     let (dir, data) = (folder.dir.as_std_path(), folder.dir.join("data"));
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut others = mounts::others(&table, dir);
-    // Where dockerd has bound its data to themselves it lets go of them when it
-    // ends, and of all that is mounted below.
+    // dockerd bind-mounts its data folder onto itself. When it ends, it unmounts
+    // that, and everything mounted below.
     let is_bound = mountinfo::points(&table).iter().any(|point| *point == data);
     others.retain(|point| purge || (is_bound && point.starts_with(&data) && *point != data));
     if let Some(point) = others.first() {
@@ -167,8 +167,8 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
-/// Everything stops; the machine is as it was. What is left. Nothing in here
-/// asks for the interrupt.
+/// Stops everything and restores the machine. Returns what remains. It ignores
+/// the interrupt.
 fn quiet(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     let left = daemon::stop(folder);
     if !left.is_empty() {
@@ -180,7 +180,7 @@ fn quiet(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     left
 }
 
-/// What there is.
+/// The state of the engine.
 pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
     let folder = EngineFolder::of(ctx)?;
     let packages = fs::read_to_string(folder.dir.join("tree/packages")).unwrap_or_default();
@@ -198,7 +198,7 @@ pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
     })
 }
 
-/// `name_version_arch.deb` as a name and a version.
+/// The name and the version in `name_version_arch.deb`.
 fn package(file: &str) -> String {
     let mut parts = file.split('_');
     let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

@@ -1,8 +1,8 @@
-//! What is still mounted below a folder, whose it is, and how it is let go.
+//! Finds and releases mounts below a folder.
 //!
-//! A folder with a mount in it can't be deleted, and an engine that was killed
-//! leaves its containers' file systems and network namespaces mounted. But
-//! somebody may have mounted a disk of his own there, and that stays.
+//! A folder with a mount in it can't be deleted, and a killed engine leaves the
+//! file systems and network namespaces of its containers mounted. But somebody
+//! may have mounted their own disk there, and that must stay.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,19 +13,21 @@ use std::time::Duration;
 use crate::exec::run;
 use crate::model::mountinfo::{MountPoint, parse};
 
-/// No unmounting takes longer.
+/// Only a hung unmount takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Unmounts what the engine in `dir` has mounted, deepest first. What is left.
+/// Unmounts what the engine in `dir` has mounted, deepest first. Returns what
+/// remains.
 pub fn release(dir: &Path) -> Vec<PathBuf> {
     let table = || fs::read("/proc/self/mountinfo").unwrap_or_default();
-    // A mount may lie on another one, and is then seen only afterwards.
+    // A mount may be on top of another one, which only becomes visible
+    // afterwards.
     for _ in 0..3 {
         for point in ours(&table(), dir) {
-            // Lazily: what a dying process still holds must not stop us.
+            // Lazily, because a dying process may still use it.
             let _ = run::undo("umount", &["--lazy".as_ref(), "--".as_ref(), point.as_os_str()], PATIENCE);
             if !point.starts_with(dir) {
-                // A temporary folder that the builder made for it.
+                // A temporary folder that the builder created for it.
                 let _ = fs::remove_dir(&point);
             }
         }
@@ -33,23 +35,23 @@ pub fn release(dir: &Path) -> Vec<PathBuf> {
     ours(&table(), dir)
 }
 
-/// The mount points that the engine in `dir` made, deepest first: layers of
-/// its images, wherever they are mounted, with all that lies in them; its name
-/// spaces; folders of its own in a second place, unless somebody else's mount
-/// lies in one, which would go with it.
+/// The mount points of the engine in `dir`, deepest first: layers of its images
+/// wherever they are mounted, everything in them, its namespaces, and bind mounts
+/// of its own folders. A mount point with somebody else's mount in it is left
+/// out, because that one would go with it.
 pub fn ours(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
     let mounts = parse(mountinfo);
     let (made, copies) = made(&mounts, dir);
     let is_ours = |point: &PathBuf| made.contains(point) || copies.contains(point);
     let others: Vec<_> = mounts.iter().map(|mount| &mount.point).filter(|point| !is_ours(point)).collect();
     let is_free = |copy: &&PathBuf| !others.iter().any(|other| other.starts_with(copy));
-    // In the order in which they were mounted, the outer before the inner.
+    // In the order of mounting: the outer before the inner.
     let mut ours: Vec<_> = mounts.iter().map(|mount| &mount.point).filter(|point| is_ours(point)).collect();
     ours.retain(|point| made.contains(point) || is_free(point));
     ours.into_iter().rev().cloned().collect()
 }
 
-/// The mount points below `dir` that somebody else made.
+/// The mount points below `dir` that belong to somebody else.
 pub fn others(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
     let mounts = parse(mountinfo);
     let (made, copies) = made(&mounts, dir);
@@ -57,7 +59,7 @@ pub fn others(mountinfo: &[u8], dir: &Path) -> Vec<PathBuf> {
     points.filter(|it| it.starts_with(dir) && it != dir && !made.contains(it) && !copies.contains(it)).collect()
 }
 
-/// What the engine mounted, and where it bound its own folders to.
+/// What the engine mounted, and the bind mounts of its own folders.
 fn made(mounts: &[MountPoint], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let home = home(mounts, dir);
     let (mut made, mut copies): (Vec<PathBuf>, Vec<PathBuf>) = Default::default();
@@ -80,8 +82,8 @@ fn made(mounts: &[MountPoint], dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (made, copies)
 }
 
-/// The device that `dir` is on, and its path there. Of mounts on each other the
-/// last one counts.
+/// The device of `dir`, and its path on the device. If mounts are on top of each
+/// other, the last one counts.
 fn home(mounts: &[MountPoint], dir: &Path) -> Option<(Vec<u8>, PathBuf)> {
     let around = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
     let mount = around.max_by_key(|mount| mount.point.components().count())?;
@@ -89,13 +91,13 @@ fn home(mounts: &[MountPoint], dir: &Path) -> Option<(Vec<u8>, PathBuf)> {
     Some((mount.device.clone(), mount.root.join(rest)))
 }
 
-/// Where BuildKit and containerd put a layer for a moment.
+/// The folders where BuildKit and containerd mount layers temporarily.
 fn is_builders(point: &Path) -> bool {
     let name = point.file_name().unwrap_or_default().as_bytes();
     name.starts_with(b"buildkit-mount") || name.starts_with(b"containerd-mount")
 }
 
-/// `data/containers/ID/mounts/shm`, and secrets beside it.
+/// `data/containers/ID/mounts/shm`, and the secrets next to it.
 fn is_shm(point: &Path, dir: &Path) -> bool {
     let parent = point.parent().and_then(Path::parent).and_then(Path::parent);
     let names = [b"shm".as_slice(), b"secrets"];
@@ -104,7 +106,7 @@ fn is_shm(point: &Path, dir: &Path) -> bool {
         && names.contains(&point.file_name().unwrap_or_default().as_bytes())
 }
 
-/// Whether an overlay is made of layers below `dir`.
+/// Whether an overlay consists of layers below `dir`.
 fn layered(options: &[u8], dir: &Path) -> bool {
     let below = [dir.as_os_str().as_bytes(), b"/"].concat();
     options.split(|byte| *byte == b',').any(|option| {
@@ -116,8 +118,8 @@ fn layered(options: &[u8], dir: &Path) -> bool {
     })
 }
 
-/// Whether the root file system of a `/proc/PID/mountinfo` is made of layers
-/// below `dir`: then the process is in a container of that engine.
+/// Whether the root file system in a `/proc/PID/mountinfo` consists of layers
+/// below `dir`: then the process is in one of this engine's containers.
 pub fn rooted_below(mountinfo: &[u8], dir: &Path) -> bool {
     let mounts = parse(mountinfo);
     let root = mounts.iter().find(|mount| mount.point == Path::new("/"));
@@ -152,7 +154,8 @@ rubbish
     #[test]
     fn what_the_engine_mounted_is_found_wherever_it_is_the_deepest_first() {
         let table = TABLE.to_vec();
-        // A disk for the folder itself hides where it was; that is no mount of ours.
+        // A disk mounted at the folder itself hides the old content; it is not
+        // one of our mounts.
         let found = ours(&table, Path::new("/e"));
         let found: Vec<_> = found.iter().map(|point| String::from_utf8_lossy(point.as_os_str().as_bytes())).collect();
         assert_eq!(

@@ -1,15 +1,15 @@
-//! The private engine's network: a bridge of its own, and a /16 that holds all
-//! of its containers.
+//! The private engine's network: a bridge, and a /16 range for all of its
+//! containers.
 //!
-//! Two engines must never both manage iptables, so this one's dockerd doesn't.
-//! The rules are here (see `rules`), by address range and not by bridge, so that
-//! networks which users make later are covered too. Containers get out; nothing
-//! new gets in, nor from one network into another. The kernel forwards for all
-//! interfaces or for none that comes later: so where it forwarded nothing, a
-//! last rule keeps from all others what they did not have before.
+//! Two engines must never both manage iptables, so this one's dockerd doesn't. We
+//! set the rules (see `firewall`), by address range and not by bridge, so that
+//! they also cover networks which users create later. Containers can reach the
+//! outside. New connections are refused, both from outside and from one network
+//! to another. The kernel can only forward for all interfaces, so if the host did
+//! not forward before, a final rule drops everything else.
 //!
-//! What is done here is found again whatever became of the record, and the
-//! record goes when nothing is left.
+//! What was set up is found again even if the record is lost. The record is
+//! removed when nothing is left.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,25 +25,26 @@ use crate::fault;
 use crate::model::base::fnv;
 use crate::plan::step::Step;
 
-/// Second octets of 10.0.0.0/8 to choose from: few VPNs and clusters are there.
+/// The second octets of 10.0.0.0/8 to choose from: few VPNs and clusters use
+/// them.
 const OCTETS: std::ops::Range<u8> = 213..251;
 
-/// What `up` did to the host's network, as remembered for `down`.
+/// What `up` changed on the host, recorded for `down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineNetwork {
     /// The bridge of the default network.
     pub bridge: String,
     /// The second octet of the address range.
     pub octet: u8,
-    /// The iptables program that works, if one does.
+    /// The iptables program that works, if there is one.
     pub iptables: Option<String>,
-    /// How the host was before.
+    /// The state of the host before.
     #[serde(flatten)]
     pub before: ForwardingBefore,
 }
 
 impl EngineNetwork {
-    /// All addresses of the engine.
+    /// The address range of the engine.
     pub fn range(&self) -> String {
         format!("10.{}.0.0/16", self.octet)
     }
@@ -53,18 +54,18 @@ impl EngineNetwork {
         format!("10.{}.0.0/24", self.octet)
     }
 
-    /// The addresses for networks that users make.
+    /// The addresses for networks that users create.
     pub fn pool(&self) -> String {
         format!("10.{}.128.0/17", self.octet)
     }
 }
 
-/// The bridge's name: 15 bytes at most, and another one for another folder.
+/// The name of the bridge: at most 15 bytes, and different for each folder.
 fn bridge(folder: &str) -> String {
     format!("xt{:010x}", fnv(folder.as_bytes()) & 0xff_ffff_ffff)
 }
 
-/// The octet for a folder that no route of this machine has.
+/// A second octet for the folder that no route of this machine uses.
 fn octet(folder: &str, routes: &str) -> u8 {
     let count = u64::from(OCTETS.end - OCTETS.start);
     let first = fnv(folder.as_bytes()) % count;
@@ -75,19 +76,20 @@ fn octet(folder: &str, routes: &str) -> u8 {
         .unwrap_or(OCTETS.start)
 }
 
-/// Whether a line of `/proc/net/route` leads into 10.OCTET.0.0/16; a route to
-/// more than that (a default route, a VPN's 10.0.0.0/8) does not count.
+/// Whether a line of `/proc/net/route` is a route within 10.OCTET.0.0/16. A route
+/// to a larger range (a default route, a VPN's 10.0.0.0/8) does not count.
 fn has(line: &str, octet: u8) -> bool {
     let mut words = line.split_whitespace().skip(1);
     let hex = |word: Option<&str>| word.and_then(|word| u32::from_str_radix(word, 16).ok());
     let (Some(to), Some(mask)) = (hex(words.next()), hex(words.nth(5))) else {
         return false;
     };
-    // Written as the bytes lie in memory: little-endian on all we run on.
+    // The bytes are in memory order, which is little-endian on every supported
+    // machine.
     to.to_le_bytes()[..2] == [10, octet] && mask.to_le_bytes()[..2] == [255, 255]
 }
 
-/// Makes the bridge and the rules. Again, or after a kill: heals what it finds.
+/// Creates the bridge and the rules, or repairs existing ones.
 pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     let name = bridge(folder.dir.as_str());
     let before = before(ctx, folder, &name);
@@ -98,7 +100,8 @@ pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let octet = octet(folder.dir.as_str(), &routes);
     let mut network = EngineNetwork { bridge: name, octet, iptables: choose(ctx, folder), before };
-    // Before anything is done, and what was done is found without it, too.
+    // Recorded before anything changes, although the changes are found without
+    // it, too.
     remember(folder, &network)?;
 
     let link = network.bridge.clone();
@@ -121,8 +124,8 @@ pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     ip(&format!("addr replace 10.{octet}.0.1/24 dev {link}"))?;
     ip(&format!("link set {link} up"))?;
     if network.iptables.is_some() {
-        // Without it the kernel drops what a bridge sends to the world. Last:
-        // there is no moment in which it is on and not guarded.
+        // Without forwarding, the kernel drops packets from a bridge to the
+        // outside. It comes last, so that it is never on without the rules.
         forwarding::on();
     } else {
         ctx.say(
@@ -133,7 +136,7 @@ pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     Ok(network)
 }
 
-/// The iptables rules.
+/// Adds the iptables rules.
 fn admit(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork, program: &str) -> anyhow::Result<()> {
     let mut all = firewall::of_range(&network.bridge, &network.range());
     if !network.before.forwarded {
@@ -142,8 +145,8 @@ fn admit(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork, program: &st
     all.iter().try_for_each(|rule| run::read(ctx, &iptables(ctx, folder, program).args(rule.adding())).map(drop))
 }
 
-/// How the host was before any private engine: by the record of this boot; by
-/// the guard of one that is there; else as it is now.
+/// The state of the host before any private engine: from this boot's record, or
+/// from an existing guard, or the current state.
 fn before(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> ForwardingBefore {
     let now = ForwardingBefore::now(bridge);
     match remembered(folder).map(|network| network.before) {
@@ -155,7 +158,7 @@ fn before(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> ForwardingBefore {
     }
 }
 
-/// Whether a guard is there: this engine's or another one's.
+/// Whether a guard exists, of this engine or of another.
 fn guarded(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> bool {
     programs(ctx, folder).iter().any(|program| {
         let listing = list(ctx, folder, program, "filter");
@@ -163,13 +166,13 @@ fn guarded(ctx: &Ctx, folder: &EngineFolder, bridge: &str) -> bool {
     })
 }
 
-/// Takes back what `up` did. What is left of it, for people; the record stays
-/// as long as something is.
+/// Undoes what `up` did. Returns what remains, for people; the record stays as
+/// long as something does.
 pub fn down(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     let name = bridge(folder.dir.as_str());
     let before = match remembered(folder) {
         Some(network) => network.iptables.map(|_| network.before),
-        // The record is lost; a guard says that nothing was forwarded.
+        // The record is lost, but a guard proves that nothing was forwarded.
         None => guarded(ctx, folder, &name).then(ForwardingBefore::default),
     };
     let left = take_back(ctx, folder, &name, before.as_ref());
@@ -179,8 +182,8 @@ pub fn down(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     left
 }
 
-/// Forwarding first, as it was before: what is not forwarded needs no guard.
-/// Then the rules and bridges. What is left.
+/// First restores forwarding, which needs the guard while it is on; then removes
+/// rules and bridges. Returns what remains.
 fn take_back(ctx: &Ctx, folder: &EngineFolder, name: &str, before: Option<&ForwardingBefore>) -> Vec<String> {
     let mut left = Vec::new();
     if let Some(before) = before.filter(|before| !before.forwarded) {
@@ -193,12 +196,12 @@ fn take_back(ctx: &Ctx, folder: &EngineFolder, name: &str, before: Option<&Forwa
     left
 }
 
-/// What `up` did, if it did.
+/// The record of `up`, if there is one.
 pub fn remembered(folder: &EngineFolder) -> Option<EngineNetwork> {
     serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()
 }
 
-/// Anybody may read it: `engine status` does.
+/// Readable for everybody, because `engine status` reads it.
 fn remember(folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<()> {
     files::write(&file(folder), serde_json::to_string(network)?)?;
     fs::set_permissions(file(folder), fs::Permissions::from_mode(0o644))?;
@@ -213,8 +216,8 @@ fn stays(left: &[String]) -> anyhow::Error {
     fault::failed(format!("what an earlier start left on this machine can't be removed: {}", left.join("; "))).into()
 }
 
-/// Removes rules and bridges of this engine, whatever the record says. What is
-/// left.
+/// Removes all rules and bridges of this engine, whatever the record says.
+/// Returns what remains.
 fn undo(ctx: &Ctx, folder: &EngineFolder, name: &str, network: Option<&EngineNetwork>) -> Vec<String> {
     let routes = || fs::read_to_string("/proc/net/route").unwrap_or_default();
     let comments = [firewall::comment(name), firewall::guard(name)];
@@ -223,7 +226,7 @@ fn undo(ctx: &Ctx, folder: &EngineFolder, name: &str, network: Option<&EngineNet
     for program in programs(ctx, folder) {
         for table in firewall::TABLES {
             octets.extend(firewall::octets(&list(ctx, folder, &program, table), name));
-            // Each as often as it is there: a kill may have doubled it.
+            // Repeated, because a kill may have left a rule twice.
             for _ in 0..4 {
                 for rule in firewall::deleting(&list(ctx, folder, &program, table), table, &comments) {
                     let _ = run::tidy(ctx, &iptables(ctx, folder, &program).args(rule));
@@ -235,7 +238,7 @@ fn undo(ctx: &Ctx, folder: &EngineFolder, name: &str, network: Option<&EngineNet
     }
     octets.extend(OCTETS.filter(|octet| routes().lines().any(|line| line.starts_with(name) && has(line, *octet))));
     if octets.is_empty() {
-        // Nothing tells; what this folder gets where nobody lives is the likely one.
+        // There is no trace of the octet, so the folder's preferred one is tried.
         octets.push(octet(folder.dir.as_str(), &routes()));
     }
     octets.sort_unstable();
@@ -259,8 +262,8 @@ fn undo(ctx: &Ctx, folder: &EngineFolder, name: &str, network: Option<&EngineNet
     left
 }
 
-/// Our bridge, and those of the networks that users made: `br-…` with an
-/// address of our range.
+/// Our bridge, and the bridges of users' networks: `br-…` with an address in our
+/// range.
 fn links(name: &str, octet: u8, routes: &str) -> Vec<String> {
     let mut links = vec![name.to_owned()];
     for line in routes.lines().skip(1).filter(|line| has(line, octet)) {
@@ -275,8 +278,8 @@ fn links(name: &str, octet: u8, routes: &str) -> Vec<String> {
     links
 }
 
-/// The first iptables that can list and knows its tables: the host's, whatever
-/// it is, else one of the two that were unpacked.
+/// The first iptables program that can list all its tables: the host's, if there
+/// is one, else one of the two unpacked ones.
 fn choose(ctx: &Ctx, folder: &EngineFolder) -> Option<String> {
     let works = |program: &str| {
         let listed =
@@ -289,8 +292,8 @@ fn choose(ctx: &Ctx, folder: &EngineFolder) -> Option<String> {
     for kind in ["nft", "legacy"] {
         let program = unpacked(folder, kind);
         if works(program.as_str()) {
-            // dockerd resolves names in user networks with rules of its own
-            // inside the container's namespace: it looks for these two names.
+            // In user networks, dockerd resolves names with rules in the
+            // container's namespace, and looks for these two programs.
             for name in ["iptables", "ip6tables"] {
                 let link = folder.dir.join("sbin").join(name);
                 let _ = fs::remove_file(&link);
@@ -306,10 +309,10 @@ fn unpacked(folder: &EngineFolder, kind: &str) -> Utf8PathBuf {
     folder.dir.join(format!("sbin/xtables-{kind}-multi"))
 }
 
-/// All programs by which rules may have been set, whichever it was.
+/// All programs that may have set rules.
 fn programs(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
-    // The older tables exist only once somebody has used them, and looking
-    // would make them.
+    // The legacy tables only exist once somebody has used them, and listing would
+    // create them.
     let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| !names.trim().is_empty());
     let own = |kind| Some(unpacked(folder, kind)).filter(|program| program.exists()).map(Utf8PathBuf::into_string);
     let host = |name: &str| program::find_tool(ctx, name).map(|_| name.to_owned());
@@ -329,7 +332,7 @@ fn iptables(ctx: &Ctx, folder: &EngineFolder, program: &str) -> Step {
     if program.contains("xtables-") { step.arg("iptables") } else { step }
 }
 
-/// A network tool with the libraries and folders that it may need.
+/// A network tool, with the libraries and folders that it may need.
 fn tool(ctx: &Ctx, folder: &EngineFolder, program: &str) -> Step {
     folder.env(ctx).into_iter().fold(Step::new(program), |step, (name, value)| step.env(name, value))
 }

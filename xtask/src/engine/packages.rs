@@ -1,10 +1,10 @@
-//! Gets the engine's programs: Debian packages, unpacked into one folder.
+//! Downloads the engine's programs: Debian packages, unpacked into one folder.
 //!
-//! Debian 12's own engine is too old (no containerd image store, no named
-//! build contexts), Debian 13's is not; its programs run on Debian 12's C
-//! library, except runc. So on Debian 12 the engine comes from 13 and runc
-//! from 12. Nothing is installed: apt works with lists and a cache of its own,
-//! and `dpkg-deb -x` only unpacks.
+//! Debian 12's engine is too old (no containerd image store, no named build
+//! contexts). Debian 13's engine is new enough, and except for runc it runs with
+//! Debian 12's C library. So on Debian 12 the engine comes from 13 and runc from
+//! 12. Nothing is installed: apt uses its own lists and cache, and `dpkg-deb -x`
+//! only unpacks.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,18 +22,18 @@ use crate::fault::{self, Fault};
 use crate::model::text;
 use crate::plan::step::Step;
 
-/// The release whose engine is new enough and whose programs Debian 12 runs.
+/// The release whose engine is new enough and still runs on Debian 12.
 const ENGINE_RELEASE: &str = "trixie";
-/// What the engine is made of.
+/// The engine's packages.
 const ENGINE: [&str; 4] = ["docker.io", "docker-cli", "docker-buildx", "containerd"];
-/// What it needs of the host's own release.
+/// The packages it needs from the host's own release.
 const BESIDE: [&str; 4] = ["runc", "tini", "mmdebstrap", "debian-archive-keyring"];
 /// Host tools that may be missing, and their packages.
 const TOOLS: [(&str, &str); 2] = [("iptables", "iptables"), ("ip", "iproute2")];
-/// What makes a `<folder>/bin` complete.
+/// The programs in a complete `<folder>/bin`.
 const PROGRAMS: [&str; 4] = ["docker", "dockerd", "containerd", "runc"];
 
-/// What of Debian this machine is.
+/// The Debian release of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// `bookworm`.
@@ -42,19 +42,19 @@ pub struct Release {
     pub old: bool,
 }
 
-/// The host's release, or what to do where there can be no private engine.
+/// The host's release, or advice if no private engine can run here.
 pub fn release() -> Result<Release, Fault> {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if std::env::consts::OS != "linux" {
         return Err(fault::failed("the private engine is for Debian only")
             .help("install Docker Desktop, or `brew install colima docker docker-buildx && colima start`"));
     }
-    // The owner of our own entry: the effective user.
+    // The owner of our own /proc entry is the effective user.
     let is_root = fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0);
     of_os_release(&text, is_root)
 }
 
-/// The same for what needs no root: unpacking one program.
+/// The same for a task without root, such as unpacking one program.
 fn any_user() -> Result<Release, Fault> {
     of_os_release(&fs::read_to_string("/etc/os-release").unwrap_or_default(), true)
 }
@@ -95,12 +95,12 @@ fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
     }
 }
 
-/// Whether all programs are there.
+/// Whether all programs are installed.
 pub fn installed(folder: &EngineFolder) -> bool {
     PROGRAMS.iter().all(|name| folder.bin().join(name).exists())
 }
 
-/// The entries of this machine that may be Debian's archive.
+/// The host's entries that may be Debian's archive.
 fn candidates(release: &Release) -> Vec<apt::AptSource> {
     let mut files = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
@@ -114,7 +114,7 @@ fn candidates(release: &Release) -> Vec<apt::AptSource> {
     apt::debian(texts, &release.codename)
 }
 
-/// The keys of Debian's archive, as the host's own package has them.
+/// The keys of Debian's archive, from the host's own package.
 pub fn keyring() -> anyhow::Result<Utf8PathBuf> {
     let known =
         ["gpg", "pgp"].map(|end| Utf8PathBuf::from(format!("/usr/share/keyrings/debian-archive-keyring.{end}")));
@@ -129,23 +129,23 @@ pub fn keyring() -> anyhow::Result<Utf8PathBuf> {
     }
 }
 
-/// The archive of the host's own release, its lists in `home`.
+/// The archive of the host's own release, with its lists in `home`.
 fn archive(ctx: &Ctx, release: &Release, home: &Utf8Path) -> anyhow::Result<Archive> {
     Archive::open(ctx, home, candidates(release), &keyring()?, &release.codename)
 }
 
-/// Which entries of this machine were Debian's when the engine was installed:
-/// asking again takes as long as the lists do.
+/// Which entries were Debian's when the engine was installed. To ask again would
+/// take as long as downloading the lists.
 #[derive(Serialize, Deserialize)]
 struct AskedSources {
     entries: Vec<apt::AptSource>,
     debian: Vec<apt::AptSource>,
 }
 
-/// Beside the programs, which are ours alone to write, too.
+/// It is next to the programs, which only we can write.
 const ASKED: &str = "sources.json";
 
-/// What a root file system of release `name` is made from here.
+/// The sources for a root file system of release `name`.
 pub fn lines(ctx: &Ctx, folder: &EngineFolder, name: &str) -> anyhow::Result<Vec<String>> {
     let release = release()?;
     let entries = candidates(&release);
@@ -165,7 +165,7 @@ pub fn lines(ctx: &Ctx, folder: &EngineFolder, name: &str) -> anyhow::Result<Vec
     Ok(debian.iter().map(|source| source.of_release(&release.codename, name).line(&keyring)).collect())
 }
 
-/// Refuses a folder whose name apt reads as several words, or not at all.
+/// Refuses a folder whose name apt would split or can't read.
 pub fn can_lie_in(folder: &EngineFolder) -> Result<(), Fault> {
     let is_odd = |c: char| c.is_whitespace() || text::is_obeyed(c);
     if !folder.dir.as_str().contains(is_odd) {
@@ -175,7 +175,7 @@ pub fn can_lie_in(folder: &EngineFolder) -> Result<(), Fault> {
         .help("name another one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine"))
 }
 
-/// Downloads and unpacks everything, unless it is there. The caller holds the
+/// Downloads and unpacks everything, unless it is installed. The caller holds the
 /// folder's lock.
 pub fn install(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<()> {
     if installed(folder) {
@@ -186,7 +186,7 @@ pub fn install(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<()> {
     let work = folder.dir.join("install.new");
     removal::tree(work.as_std_path())?;
     let done = assemble(ctx, folder, &release, &work);
-    // Half of it is of no use to anybody; a disk that is full is full of it.
+    // An incomplete tree is useless, and it may be what fills the disk.
     let removed = removal::tree(work.as_std_path());
     done.and(removed)
 }
@@ -210,8 +210,8 @@ fn assemble(ctx: &Ctx, folder: &EngineFolder, release: &Release, work: &Utf8Path
     let mut names = own.names()?;
 
     if release.old {
-        // The keyring that came with the host's own, checked packages knows
-        // the newer release; the one that is installed may be older than that.
+        // The keyring from the host's own, verified packages knows the newer
+        // release; the installed one may be too old.
         let keyring = tree.join("usr/share/keyrings/debian-archive-keyring.gpg");
         let newer = Archive::open(ctx, &work.join("newer"), own.newer(release), &keyring, ENGINE_RELEASE)?;
         newer.these(ctx, &ENGINE)?;
@@ -227,18 +227,18 @@ fn assemble(ctx: &Ctx, folder: &EngineFolder, release: &Release, work: &Utf8Path
 }
 
 impl Archive {
-    /// The same mirrors for the release that the engine is of.
+    /// The same mirrors, for the release of the engine.
     fn newer(&self, release: &Release) -> Vec<apt::AptSource> {
         let sources = self.sources.iter().filter(|source| !source.suite.ends_with("-updates"));
         sources.map(|source| source.of_release(&release.codename, ENGINE_RELEASE)).collect()
     }
 }
 
-/// Puts a complete tree where the engine is looked for.
+/// Moves a complete tree to its final path.
 fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> anyhow::Result<()> {
     let plugin = "usr/libexec/docker/cli-plugins/docker-buildx";
-    // A program that can't even tell its version would fail as a daemon with
-    // less to go by: a C library too old, a library not there.
+    // If a program can't even print its version (the C library is too old, or a
+    // library is missing), it would fail as a daemon with a worse message.
     run::read(ctx, &Step::new(tree.join("usr/sbin/dockerd")).arg("--version"))
         .context("the engine's programs do not run on this machine")?;
     for (to, dirs) in [("bin", &["usr/bin", "usr/sbin"]), ("sbin", &["usr/sbin", "sbin"])] {
@@ -247,8 +247,8 @@ fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> 
             let Ok(entries) = tree.join(dir).read_dir_utf8() else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                // These need libraries out of the tree, so they are for the
-                // daemons alone and not on the PATH of the client.
+                // These need libraries from the tree, so they are only for the
+                // daemons and not on the client's PATH.
                 let network = name.starts_with("xtables-") || ["ip", "bridge"].contains(&name);
                 let known = !name.contains("tables") && name != "nfnl_osf" && !network;
                 if (to == "bin") == known && (to == "bin" || network) {
@@ -268,8 +268,8 @@ fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> 
     link(&format!("../../tree/{plugin}"), &plugins.join("docker-buildx"))
 }
 
-/// Unpacks single packages into `into` below the folder; `newer` takes them of
-/// the release that the engine is of. Needs no root.
+/// Unpacks single packages into `into` below the folder; with `newer`, from the
+/// release of the engine. Needs no root.
 pub fn fetch(ctx: &Ctx, folder: &EngineFolder, names: &[&str], newer: bool, into: &str) -> anyhow::Result<()> {
     let release = any_user()?;
     let work = folder.dir.join("fetch.new");
@@ -300,7 +300,7 @@ fn fetched(
     fs::rename(&tree, &target).with_context(|| format!("could not make {target}"))
 }
 
-/// Removes a folder or a link, if there is one.
+/// Removes a folder or a link, if it exists.
 pub fn remove(path: &Utf8Path) -> anyhow::Result<()> {
     let Ok(found) = path.symlink_metadata() else { return Ok(()) };
     if found.is_dir() {

@@ -1,8 +1,8 @@
-//! Deletes what is ours of a folder, and nothing that only lies in it.
+//! Deletes our own files in a folder, and nothing else that is in it.
 //!
-//! Somebody may have mounted something below: his files are not ours, whatever
-//! the path to them is called. So what is mounted is looked up again before
-//! each removal, and no removal goes on to another device.
+//! Somebody may have mounted something below: those files are not ours, whatever
+//! their path is. So mounts are checked again before each removal, and no removal
+//! crosses to another device.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::exec::files::removal::mounted;
 use crate::exec::{interrupt, run};
 use crate::fault;
 
-/// Deletes these names of a folder, in order, and then the folder, unless
+/// Deletes these names in a folder, in order, and then the folder, unless
 /// something else is in it.
 pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
     for name in names {
         let path = dir.as_std_path().join(name);
-        // What is large goes in parts, each looked at by itself.
+        // Large folders are deleted in parts, each checked by itself.
         if path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
             for entry in fs::read_dir(&path)?.flatten() {
                 interrupt::check()?;
@@ -41,15 +41,14 @@ pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
         .into());
     }
     match fs::remove_dir(dir) {
-        // Somebody who waited for the lock has begun anew; or the folder is
-        // where a disk is mounted, which is empty now.
+        // Another run that waited for the lock has started again; or the folder
+        // is the empty mount point of a disk.
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => Ok(()),
         other => other.with_context(|| format!("could not remove {dir}")),
     }
 }
 
-/// Deletes a file or a folder with all that is in it; nothing where there is
-/// nothing.
+/// Deletes a file or a folder with its content, if it exists.
 pub fn tree(path: &Path) -> anyhow::Result<()> {
     if path.symlink_metadata().is_err() {
         return Ok(());
@@ -58,7 +57,7 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
         let why = format!("{} stays: {why}", path.display());
         return Err(fault::failed(why).help(format!("unmount it if nobody needs it; then {AGAIN}")).into());
     }
-    // `rm` can delete what lies deeper than a path can be long.
+    // `rm` can delete paths that are longer than a path may be.
     let words = ["-rf".as_ref(), "--one-file-system".as_ref(), "--".as_ref(), path.as_os_str()];
     match run::undo("rm", &words, PATIENCE) {
         Ok(_) if path.symlink_metadata().is_err() => Ok(()),
@@ -69,7 +68,7 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// No part of an engine takes longer.
+/// Only a hung removal takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
 const AGAIN: &str = "cargo xtask engine down --purge";
 

@@ -1,9 +1,9 @@
-//! Which Docker Engine is used, and whether it answers.
+//! Finds the Docker Engine to use, and checks that it answers.
 //!
-//! The engine itself is asked, never the client alone: a `docker` on the PATH
-//! says nothing about a daemon behind it. The order: `DOCKER_HOST`, then the
-//! client's context, then the default socket, then the private engine that
-//! `cargo xtask setup` installs where there is none.
+//! The engine itself is asked, because a `docker` on the PATH does not prove that
+//! a daemon runs. The order is: `DOCKER_HOST`, the client's context, the default
+//! socket, and the private engine that `cargo xtask setup` installs if there is
+//! no other.
 
 use std::io;
 
@@ -20,11 +20,11 @@ use crate::fault::{self, Fault};
 /// The default socket of a Docker Engine.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The docker client's configuration is no larger.
+/// No configuration of a docker client is larger.
 const CONFIG_LIMIT: u64 = 4 << 20;
 
-/// Finds the engine and makes sure that it answers. A private one that died
-/// is started again, by who may do that.
+/// Finds the engine and makes sure that it answers. A private engine that died is
+/// restarted if the user may do so.
 pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
     let found = match search(ctx)? {
         SearchResult::Died(..) if !ctx.dry_run && packages::release().is_ok() => {
@@ -43,10 +43,10 @@ pub fn connect(ctx: &Ctx) -> anyhow::Result<Engine> {
     Ok(engine)
 }
 
-/// What a search comes to.
+/// The result of a search.
 enum SearchResult {
     Engine(Box<Engine>),
-    /// The private engine was up, and has died of what is said here.
+    /// The private engine was up and has died, for this reason.
     Died(EngineFolder, String),
     Nothing(Fault),
 }
@@ -69,9 +69,9 @@ impl SearchResult {
 /// Whether there is an engine.
 #[derive(Debug)]
 pub enum EngineSearch {
-    /// The one that is used.
+    /// The engine to use.
     Engine(Box<Engine>),
-    /// None, and what to do about it.
+    /// There is none; the fault says what to do.
     Nothing(Fault),
 }
 
@@ -85,8 +85,7 @@ impl EngineSearch {
     }
 }
 
-/// The engine, or the fault that says what to do. An error has nothing to do
-/// with engines.
+/// The engine, or the fault that says what to do. Errors have other causes.
 pub fn find(ctx: &Ctx) -> anyhow::Result<EngineSearch> {
     Ok(match search(ctx)?.or_fault() {
         Ok(engine) => EngineSearch::Engine(Box::new(engine)),
@@ -100,14 +99,14 @@ fn search(ctx: &Ctx) -> anyhow::Result<SearchResult> {
         SearchResult::Engine(Box::new(Engine { ctx: ctx.clone(), origin, private, endpoint, cleans_up: false }))
     };
     let dir = ctx.engine_dir();
-    // Within `engine env` the private engine is the one that is named.
+    // Inside `engine env`, the private engine is the named one.
     let is_private = |socket: &Utf8Path| {
         let real = |path: &Utf8Path| path.canonicalize_utf8().unwrap_or_else(|_| path.to_owned());
         socket.file_name() == Some("docker.sock") && socket.parent().map(real) == Some(real(&dir))
     };
     let named = matches!(&endpoint, Endpoint::Socket(socket) if is_private(socket));
     let mut why = io::Error::other("the private engine is not up");
-    // What comes before the question is no interrupt of it.
+    // An interrupt that came before the ping does not count as its result.
     interrupt::check()?;
     if !named {
         why = match api::ping(ctx, &endpoint) {
@@ -124,7 +123,7 @@ fn search(ctx: &Ctx) -> anyhow::Result<SearchResult> {
         };
         interrupt::check()?;
         if chosen {
-            // Somebody named this engine: another one would be a surprise.
+            // Somebody named this engine, so another one would be a surprise.
             return Ok(SearchResult::Nothing(
                 fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
                     .help("start it, or unset what names it and type `cargo xtask setup`"),
@@ -134,13 +133,13 @@ fn search(ctx: &Ctx) -> anyhow::Result<SearchResult> {
     if !dir.exists() {
         return Ok(SearchResult::Nothing(no_engine(ctx, &dir, &origin, &why)));
     }
-    // Whose folder it is comes first: who listens there gets our sources.
+    // The folder's owner is checked first, because the listener gets our sources.
     let folder = EngineFolder::of(ctx)?;
     if !folder.socket().exists() && !was_up(&folder) {
         return Ok(SearchResult::Nothing(no_engine(ctx, &folder.dir, &origin, &why)));
     }
     let health = health(ctx, &folder);
-    // An interrupted question has no answer to go by.
+    // An interrupted ping gives no answer.
     interrupt::check()?;
     Ok(match health {
         Health::Well => {
@@ -177,8 +176,8 @@ fn no_engine(ctx: &Ctx, dir: &Utf8Path, origin: &str, why: &io::Error) -> Fault 
     })
 }
 
-/// A copy of `ctx` whose children reach the private engine: its own client and
-/// buildx come first, the user's registry logins stay.
+/// A copy of `ctx` whose child processes reach the private engine: its client and
+/// buildx come first, and the user's registry logins stay.
 pub fn within_private(ctx: &Ctx, dir: &Utf8Path) -> Ctx {
     let path = ctx.env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
     let mut ctx = ctx.clone();
@@ -195,8 +194,8 @@ fn docker(ctx: &Ctx) -> Option<Utf8PathBuf> {
     program::find(ctx, "docker")
 }
 
-/// The endpoint by the docker client's own rules, how to name it to people, and
-/// whether somebody chose it.
+/// The endpoint by the docker client's rules, its description, and whether
+/// somebody chose it.
 fn configured(ctx: &Ctx) -> anyhow::Result<(Endpoint, String, bool)> {
     if let Some(host) = ctx.env.get("DOCKER_HOST") {
         let endpoint = match host.strip_prefix("unix://") {
@@ -218,23 +217,23 @@ fn context(ctx: &Ctx) -> anyhow::Result<Option<String>> {
     Ok(Client::read(ctx)?.current_context)
 }
 
-/// What we read of the docker client's configuration.
+/// The part of the docker client's configuration that we read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     current_context: Option<String>,
-    /// What every build and container gets of it.
+    /// The settings that every build and container gets from it.
     pub proxies: Option<serde_json::Value>,
 }
 
 impl Client {
-    /// That of the client that our children would start.
+    /// The configuration of the client that our child processes would start.
     pub fn read(ctx: &Ctx) -> Result<Self, Fault> {
         let file = ctx.docker_config().join("config.json");
         let wrong = |why: String| fault::usage(format!("{file}: {why}"));
         match input::text(&file, CONFIG_LIMIT) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
-            // The docker client does without a file that it may not see, too.
+            // The docker client also ignores a file that it may not read.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
                 Ok(Self::default())
             }

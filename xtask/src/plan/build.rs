@@ -1,5 +1,5 @@
-//! From a resolved request to the `docker buildx build` line, and what has to
-//! happen around it.
+//! Turns a resolved request into the `docker buildx build` line and the steps
+//! around it.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use crate::model::progress::Progress;
 use crate::model::reference::Reference;
 use crate::plan::step::{Plan, Step};
 
-/// Where the image goes.
+/// The destination of the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Output {
-    /// Into the engine.
+    /// The engine.
     #[default]
     Load,
-    /// To the registries that the tags name.
+    /// The registries in the tags.
     Push,
-    /// Into a file, as an OCI archive.
+    /// A file, as an OCI archive.
     Oci(Utf8PathBuf),
 }
 
-/// A layer cache beyond the builder's own.
+/// An additional layer cache, besides the builder's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cache {
     /// None.
     #[default]
     None,
-    /// A folder, written anew by each build: BuildKit never removes from one;
-    /// and what a file in it says of whose it is.
+    /// A folder, written from scratch by each build because BuildKit never
+    /// removes files from one; and the content of its marker file.
     Local(Utf8PathBuf, String),
     /// An image in a registry.
     Registry(String),
@@ -39,60 +39,61 @@ pub enum Cache {
     Gha(String),
 }
 
-/// The file in the folder of a local cache that says whose it is.
+/// The marker file in the folder of a local cache, which says whose it is.
 pub const CACHE_MARKER: &str = "xtask-cache.json";
 
-/// All that a build is made of; nothing is looked up any more.
+/// Everything that a build needs. Nothing is looked up later.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The Dockerfile, from the root.
+    /// The path of the Dockerfile, from the root.
     pub dockerfile: Utf8PathBuf,
     /// The context, from the root.
     pub context: Utf8PathBuf,
-    /// The stage.
+    /// The target stage.
     pub target: Option<String>,
-    /// The names that the image gets.
+    /// The tags of the image.
     pub tags: Vec<Reference>,
     /// Its labels.
     pub labels: Vec<(String, String)>,
-    /// Those that say of what commit and what run it is.
+    /// The labels that name its commit and its run.
     pub run_labels: Vec<(String, String)>,
-    /// Its annotations, as buildx takes them.
+    /// Its annotations, in the syntax of buildx.
     pub annotations: Vec<String>,
-    /// Its platforms; none: the builder's own.
+    /// Its platforms; empty: the builder's own.
     pub platforms: Vec<Platform>,
-    /// Where it goes.
+    /// Its destination.
     pub output: Output,
-    /// Nothing is taken from any cache.
+    /// Use no cache.
     pub no_cache: bool,
-    /// Base images are looked up again.
+    /// Ask the registry for the base images again.
     pub pull: bool,
-    /// An image that is there already will do.
+    /// An existing up-to-date image is enough.
     pub reuse: bool,
     /// The layer cache.
     pub cache: Cache,
-    /// `K=V` each.
+    /// `K=V` items.
     pub build_args: Vec<String>,
-    /// As buildx takes them; never a secret's value.
+    /// In the syntax of buildx. Never the value of a secret.
     pub secrets: Vec<String>,
-    /// What the stages are built on, as far as it is known.
+    /// The base images of the stages, as far as they are known.
     pub bases: Vec<Base>,
-    /// The builder; none: the current one.
+    /// The builder; `None`: the current one.
     pub builder: Option<String>,
-    /// How progress is shown.
+    /// How to show the progress.
     pub progress: Option<Progress>,
-    /// Where buildx writes the digest for us to read.
+    /// The file for buildx's metadata, from which we read the digest.
     pub metadata_file: Option<Utf8PathBuf>,
-    /// The places of this run alone; none: nobody runs it.
+    /// Paths that only exist during this run; empty in a plan that is only
+    /// printed.
     pub partial: PartialOutputs,
-    /// Variables that buildx must not see: they would change what is built.
+    /// Variables that buildx must not see, because they would change the image.
     pub unset: Vec<String>,
-    /// Whether steps have the machine's own network, for an engine without one.
+    /// Whether steps use the machine's network, for an engine without its own.
     pub host_network: bool,
 }
 
 impl Request {
-    /// A build into the engine, of which nothing more is said.
+    /// A build into the engine, with defaults for everything else.
     pub fn new(dockerfile: impl Into<Utf8PathBuf>, context: impl Into<Utf8PathBuf>) -> Self {
         Self {
             dockerfile: dockerfile.into(),
@@ -120,8 +121,9 @@ impl Request {
         }
     }
 
-    /// The request with the label that says what went in, unless that is in
-    /// doubt. An image that also says what run it is of is no other run's.
+    /// The request with the fingerprint as a label, unless there is a doubt. An
+    /// image labelled with one CI run must not be reused by another, so it gets
+    /// no fingerprint.
     #[must_use]
     pub fn labelled(&self, key: &str, fingerprint: &str, doubt: Option<&str>) -> Self {
         let mut request = self.clone();
@@ -131,43 +133,42 @@ impl Request {
         request
     }
 
-    /// The fingerprint of the image that would do instead of a build. None: a
-    /// build is asked for, or something that no image in the engine tells.
+    /// The fingerprint that allows to reuse an image. `None`: a build was asked
+    /// for, or its result can't be found in the engine.
     pub fn instead(&self, key: &str) -> Option<&str> {
         let tells = self.output == Output::Load && self.platforms.len() <= 1 && self.annotations.is_empty();
         let label = self.labels.iter().find(|(name, _)| name == key);
         label.filter(|_| self.reuse && tells).map(|(_, fingerprint)| fingerprint.as_str())
     }
 
-    /// Whether an image is what is asked for: its platform and, the fingerprint
-    /// among them, all its labels.
+    /// Whether an image is the requested one: its platform and all its labels,
+    /// the fingerprint included.
     pub fn is_met_by(&self, platform: &str, labels: &BTreeMap<String, String>) -> bool {
         let wanted = self.platforms.first().cloned().unwrap_or_else(Platform::of_this_machine);
         platform.parse() == Ok(wanted) && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 
-    /// Tags the image with the names that it lacks, even where another image has
-    /// them now.
+    /// Adds the missing tags to the image, and takes them from other images.
     pub fn tag(&self, id: &str, names: &[String]) -> Vec<Step> {
         let lacks = self.tags.iter().map(Reference::as_str).filter(|tag| names.iter().all(|name| name != tag));
         lacks.map(|tag| Step::new("docker").args(["tag", id, tag])).collect()
     }
 }
 
-/// The places of one run: where something is made until it is whole.
+/// Paths of one run, where outputs are written until they are complete.
 #[derive(Clone, Debug, Default)]
 pub struct PartialOutputs {
     /// The archive.
     pub archive: Option<Utf8PathBuf>,
     /// The local cache.
     pub cache: Option<Utf8PathBuf>,
-    /// By what name it goes to the context. BuildKit keeps a copy of each context
-    /// by the last part of its path: two folders called `repo` share one, and a
-    /// file of the same size and time is taken from the other one.
+    /// The path of the link to the context. BuildKit keeps a copy of each context
+    /// under the last part of its path. Two folders called `repo` share a copy,
+    /// and then BuildKit takes a file of equal size and time from the other one.
     pub context: Option<Utf8PathBuf>,
 }
 
-/// All that a build does. What is half-made is removed at the end, whatever
+/// All steps of a build. Incomplete outputs are removed at the end, whatever
 /// happened.
 pub fn plan(request: &Request) -> Plan {
     let mut plan = image(request);
@@ -178,7 +179,7 @@ pub fn plan(request: &Request) -> Plan {
     plan
 }
 
-/// The image.
+/// The steps for the image.
 pub fn image(request: &Request) -> Plan {
     let mut plan = Plan::of([buildx(request)]);
     if let Output::Oci(file) = &request.output {
@@ -189,8 +190,8 @@ pub fn image(request: &Request) -> Plan {
     plan
 }
 
-/// The layer cache, by a second build: that finds everything in the builder and
-/// only writes, and when it fails the image is there all the same.
+/// The steps for the layer cache: a second build, which finds everything in the
+/// builder and only writes. If it fails, the image still exists.
 pub fn keep(request: &Request) -> Option<Plan> {
     let to = match &request.cache {
         Cache::None => return None,
@@ -202,7 +203,8 @@ pub fn keep(request: &Request) -> Option<Plan> {
     if let Cache::Local(dir, marker) = &request.cache {
         let new = new_cache(request, dir);
         plan.steps.insert(0, Step::new("mkdir").args(["-p", dir.parent().unwrap_or(dir).as_str()]).into());
-        // BuildKit writes the index last. Never the old one away for a half one.
+        // BuildKit writes the index last. An incomplete cache never replaces the
+        // old one.
         let swap = "test -s \"$1/index.json\" && echo \"$3\" > \"$1/$4\" && rm -rf \"$2\" && mv \"$1\" \"$2\"";
         let words = ["-c", swap, "sh", new.as_str(), dir.as_str(), marker, CACHE_MARKER];
         plan.steps.push(Step::new("sh").args(words).into());
@@ -211,14 +213,14 @@ pub fn keep(request: &Request) -> Option<Plan> {
     Some(plan)
 }
 
-/// The one command.
+/// The build command.
 pub fn buildx(request: &Request) -> Step {
     compose(request, None)
 }
 
-/// The command for the image, or for what keeps its cache.
+/// The command for the image, or the one that writes its layer cache.
 fn compose(request: &Request, cache_to: Option<&str>) -> Step {
-    // Exhaustive: a new field must be thought of here.
+    // An exhaustive pattern, so that nobody forgets a new field.
     let Request {
         dockerfile,
         context,
@@ -249,7 +251,8 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         // program that the checkout's `.git/config` names.
         .env(environment::GIT_INFO, "false")
         .args(["buildx", "build"])
-        // An attestation holds the times of the run: no two builds would have one digest.
+        // An attestation contains times, so no two builds would have the same
+        // digest.
         .arg("--provenance=false")
         .each("--builder", builder)
         .args(["--file", dockerfile.as_str()])
@@ -267,11 +270,11 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     step = match (cache_to, output) {
         (Some(_), _) => step.args(["--output", "type=cacheonly"]),
         (None, Output::Load) => step.arg("--load"),
-        // OCI media types: Docker's own have no room for annotations.
+        // OCI media types, because Docker's own have no annotations.
         (None, Output::Push) => step.args(["--output", "type=image,push=true,oci-mediatypes=true"]),
         (None, Output::Oci(file)) => step.args(["--output", &format!("type=oci,dest={}", new_archive(request, file))]),
     };
-    // The image's build has just looked everything up and made it anew.
+    // The build of the image has just refreshed everything.
     if *no_cache && cache_to.is_none() {
         step = step.arg("--no-cache");
     }

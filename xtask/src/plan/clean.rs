@@ -1,10 +1,10 @@
-//! `docker clean` as a decision: what goes, what stays and why, from facts,
-//! before anything is touched.
+//! Decides what `docker clean` removes and what stays and why, from facts, before
+//! anything is touched.
 //!
-//! Ours is what says so and does not inherit it. A container or a network has a
-//! name that only we give ([`Owner`]). An image hands its labels down to whatever
-//! is built on it, so labels alone prove nothing: it needs a name of ours, or
-//! its id is in this machine's own record of builds. A folder holds a marker.
+//! A thing is ours if it says so and has not inherited that. A container or a
+//! network needs a name that only we give ([`Owner`]). Images inherit the labels
+//! of their base, so labels alone prove nothing: an image needs one of our names,
+//! or its id must be in this machine's record of builds. A folder needs a marker.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,104 +14,103 @@ use crate::model::config::Project;
 use crate::model::identity::{Liveness, is_checkout};
 use crate::plan::container::{Owner, STARTING, pin};
 
-/// What is asked for.
+/// What the user asks to remove.
 #[derive(Clone, Debug)]
 pub struct Selection<'a> {
-    /// Whose.
+    /// The project.
     pub project: &'a Project,
     /// The checkout that asks.
     pub checkout: &'a str,
-    /// Only these services'; none are all.
+    /// Only the things of these services; empty: all services.
     pub services: &'a [String],
-    /// What runs goes, too.
+    /// Remove running things, too.
     pub running: bool,
-    /// Other checkouts' goes, too.
+    /// Remove the things of other checkouts, too.
     pub all_checkouts: bool,
-    /// Only what is older.
+    /// Only remove older things.
     pub older_than: Option<Duration>,
-    /// The second, since 1970, that it is.
+    /// The current time, in seconds since 1970.
     pub now: u64,
 }
 
-/// What becomes of something.
+/// The decision about a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes.
+    /// It is removed.
     Goes,
-    /// It is ours, or looks so, and stays; why.
+    /// It is ours, or looks like it, and stays; why.
     Stays(String),
-    /// It was not asked for, or is somebody else's.
+    /// It was not asked for, or belongs to somebody else.
     Other,
 }
 
-/// A container or a network that the engine holds.
+/// A container or a network in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineObject {
-    /// Which of the two.
+    /// Whether it is a network.
     pub is_network: bool,
     /// The engine's id.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Whose it is.
+    /// Its owner.
     pub mark: Owner,
-    /// The service that it runs.
+    /// The service it belongs to.
     pub service: Option<String>,
-    /// What is known of the run that made it.
+    /// Whether the run that created it is alive.
     pub life: Liveness,
-    /// Whether its process goes on.
+    /// Whether it is running.
     pub runs: bool,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created: u64,
-    /// What its removal frees.
+    /// How many bytes its removal frees.
     pub bytes: u64,
 }
 
-/// An image that the engine holds.
+/// An image in the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageFacts {
     /// The engine's id.
     pub id: String,
-    /// Its names, with tags.
+    /// Its tags.
     pub names: Vec<String>,
-    /// The service that its label says.
+    /// The service in its label.
     pub service: Option<String>,
-    /// The checkout that its label says.
+    /// The checkout in its label.
     pub checkout: Option<String>,
-    /// Of a stand-in: the checkout that had it made, as far as it says so.
+    /// For a stand-in: the checkout that created it, according to its label.
     pub maker: Option<String>,
     /// Whether our record says that this machine built it.
     pub known: bool,
-    /// The containers that were made from it and stay.
+    /// The containers that use it and stay.
     pub users: Vec<String>,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created: u64,
-    /// What its removal frees.
+    /// How many bytes its removal frees.
     pub bytes: u64,
 }
 
-/// A folder where `--cache local` keeps its own.
+/// A folder of `--cache local`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheFolder {
-    /// The service that the marker of ours in it says; none: there is no such
-    /// marker, or not in a folder of ours.
+    /// The service in our marker; `None`: the folder has no marker, or the marker
+    /// is not for this folder.
     pub service: Option<String>,
-    /// When it was written last, in seconds since 1970.
+    /// When it was last written, in seconds since 1970.
     pub written: u64,
-    /// Why it can't go, if somebody mounted something in it.
+    /// Why it can't be removed, if something is mounted in it.
     pub mounted: Option<String>,
 }
 
-/// What the run that is swept leaves: what runs of this checkout made whose
-/// process is gone, half of a `docker up` included.
+/// What to sweep: things of this checkout whose run is gone, an incomplete
+/// `docker up` included.
 pub fn swept(things: &[EngineObject], checkout: &str) -> Vec<EngineObject> {
     let is_left =
         |one: &&EngineObject| one.mark.checkout == checkout && one.life == Liveness::Ended && is_half(things, one);
     things.iter().filter(is_left).cloned().collect()
 }
 
-/// Whether a thing ends with the run that made it: an `up` does until all of it
-/// is there.
+/// Whether a thing ends with its run. An `up` does, until it is complete.
 fn is_half(things: &[EngineObject], one: &EngineObject) -> bool {
     let mut same = things.iter().filter(|other| other.mark.id == one.mark.id && !other.is_network);
     let is_empty = one.mark.is_up() && same.clone().next().is_none();
@@ -119,9 +118,9 @@ fn is_half(things: &[EngineObject], one: &EngineObject) -> bool {
 }
 
 impl Selection<'_> {
-    /// What becomes of a container or a network, one of `things`.
+    /// The decision about a container or a network, given all of them.
     pub fn thing(&self, one: &EngineObject, things: &[EngineObject]) -> Fate {
-        // A network is shared by the services of its run.
+        // The services of a run share its network.
         let of_service = self.is_chosen(one.service.as_deref()) && (self.services.is_empty() || !one.is_network);
         if !self.is_of_checkout(Some(&one.mark.checkout)) || !of_service || !self.is_old(one.created) {
             return Fate::Other;
@@ -138,8 +137,8 @@ impl Selection<'_> {
         }
     }
 
-    /// What becomes of an image, and the names that it loses: none is the whole
-    /// image, by its id.
+    /// The decision about an image, and the tags that it loses; an empty list
+    /// means that the whole image is removed by its id.
     pub fn image(&self, image: &ImageFacts) -> (Fate, Vec<String>) {
         if !self.is_old(image.created) {
             return (Fate::Other, Vec::new());
@@ -157,7 +156,7 @@ impl Selection<'_> {
                 Fate::Stays("it has no name, and this machine's record does not know it".into())
             }
             (false, true) => Fate::Stays("it has our labels and none of our names: it may be built on ours".into()),
-            // As long as it keeps a name the engine keeps the image.
+            // As long as it has a tag, the engine keeps the image.
             _ if names.len() == image.names.len() && !image.users.is_empty() => {
                 Fate::Stays(format!("{} uses it", image.users.join(", ")))
             }
@@ -166,7 +165,8 @@ impl Selection<'_> {
         (fate, names)
     }
 
-    /// Stand-ins are the machine's: the one who made it takes it, if all is to go.
+    /// Stand-ins belong to the machine. The checkout that created one removes it
+    /// with `--all`.
     fn stand_in(&self, image: &ImageFacts) -> (Fate, Vec<String>) {
         let is_ours = image.maker.as_deref() == Some(self.checkout);
         if !self.running || !self.services.is_empty() || !is_ours {
@@ -178,7 +178,7 @@ impl Selection<'_> {
         }
     }
 
-    /// What becomes of a folder of the cache. The project's checkouts share it.
+    /// The decision about a cache folder. All checkouts of the project share it.
     pub fn folder(&self, folder: &CacheFolder) -> Fate {
         match &folder.service {
             None => Fate::Stays("there is no marker of ours in it".into()),
@@ -191,7 +191,7 @@ impl Selection<'_> {
         self.services.is_empty() || self.services.iter().any(|name| Some(name.as_str()) == service)
     }
 
-    /// Before checkouts had a word, images had none.
+    /// Older versions wrote no checkout into the label of an image.
     fn is_of_checkout(&self, checkout: Option<&str>) -> bool {
         checkout == Some(self.checkout) || (self.all_checkouts && checkout.is_none_or(is_checkout))
     }
@@ -200,8 +200,8 @@ impl Selection<'_> {
         self.older_than.is_none_or(|age| created.saturating_add(age.as_secs()) <= self.now)
     }
 
-    /// Whether we give a name to images: the services', those of their tests
-    /// and of the linters, and whatever has the checkout's own tag beside it.
+    /// Whether this is a tag that we give: to images of services, of their tests
+    /// and of linters, and to everything next to the checkout's own tag.
     fn is_name(&self, name: &str, image: &ImageFacts) -> bool {
         let Some((repository, tag)) = name.rsplit_once(':') else { return false };
         let own = image.checkout.as_deref().map(pin);
@@ -217,9 +217,10 @@ impl Selection<'_> {
         names.extend(stages.map(|stage| format!("{}-{stage}-test", self.project.name)));
         let published = self.project.published(None).map(|at| format!("{at}/")).unwrap_or_default();
         let bare = repository.strip_prefix(&published).filter(|_| !published.is_empty()).unwrap_or(repository);
-        // What this machine built it has named, whatever the registry.
+        // We gave this machine's builds their tags, on any registry.
         let last = repository.rsplit('/').next().unwrap_or_default();
-        // A checkout's tag can be copied like any other; we put it on names without a registry.
+        // Anybody can copy a checkout's tag. We only use it for names without a
+        // registry.
         let is_pinned = is_pinned && (image.known || !repository.contains('/'));
         is_pinned || names.contains(bare) || (image.known && names.contains(last))
     }
@@ -255,7 +256,7 @@ mod tests {
         }
     }
 
-    /// `Goes`, the beginning of why it stays, or nothing.
+    /// `Goes`, or the start of the reason why it stays, or an empty text.
     fn word(fate: &Fate) -> &str {
         match fate {
             Fate::Goes => "goes",
@@ -280,7 +281,8 @@ mod tests {
         let (up, theirs) = (up.as_str(), theirs.as_str());
         let (goes, other) = ("goes", "");
         let (lives, hidden, is_up) = ("the command", "its run may", "it is up");
-        // What it is, then its fate: as asked, with `--all`, with `--all-checkouts`, with both.
+        // A description and its fate: by default, with `--all`, with
+        // `--all-checkouts`, with both.
         for (what, id, checkout, life, expected) in [
             ("web", RUN, OURS, Liveness::Ended, [goes, goes, goes, goes]),
             ("web", RUN, OURS, Liveness::Lives, [lives, lives, lives, lives]),
@@ -362,16 +364,17 @@ mod tests {
             (&["scribe-web-test:local"], web, Some(OURS), false, [goes, goes], 1),
             (&["ghcr.io/o/scribe-web:v1"], web, Some(OURS), false, [goes, goes], 1),
             (&[&old_pin, "gone-service:v1"], Some("gone"), Some(OURS), false, [goes, goes], 2),
-            // Built on ours, with all of our labels in it.
+            // Built on one of our images, so it has all our labels.
             (&["otherteam/app:latest"], web, Some(OURS), false, [inherits, inherits], 0),
             (&["scribe-web-fork:local"], web, Some(OURS), false, [inherits, inherits], 0),
             (&[&copied], web, Some(OURS), false, [inherits, inherits], 0),
             (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), false, [inherits, inherits], 0),
             (&["127.0.0.1:5000/scribe-web:v1"], web, Some(OURS), true, [goes, goes], 1),
-            // Somebody else's name of ours is somebody else's.
+            // One of our names, given by somebody else, is not ours.
             (&["scribe-web:local", "otherteam/copy:1"], web, Some(OURS), true, [goes, goes], 1),
             (&["otherteam/copy:1"], web, Some(OURS), true, [inherits, inherits], 0),
-            // Another checkout's, and one of before there were words for them.
+            // From another checkout, and from a version without checkouts in
+            // labels.
             (&["scribe-web:local"], web, Some(THEIRS), false, [other, goes], 1),
             (&["scribe-web:local"], web, None, false, [other, goes], 1),
             (&["scribe-web:local"], web, Some("latest"), false, [other, other], 0),
@@ -450,7 +453,8 @@ mod tests {
                 let fate = wanted.folder(&folder);
                 let found = word(&fate);
                 assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{folder:?}: {found}");
-                // What somebody mounted in it is his, and keeps what would go.
+                // Somebody mounted it, so it is theirs, and the folder around it
+                // stays.
                 let disk = "something is mounted at /mnt";
                 let with = wanted.folder(&CacheFolder { mounted: Some(disk.into()), ..folder.clone() });
                 assert_eq!(word(&with), if expected == "goes" { disk } else { found }, "{folder:?}");

@@ -1,4 +1,5 @@
-//! Containers as `docker` lines: how an image is run to be proved or looked at.
+//! Containers as `docker` lines: how to run an image for tests and for
+//! `docker up`.
 
 use std::collections::BTreeMap;
 
@@ -6,45 +7,45 @@ use crate::model::config::{Need, Project, Run, Service, Test};
 use crate::model::identity::{self, is_checkout};
 use crate::plan::step::{SECRET, Secret, Step};
 
-/// The run that containers and networks belong to. Everything is found again by
-/// its labels, so nothing is lost when a command is interrupted half-way.
+/// The containers and networks of one run. They are found again by their labels,
+/// so nothing is lost if a command is interrupted.
 #[derive(Clone, Debug)]
 pub struct ContainerGroup<'a> {
     /// The project, for names and labels.
     pub project: &'a Project,
-    /// The checkout that it belongs to.
+    /// The checkout they belong to.
     pub checkout: String,
-    /// What is found again: the value of its label and part of every name.
+    /// The group's id: the value of a label, and part of every name.
     pub id: String,
-    /// The run that makes it, where its own end is not the run's.
+    /// The run that creates them, if they outlive it.
     pub by: Option<String>,
-    /// The container that has another name until all of them are there: who
-    /// finds it so, and its run gone, has found half a system.
+    /// The container that has a temporary name until all of them exist. If it
+    /// still has that name when its run is gone, the system is incomplete.
     pub first: Option<String>,
-    /// The password of its servers, made for it.
+    /// The password of its servers, generated for this run.
     pub password: Secret,
 }
 
-/// The run of lines that were pasted: of no boot and no namespace.
+/// The run id in printed lines. It has no valid boot and namespace.
 const PASTED: &str = "pasted-0-0-0";
 
-/// What [`ContainerGroup::first`] is called with until the end.
+/// The suffix of [`ContainerGroup::first`] until all containers exist.
 pub const STARTING: &str = ".starting";
 
 /// One container of a service.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec<'a> {
-    /// Whose image it is.
+    /// The service of the image.
     pub service: &'a Service,
-    /// How it is run.
+    /// How to run it.
     pub run: &'a Run,
     /// Its argument.
     pub role: Option<&'a str>,
     /// The image.
     pub image: String,
-    /// Whether it joins the network and gets what the needs provide.
+    /// Whether it joins the network and gets the variables of the needs.
     pub with_needs: bool,
-    /// More environment, as (name, value).
+    /// Additional environment variables (name, value).
     pub env: Vec<(String, String)>,
     /// Variables whose values come from our own environment, never from argv.
     pub pass: Vec<String>,
@@ -57,21 +58,21 @@ impl ContainerSpec<'_> {
     }
 }
 
-/// What a container or a network says of itself, as far as it can be believed:
-/// labels are inherited from an image and anybody can write one, so the name
-/// must be the one that we give to what carries them.
+/// The owner of a container or a network, as far as its labels can be trusted.
+/// Labels are inherited from an image, and anybody can write one, so the name
+/// must also be one that only we give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The checkout.
     pub checkout: String,
     /// The group's id.
     pub id: String,
-    /// The run that made it, where that is known.
+    /// The run that created it, if it is known.
     pub by: Option<identity::RunId>,
 }
 
 impl Owner {
-    /// Reads it; `None` is somebody else's.
+    /// Reads the labels; `None` if it belongs to somebody else.
     pub fn read(project: &Project, name: &str, labels: &BTreeMap<String, String>) -> Option<Self> {
         let label = |key| labels.get(&project.label(key)).map(String::as_str);
         let (checkout, id) = (label("checkout")?, label("run")?);
@@ -87,7 +88,7 @@ impl Owner {
         })
     }
 
-    /// Whether it is of a `docker up`, which outlives the run that made it.
+    /// Whether it belongs to a `docker up`, which outlives its run.
     pub fn is_up(&self) -> bool {
         self.id == up(&self.checkout)
     }
@@ -102,31 +103,30 @@ fn up(checkout: &str) -> String {
     format!("up-{checkout}")
 }
 
-/// A report in a container that has ended.
+/// The report in a container that has ended.
 #[derive(Clone, Debug)]
 pub struct TestReport {
-    /// Where it is there.
+    /// Its path in the container.
     pub path: String,
-    /// Lists what the run has written.
+    /// The step that lists the files that the run has written.
     pub written: Step,
-    /// Gives the report, as the one file in an archive.
+    /// The step that writes the report as the only file of a tar archive.
     pub copy: Step,
 }
 
 impl<'a> ContainerGroup<'a> {
-    /// What ends with the run that makes it.
+    /// A group that ends with its run.
     pub fn of_run(project: &'a Project, checkout: String, run: String, password: Secret) -> Self {
         Self { project, checkout, id: run, by: None, first: None, password }
     }
 
-    /// What lines that somebody pastes make: no run is known to have ended that
-    /// is nowhere, so nobody sweeps it away meanwhile, and `docker clean --all`
-    /// finds what is left.
+    /// The group in printed lines. Its run id never counts as ended, so no sweep
+    /// removes it meanwhile, and `docker clean --all` finds what is left.
     pub fn of_line(project: &'a Project, checkout: String) -> Self {
         Self::of_run(project, checkout, PASTED.into(), Secret::new(""))
     }
 
-    /// The one system of a checkout that `docker up` leaves running.
+    /// The one group per checkout that `docker up` leaves running.
     pub fn up(
         project: &'a Project,
         checkout: String,
@@ -137,7 +137,7 @@ impl<'a> ContainerGroup<'a> {
         Self { project, id: up(&checkout), checkout, by, first, password }
     }
 
-    /// Gives the first container its own name: all of it is there.
+    /// Gives the first container its final name, which says that all exist.
     pub fn rename_first(&self) -> Option<Step> {
         let name = self.name(self.first.as_ref()?);
         Some(Step::new("docker").args(["rename", &name, name.strip_suffix(STARTING)?]))
@@ -150,18 +150,18 @@ impl<'a> ContainerGroup<'a> {
         [label("checkout", &self.checkout), label("run", &self.id)].into_iter().chain(by).chain(of_service).collect()
     }
 
-    /// The network's name.
+    /// The name of the network.
     pub fn network(&self) -> String {
         format!("{}-{}", self.project.name, self.id)
     }
 
-    /// A container's name.
+    /// The name of a container.
     pub fn name(&self, what: &str) -> String {
         let starting = if self.first.as_deref() == Some(what) { STARTING } else { "" };
         format!("{}-{}-{what}{starting}", self.project.name, self.id)
     }
 
-    /// Makes the network.
+    /// Creates the network.
     pub fn create_network(&self) -> Step {
         Step::new("docker").args(["network", "create"]).each("--label", self.labels(None)).arg(self.network())
     }
@@ -177,8 +177,8 @@ impl<'a> ContainerGroup<'a> {
         self.environment(step, &need.env).arg(image).args(&need.command)
     }
 
-    /// Adds variables, of one name the last. They are read from stdin: a command
-    /// line is everybody's to read, and any value may be a password.
+    /// Adds variables; the last value for a name wins. They are read from stdin,
+    /// because everybody can see a command line, and any value may be a password.
     fn environment<'b>(&self, step: Step, variables: impl IntoIterator<Item = (&'b String, &'b String)>) -> Step {
         let mut lines: Vec<(&String, String)> = Vec::new();
         for (key, value) in variables {
@@ -193,18 +193,19 @@ impl<'a> ContainerGroup<'a> {
         if text.contains(SECRET) { step.stdin_with(text, &self.password) } else { step.stdin(text) }
     }
 
-    /// What the servers of these names provide.
+    /// The variables that the servers with these names provide.
     fn provided(&self, needs: &[String]) -> impl Iterator<Item = (&String, &String)> {
         needs.iter().filter_map(|name| self.project.needs.get(name)).flat_map(|need| &need.provides)
     }
 
-    /// Succeeds as soon as the server serves.
+    /// Succeeds once the server is ready.
     pub fn is_ready(&self, name: &str, need: &Need) -> Step {
         Step::new("docker").args(["exec", &self.name(name)]).args(&need.ready)
     }
 
-    /// Starts a container of a service as strictly as it can be run in
-    /// production: no root, nothing writable but /tmp, no capabilities.
+    /// Starts a container of a service with the restrictions of a strict
+    /// production environment: not as root, nothing writable but /tmp, no
+    /// capabilities.
     pub fn start(&self, container: &ContainerSpec<'_>) -> Step {
         let ContainerSpec { service, run, role, image, with_needs, env, pass } = container;
         let what = container.what();
@@ -214,7 +215,7 @@ impl<'a> ContainerGroup<'a> {
             .args(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
             .each("--label", self.labels(Some(service)));
         if *with_needs {
-            // The first role answers for the service: others find it by its name.
+            // The first role also answers under the name of the service.
             let is_first = run.roles.first().map(String::as_str) == *role;
             let alias = if is_first { service.name.as_str() } else { what };
             step = step.args(["--network", &self.network(), "--network-alias", alias]);
@@ -224,8 +225,8 @@ impl<'a> ContainerGroup<'a> {
         self.environment(step, provided.chain(&run.env).chain(own)).each("--env", pass).arg(image).args(*role)
     }
 
-    /// Runs the command of a test stage beside what it needs. What writes a
-    /// report leaves its container behind, with the report in it.
+    /// Runs the command of a test stage next to the servers it needs. If it
+    /// writes a report, the container stays, with the report in it.
     pub fn run_tests(&self, service: &Service, test: &Test, image: &str) -> Step {
         let step = Step::new("docker")
             .arg("run")
@@ -235,7 +236,7 @@ impl<'a> ContainerGroup<'a> {
         self.environment(step, self.provided(&test.needs)).arg(image)
     }
 
-    /// Runs the command of a stage that needs nobody and leaves nothing.
+    /// Runs the command of a stage that needs no server and leaves nothing.
     pub fn run_alone(&self, stage: &Service, image: &str) -> Step {
         Step::new("docker")
             .args(["run", "--rm", "--name", &self.name(&stage.name), "--network", "none"])
@@ -243,8 +244,8 @@ impl<'a> ContainerGroup<'a> {
             .arg(image)
     }
 
-    /// How the report of a test stage is taken out of its container: through
-    /// the engine, which may be another machine's.
+    /// How to copy the report of a test stage out of its container: through the
+    /// engine, which may run on another machine.
     pub fn report(&self, test: &Test) -> Option<TestReport> {
         let path = test.report.as_ref()?.as_str().to_owned();
         let name = self.name(&test.target);
@@ -253,18 +254,18 @@ impl<'a> ContainerGroup<'a> {
         Some(TestReport { path, written, copy })
     }
 
-    /// What ends a container in good order.
+    /// Asks a container to end.
     pub fn terminate(&self, what: &str) -> Step {
         Step::new("docker").args(["kill", "--signal", "SIGTERM", &self.name(what)])
     }
 
-    /// A container's log.
+    /// Shows the log of a container.
     pub fn log(&self, what: &str) -> Step {
         Step::new("docker").args(["logs", "--tail", "50", &self.name(what)])
     }
 }
 
-/// The name of what a step makes in the engine, if it makes something.
+/// The name of the object that a step creates in the engine, if it creates one.
 pub fn made(step: &Step) -> Option<&str> {
     let args: Vec<&str> = step.args.iter().map(String::as_str).collect();
     match args[..] {
@@ -274,7 +275,7 @@ pub fn made(step: &Step) -> Option<&str> {
     }
 }
 
-/// Removes containers with their anonymous volumes.
+/// Removes containers and their anonymous volumes.
 pub fn remove_containers<S: Into<String>>(ids: impl IntoIterator<Item = S>) -> Step {
     Step::new("docker").args(["rm", "--force", "--volumes"]).args(ids)
 }
@@ -350,16 +351,17 @@ mod tests {
             ("scribe-b00t-f0-7-100-web", &[("checkout", ours), ("run", run)], Some((run, Some(run)))),
             ("scribe-up-zzzzzzzzzzzz-web", &[("checkout", ours), ("run", up), ("by", run)], Some((up, Some(run)))),
             ("scribe-up-zzzzzzzzzzzz-web", &[("checkout", ours), ("run", up)], Some((up, None))),
-            // Inherited from an image that was made of our container.
+            // Inherited from an image that was committed from our container.
             ("otherteam", &[("checkout", ours), ("run", run)], None),
             ("scribe-b00t-f0-7-1000", &[("checkout", ours), ("run", run)], None),
-            // A `docker run` of our image: the image's labels, no run.
+            // From a `docker run` of our image: it has the image's labels, but no
+            // run.
             ("scribe-web", &[("checkout", ours), ("service", "web")], None),
             // Made up.
             ("scribe-mine-web", &[("checkout", ours), ("run", "mine")], None),
             ("scribe-b00t-f0-7-100-web", &[("run", run)], None),
             ("scribe-b00t-f0-7-100-web", &[("checkout", "latest"), ("run", run)], None),
-            // An up's id is its checkout's own.
+            // The id of an `up` contains its checkout.
             ("scribe-up-kkkkkkkkkkkk-web", &[("checkout", ours), ("run", "up-kkkkkkkkkkkk")], None),
         ] {
             let labels = labels.iter().map(|(key, value)| (project.label(key), (*value).to_owned())).collect();

@@ -1,21 +1,20 @@
-//! Every command of git's that we run is made here.
+//! Builds every git command that we run.
 //!
-//! A checkout is data that somebody may have sent: nothing in its
-//! `.git/config` may run a program of its choice, nothing that a hook has in
-//! its environment may lead git to another repository, and a look reaches no
-//! network. What a person set up for git as such (who they are, their keys,
-//! their own configuration) stays.
+//! A checkout is data that somebody may have sent. So its `.git/config` must not
+//! run programs, the environment of a git hook must not lead git to another
+//! repository, and reads must not use the network. What a person has set up for
+//! git in general (identity, keys, their own configuration) stays.
 
 use crate::plan::step::Step;
 
-/// What runs programs while git only looks, switched off.
+/// Options that stop git from running programs while it only reads.
 const OFF: [&str; 2] = ["core.fsmonitor=false", "core.hooksPath=/dev/null"];
 
-/// Set for a look and for nothing else.
+/// Variables that are set for reads only.
 const LOOKS: &str = "GIT_NO_LAZY_FETCH";
 
-/// Variables of git's that a person or a machine sets up for all repositories.
-/// All others are of one repository, of one command, or change what git says.
+/// Variables that a person or a machine sets for all repositories. All others
+/// concern one repository or one command, or change git's output.
 const KEPT: [&str; 11] = [
     "GIT_ALLOW_PROTOCOL",
     "GIT_ASKPASS",
@@ -30,7 +29,7 @@ const KEPT: [&str; 11] = [
     "GIT_SSH_VARIANT",
 ];
 
-/// The same, by how they begin.
+/// More of them, by prefix.
 const KEPT_FAMILIES: [&str; 7] = [
     "GIT_AUTHOR_",
     "GIT_COMMITTER_",
@@ -41,7 +40,7 @@ const KEPT_FAMILIES: [&str; 7] = [
     "GIT_SSL_",
 ];
 
-/// Where git is asked, and what of the environment it does not see.
+/// Where git runs, and which variables it does not see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Git {
     top: Option<String>,
@@ -49,8 +48,8 @@ pub struct Git {
 }
 
 impl Git {
-    /// `up` is how many folders above the root the one with `.git` lies; none:
-    /// git says what is wrong. `names` are the variables of the environment.
+    /// `up` is how many folders above the root `.git` is; `None`: git reports
+    /// what is wrong. `names` are the names of all environment variables.
     pub fn new<'a>(up: Option<usize>, names: impl IntoIterator<Item = &'a str>) -> Self {
         let leaks = |name: &&str| {
             let kept = KEPT.contains(name) || KEPT_FAMILIES.iter().any(|family| name.starts_with(family));
@@ -63,27 +62,27 @@ impl Git {
         Self { top, unset }
     }
 
-    /// The way to the folder that has `.git`.
+    /// The path to the folder with `.git`.
     pub fn top(&self) -> Option<&str> {
         self.top.as_deref()
     }
 
-    /// A look: it takes no lock from whoever commits meanwhile, and what a
-    /// partial clone lacks it does not get.
+    /// A read: it takes no lock from a commit that runs meanwhile, and a partial
+    /// clone downloads nothing.
     pub fn look(&self, args: &[&str]) -> Step {
         let step = self.step().args(args.iter().copied());
         step.env("GIT_OPTIONAL_LOCKS", "0").env(LOOKS, "1").env("GIT_ALLOW_PROTOCOL", "")
     }
 
-    /// The same for contents, which a partial clone gets from its remote: only
-    /// where a fetch was asked for.
+    /// The same for file contents, which a partial clone downloads. Only used if
+    /// a fetch was asked for.
     pub fn contents(&self, args: &[&str]) -> Step {
         let step = self.step().args(args.iter().copied());
         step.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0")
     }
 
-    /// Gets what is missing from the remote, the way that the checkout says.
-    /// Never asks anybody for a password.
+    /// Fetches from the remote as the checkout is configured. It never asks for a
+    /// password.
     pub fn fetch<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Step {
         let step = self.step().args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]);
         step.args(["--no-auto-maintenance"]).args(args).env("GIT_TERMINAL_PROMPT", "0")
@@ -92,7 +91,7 @@ impl Git {
     fn step(&self) -> Step {
         let mut step = Step::new("git").arg("--no-pager").each("-c", OFF);
         if let Some(top) = &self.top {
-            // Else `core.worktree` says where the files lie.
+            // Otherwise `core.worktree` would choose the working tree.
             step = step.arg(format!("--work-tree={top}"));
         }
         step.unset.clone_from(&self.unset);
@@ -100,12 +99,12 @@ impl Git {
     }
 }
 
-/// Whether a command asks git about this checkout.
+/// Whether a command runs git in this checkout.
 pub fn is_of_checkout(step: &Step) -> bool {
     step.tool == "git" && step.args.iter().any(|arg| arg.starts_with("--work-tree="))
 }
 
-/// Whether it reaches no network: then it has its answer soon, or never.
+/// Whether it uses no network, so that it is fast or hangs for ever.
 pub fn is_look(step: &Step) -> bool {
     is_of_checkout(step) && step.env.iter().any(|(name, _)| name == LOOKS)
 }
@@ -133,8 +132,8 @@ mod tests {
         assert!(bare.starts_with("GIT_OPTIONAL_LOCKS=0") && !bare.contains("--work-tree"), "{bare}");
     }
 
-    /// `git rev-parse --local-env-vars`, and what changes git's answers or runs
-    /// programs.
+    /// `git rev-parse --local-env-vars`, and variables that change git's output
+    /// or run programs.
     #[test]
     fn what_leads_git_elsewhere_does_not_reach_it() {
         for name in [

@@ -4,7 +4,7 @@ use crate::model::config::Service;
 use crate::plan::container::ContainerGroup;
 use crate::plan::step::{Plan, Step};
 
-/// Those of the xtask.
+/// The lints of the xtask.
 pub fn rust() -> Plan {
     let cargo = |args: &str| Step::new("cargo").args(args.split(' '));
     Plan::of([
@@ -14,7 +14,7 @@ pub fn rust() -> Plan {
     ])
 }
 
-/// Compiles the xtask by the oldest Rust that it promises to be compiled by.
+/// Compiles the xtask with the oldest supported Rust.
 pub fn msrv(version: &str) -> Plan {
     Plan::of([
         Step::new("rustup").args(["toolchain", "install", version, "--profile", "minimal", "--no-self-update"]),
@@ -24,7 +24,7 @@ pub fn msrv(version: &str) -> Plan {
     ])
 }
 
-/// A linter of workflows, of the image of its stage.
+/// Runs a linter of workflows in its image.
 pub fn stage(group: &ContainerGroup<'_>, linter: &Service, image: &str) -> Step {
     group.run_alone(linter, image).hint("what it found is above; `file:line` is a file below the root")
 }

@@ -1,4 +1,4 @@
-//! What will be run, as plain data, before anything is.
+//! What will run, as plain data.
 
 pub mod build;
 pub mod clean;

@@ -1,20 +1,20 @@
-//! What a machine lacks, as the lines that get it.
+//! The commands that install what a machine lacks.
 
 use crate::plan::step::{Action, Plan, Step};
 
-/// What is there of all that commands need.
+/// What exists of the things that commands need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Available {
     /// An engine that answers.
     pub engine: bool,
-    /// buildx, a plugin of the client.
+    /// buildx, a plugin of the docker client.
     pub buildx: bool,
-    /// The bases: their registries answered, or the stand-ins are made.
+    /// The base images: their registries answer, or the stand-ins exist.
     pub bases: bool,
 }
 
-/// Gets the rest. Whether registries answer is asked by a machine that has an
-/// engine.
+/// Installs the rest. Only a machine with an engine asks whether registries
+/// answer.
 pub fn plan(there: Available) -> Plan {
     let Available { engine, buildx, bases } = there;
     let rest = (!engine || !buildx || !bases).then(Step::setup);
@@ -28,7 +28,7 @@ pub fn engine_up(runs: bool) -> Plan {
     Plan::of((!runs).then(|| Step::new("cargo").args(["xtask", "engine", "up"])))
 }
 
-/// Stops it, and deletes its folder where that is asked for.
+/// Stops it, and deletes its folder if asked to.
 pub fn engine_down(is_there: bool, purge: bool) -> Plan {
     let step = || Step::new("cargo").args(["xtask", "engine", "down"]).args(purge.then_some("--purge"));
     Plan::of(is_there.then(step))

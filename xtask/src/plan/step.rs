@@ -1,5 +1,4 @@
-//! A plan is plain data: it can be printed, compared and tested, and it is
-//! complete before the first process starts.
+//! A plan is plain data: it can be printed, compared and tested.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,13 +6,13 @@ use std::time::Duration;
 
 use crate::model::text::{harmless, is_obeyed};
 
-/// Where a secret goes in a text.
+/// The placeholder for a secret in a text.
 pub const SECRET: &str = "{password}";
 
-/// The variable of a shell that has it.
+/// The shell variable that holds the secret in printed lines.
 const PASSWORD: &str = "NEED_PASSWORD";
 
-/// A word that is never on a command line, in a log or in a plan.
+/// A text that never appears on a command line, in a log or in a printed plan.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -23,7 +22,7 @@ impl Secret {
         Self(word.into())
     }
 
-    /// Puts it where [`SECRET`] stands.
+    /// Replaces [`SECRET`] in a text.
     pub fn fill(&self, text: &str) -> String {
         text.replace(SECRET, &self.0)
     }
@@ -38,42 +37,42 @@ impl fmt::Debug for Secret {
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// The program's name, as typed: `docker`, `cargo`, `mv`.
+    /// The name of the program, as typed: `docker`, `cargo`, `mv`.
     pub tool: String,
-    /// Its arguments, as a line shows them.
+    /// Its arguments, as they are printed.
     pub args: Vec<String>,
-    /// What runs in place of `args`, where that names places of this run alone:
-    /// they are gone by the time that somebody pastes the line.
+    /// The arguments to run with, if `args` can't be used: they contain paths
+    /// that are gone when somebody pastes the line.
     pub own_args: Option<Vec<String>>,
-    /// What is added to its environment. Never a secret: it is shown.
+    /// Variables to set. Never a secret, because they are printed.
     pub env: Vec<(String, String)>,
-    /// What is taken out of its environment.
+    /// Variables to remove.
     pub unset: Vec<String>,
-    /// What it reads.
+    /// The text for its stdin.
     pub stdin: Option<String>,
-    /// What [`SECRET`] stands for in what it reads; no line shows it.
+    /// The value of [`SECRET`] in that text. It is never printed.
     pub secret: Option<Secret>,
-    /// Whether it writes JSON, which must stay JSON.
+    /// Whether it writes JSON, which must stay valid.
     pub writes_json: bool,
-    /// What to type when it fails.
+    /// What to type if it fails.
     pub hint: Option<String>,
-    /// How long it may take where we wait for its answer and nobody sees it run.
+    /// The time limit for a step whose answer we wait for without showing it.
     pub limit: Option<Duration>,
 }
 
 impl Step {
-    /// A command without arguments yet.
+    /// A command without arguments.
     pub fn new(tool: impl Into<String>) -> Self {
         Self { tool: tool.into(), ..Self::default() }
     }
 
-    /// Says whether it writes JSON.
+    /// Sets whether it writes JSON.
     #[must_use]
     pub fn json(self, writes_json: bool) -> Self {
         Self { writes_json, ..self }
     }
 
-    /// What `--setup` does first.
+    /// The step that `--setup` runs first.
     pub fn setup() -> Self {
         Self::new("cargo").args(["xtask", "setup", "--yes"])
     }
@@ -102,33 +101,33 @@ impl Step {
         self
     }
 
-    /// Runs with the arguments of another form of itself, and shows its own.
+    /// Runs with the arguments of another step, but prints its own.
     #[must_use]
     pub fn run_as(mut self, own: Self) -> Self {
         self.own_args = Some(own.args);
         self
     }
 
-    /// The arguments that it runs with.
+    /// The arguments to run with.
     pub fn argv(&self) -> &[String] {
         self.own_args.as_ref().unwrap_or(&self.args)
     }
 
-    /// Sets an environment variable for the command.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// Feeds the command.
+    /// Sets the text for its stdin.
     #[must_use]
     pub fn stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
         self
     }
 
-    /// Feeds the command a text with a secret in it.
+    /// Sets a text with a secret for its stdin.
     #[must_use]
     pub fn stdin_with(mut self, text: impl Into<String>, secret: &Secret) -> Self {
         self.stdin = Some(text.into());
@@ -136,20 +135,20 @@ impl Step {
         self
     }
 
-    /// What the command reads, secrets included.
+    /// The text for its stdin, secrets included.
     pub fn input(&self) -> Option<Cow<'_, str>> {
         let text = self.stdin.as_deref()?;
         Some(self.secret.as_ref().map_or(Cow::Borrowed(text), |secret| secret.fill(text).into()))
     }
 
-    /// Sets how long we wait for the command's answer.
+    /// Sets the time limit.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Sets what to type when the command fails.
+    /// Sets what to type if it fails.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -161,8 +160,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(text) = &self.stdin {
             if self.secret.is_some() {
-                // Whoever pastes the line has a password, or the shell says that
-                // there is none and starts nothing.
+                // In a pasted line the shell variable must be set; otherwise the
+                // shell reports that and starts nothing.
                 write!(f, "test \"${{{PASSWORD}:?}}\" && ")?;
             }
             write!(f, "printf '%s\\n'")?;
@@ -191,16 +190,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// A line with a secret, as a word for a shell that knows the secret.
+/// A line with a secret, as a word for a shell that has it in a variable.
 fn with_variable(line: &str) -> String {
     let parts: Vec<String> =
         line.split(SECRET).map(|part| if part.is_empty() { String::new() } else { quote(part).into_owned() }).collect();
     parts.join(&format!("\"${PASSWORD}\""))
 }
 
-/// Quotes a word for a shell, and only where it must be: `K=V` as an argument
-/// is read as it stands. What a terminal or a log would obey is written by its
-/// code, which bash, zsh, ksh and busybox read back.
+/// Quotes a word for a shell if necessary; `K=V` as an argument is not.
+/// Characters that a terminal or a log would obey are escaped in a form that
+/// bash, zsh, ksh and busybox understand.
 pub fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%".contains(c);
     if !word.is_empty() && !word.starts_with(':') && word.chars().all(plain) {
@@ -224,7 +223,7 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     Cow::Owned(quoted + "'")
 }
 
-/// One thing that a plan does.
+/// One action of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Runs a command once.
@@ -233,7 +232,7 @@ pub enum Action {
     Until {
         /// The command.
         step: Step,
-        /// How long it is tried.
+        /// The time limit.
         patience: Duration,
         /// What it waits for.
         what: String,
@@ -267,12 +266,12 @@ impl fmt::Display for Action {
     }
 }
 
-/// What is done in order, and what at the end whatever happened.
+/// Actions in order, and final steps that always run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Done one after the other; the first failure ends them.
+    /// Run in order; the first failure ends them.
     pub steps: Vec<Action>,
-    /// Run afterwards, also after a failure or Ctrl-C.
+    /// Run afterwards, even after a failure or Ctrl-C.
     pub finally: Vec<Step>,
 }
 
@@ -282,7 +281,8 @@ impl Plan {
         Self { steps: steps.into_iter().map(Action::Run).collect(), finally: Vec::new() }
     }
 
-    /// Runs as another form of itself, with places of one run, and shows its own.
+    /// Runs with the steps of another plan, which use paths of one run, but
+    /// prints its own.
     #[must_use]
     pub fn run_as(mut self, own: Self) -> Self {
         for (act, own) in self.steps.iter_mut().zip(own.steps) {
@@ -299,8 +299,8 @@ impl Plan {
     }
 }
 
-/// Plans that are done one after the other, as lines that paste into a shell:
-/// where one needs a password, the first line makes it.
+/// Several plans in order, as lines that paste into a shell. If one needs a
+/// password, the first line generates it.
 pub fn lines(plans: &[Plan]) -> Vec<String> {
     let has_secret = plans.iter().flat_map(Plan::commands).any(|step| step.secret.is_some());
     let password = has_secret.then(|| format!("{PASSWORD}=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"));

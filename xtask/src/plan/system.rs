@@ -1,5 +1,5 @@
-//! Containers that are started and removed together, as plans: servers, a whole
-//! system, the proof of an image, a stage of tests.
+//! Plans for containers that start and stop together: servers, a whole system,
+//! the test of an image, a test stage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::plan::clean::EngineObject;
 use crate::plan::container::{ContainerGroup, ContainerSpec, TestReport, remove_containers, remove_networks};
 use crate::plan::step::{Action, Plan, Step};
 
-/// How long a server of `[needs.*]` may take.
+/// How long a server of `[needs.*]` may take to become ready.
 const NEED_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The roles of a service, or the one that is asked for; a service without
-/// roles is run without one.
+/// The roles of a service, or the requested one. A service without roles has one
+/// container without an argument.
 pub fn roles<'a>(run: &'a Run, only: Option<&str>) -> Vec<Option<&'a str>> {
     let roles = run.roles.iter().map(String::as_str);
     match only {
@@ -23,7 +23,7 @@ pub fn roles<'a>(run: &'a Run, only: Option<&str>) -> Vec<Option<&'a str>> {
     }
 }
 
-/// The network and the servers in it, each of its image, until they serve.
+/// Starts the network and the servers in it, and waits until they are ready.
 pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publish: bool) -> Vec<Action> {
     let needs = || images.iter().filter_map(|(name, image)| Some((name, group.project.needs.get(name)?, image)));
     let start = needs().map(|(name, need, image)| group.start_need(name, need, image, publish).into());
@@ -35,8 +35,8 @@ pub fn needs(group: &ContainerGroup<'_>, images: &BTreeMap<String, String>, publ
     std::iter::once(group.create_network().into()).chain(start).chain(serve).collect()
 }
 
-/// A system that stays: servers, then the services, then the name that says
-/// that all of it is there.
+/// A system that stays: servers, then the services, then the rename that says
+/// that it is complete.
 pub fn up(
     group: &ContainerGroup<'_>,
     images: &BTreeMap<String, String>,
@@ -49,8 +49,8 @@ pub fn up(
     Plan { steps, finally: Vec::new() }
 }
 
-/// The containers that prove an image in one role: without what it needs, and
-/// with it where that is there.
+/// The containers that test an image in one role: without the servers it needs,
+/// and with them if they run.
 pub fn rounds<'a>(
     service: &'a Service,
     run: &'a Run,
@@ -71,8 +71,8 @@ pub fn rounds<'a>(
     rounds.iter().map(container).collect()
 }
 
-/// Proves images. What is asked of a container between its start and its end is
-/// no step.
+/// The plan for testing images. The questions between the start and the end of a
+/// container are not steps.
 pub fn proof(
     group: &ContainerGroup<'_>,
     images: Option<&BTreeMap<String, String>>,
@@ -91,8 +91,8 @@ pub fn proof(
     plan
 }
 
-/// Runs the command of a test stage beside what it needs, and takes its report
-/// out of the container.
+/// Runs the command of a test stage next to the servers it needs, and copies its
+/// report out of the container.
 pub fn tests(
     group: &ContainerGroup<'_>,
     service: &Service,
@@ -117,8 +117,8 @@ fn remove<'s>(group: &ContainerGroup<'_>, names: impl IntoIterator<Item = &'s st
     containers.into_iter().chain([remove_networks([group.network()])]).collect()
 }
 
-/// How things that the engine holds are removed, containers first, and which
-/// each step removes.
+/// The steps that remove objects from the engine, containers first, and which
+/// objects each step removes.
 pub fn removal(held: &[EngineObject]) -> Vec<(Step, Vec<&EngineObject>)> {
     let of = |is_network| -> Vec<&EngineObject> { held.iter().filter(|one| one.is_network == is_network).collect() };
     let ids = |things: &[&EngineObject]| -> Vec<String> { things.iter().map(|one| one.id.clone()).collect() };

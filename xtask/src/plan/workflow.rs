@@ -1,17 +1,17 @@
-//! The workflows that services.toml describes: one a service, which says when
-//! and what, and calls the one that says how.
+//! Generates the workflows from services.toml: one per service. It holds the
+//! triggers and the settings, and calls the shared workflow that builds.
 
 use crate::model::ci::Ci;
 use crate::model::config::{Project, Service};
 use crate::model::definition_changes::WORKFLOWS;
 
-/// Where workflows are.
+/// The folder of workflows.
 pub const FOLDER: &str = WORKFLOWS;
 
-/// The first line of what is written here: what has it may be written again.
+/// The first line of a generated file. Only a file with this line is overwritten.
 pub const HEADER: &str = "# Written by `cargo xtask ci sync` from services.toml: change that, not this.";
 
-/// The generated file of each service, with its text; none without a `[ci]` table.
+/// The generated file of each service, and its text; none without a `[ci]` table.
 pub fn callers(project: &Project) -> Vec<(&Service, String, String)> {
     let Some(ci) = &project.ci else { return Vec::new() };
     let file = |service: &Service| format!("{FOLDER}/{}.yml", service.workflow);
@@ -71,8 +71,8 @@ jobs:
     )
 }
 
-/// A YAML scalar that is read back as this text: as it stands where nobody
-/// could take it for anything else, else as JSON, which YAML is a superset of.
+/// A YAML scalar with this value: plain if it can't be misread, otherwise as
+/// JSON, because YAML is a superset of JSON.
 fn scalar(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./ ".contains(c);
     let is_word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
@@ -114,7 +114,7 @@ mod tests {
     fn a_scalar_is_read_back_as_it_was() {
         crate::model::cases::cases(1000, |u| {
             let text: String = u.arbitrary()?;
-            // Control characters are refused by YAML even where JSON escapes them.
+            // YAML refuses control characters even where JSON escapes them.
             if let Ok(Some(node)) = yaml::parse(&format!("k: {}\n", scalar(&text))) {
                 assert_eq!(node.get("k").and_then(|node| node.text()), Some(text.as_str()));
             }

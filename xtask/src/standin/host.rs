@@ -1,7 +1,6 @@
-//! How this machine reaches package registries, lent to the steps of builds on
-//! stand-ins: the authorities that it trusts, the indexes and mirrors that it
-//! is told to use. Steps see it as secrets. No layer holds it, of a stand-in or
-//! of what is built on one.
+//! Shows the steps of builds on stand-ins how this machine reaches package
+//! registries: its trusted certificate authorities, indexes and mirrors. Steps
+//! get these as secrets, so they are in no layer.
 
 use std::fs;
 use std::time::Duration;
@@ -16,18 +15,18 @@ use crate::model::base::fnv;
 use crate::plan::build::Request;
 use crate::plan::step::Step;
 
-/// Debian's list of the authorities that are trusted.
+/// Debian's file of trusted certificate authorities.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// BuildKit takes no larger secret.
+/// BuildKit refuses a larger secret.
 const LARGEST: u64 = 500 * 1024;
 
-/// No build is still reading a Dockerfile that is older.
+/// No build is still reading an older Dockerfile.
 const LENT: Duration = Duration::from_secs(2 * 24 * 3600);
 
-/// What there is to lend.
+/// The settings of the host.
 pub struct Host {
     loans: Vec<Loan>,
-    /// What a person should know of it.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 
@@ -39,7 +38,7 @@ struct Loan {
 }
 
 impl Host {
-    /// Reads the host's.
+    /// Reads the host's settings.
     pub fn read(ctx: &Ctx, folder: &EngineFolder) -> Self {
         let mut host = Self { loans: Vec::new(), notes: Vec::new() };
         let named = ctx.env.get("SSL_CERT_FILE").and_then(|file| {
@@ -58,8 +57,8 @@ impl Host {
         self.loans.push(Loan { name, target, unless, content: content.into() });
     }
 
-    /// The package indexes that the host is told to use; what it uses by default
-    /// they use by default.
+    /// The package indexes that the host is configured to use. A default needs no
+    /// setting.
     fn indexes(&mut self, ctx: &Ctx) {
         let home = ctx.env.get("HOME").unwrap_or("/root");
         let pip = ctx.env.get("PIP_INDEX_URL").map(str::to_owned).or_else(|| {
@@ -68,7 +67,7 @@ impl Host {
             files.iter().rev().find_map(|file| setting(file, "index-url"))
         });
         let index = pip.and_then(|url| self.public(url)).map(|url| format!("index-url = {url}\n")).unwrap_or_default();
-        // pip brings its own list of authorities; what the host trusts is in another.
+        // pip has its own list of authorities; the host's are in another file.
         let pip = format!("[global]\ncert = {BUNDLE}\nroot-user-action = ignore\n{index}");
         self.lend("pip", "/etc/pip.conf", "pip.conf", pip);
         let uv = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().find_map(|name| ctx.env.get(name));
@@ -83,13 +82,13 @@ impl Host {
     }
 
     /// The mirror of Debian's archive that the root file system came from, and
-    /// how it is reached. Whose keys sign it is what the image says.
+    /// its settings. The image itself says which keys sign it.
     fn mirror(&mut self, ctx: &Ctx, folder: &EngineFolder) {
         let acquire = acquire(ctx);
         if !acquire.is_empty() {
             self.lend("apt", "/etc/apt/apt.conf.d/99xtask", "99xtask", acquire.join("\n") + "\n");
         }
-        // Ours, and closed to others: an earlier one of us left it open.
+        // This file is ours and private; an older version left it readable.
         let sources = files::read(&folder.dir.join("bases/sources.list")).unwrap_or_default();
         let lines: Vec<String> = sources.lines().filter_map(|line| self.public_source(line)).collect();
         if !lines.is_empty() {
@@ -97,7 +96,8 @@ impl Host {
         }
     }
 
-    /// A URL without a password in it: a step may write down where it got things.
+    /// A URL without its password, because a step may record where it downloaded
+    /// from.
     fn public(&mut self, url: String) -> Option<String> {
         if names_user(&url) {
             self.notes.push(
@@ -109,20 +109,21 @@ impl Host {
         Some(url)
     }
 
-    /// The same of a source of apt's.
+    /// The same for an apt source.
     fn public_source(&mut self, line: &str) -> Option<String> {
         let line = bare(line)?;
         let uri = line.split(' ').nth(1)?.to_owned();
         self.public(uri).map(|_| line)
     }
 
-    /// Where steps see it.
+    /// The path at which steps see it.
     pub fn mounts(&self) -> Vec<Mount> {
         let mount = |loan: &Loan| Mount { target: loan.target.to_owned(), id: id(loan.name), unless: loan.unless };
         self.loans.iter().map(mount).collect()
     }
 
-    /// Writes it where buildx reads it; as buildx takes it.
+    /// Writes it to the file that buildx reads, and returns the option for
+    /// buildx.
     pub fn secrets(&self, folder: &EngineFolder) -> anyhow::Result<Vec<String>> {
         self.files(folder).iter().filter(|file| !file.is_there()).try_for_each(Written::write)?;
         Ok(self.specs(folder))
@@ -134,14 +135,14 @@ impl Host {
         self.loans.iter().map(file).collect()
     }
 
-    /// The same as buildx takes them.
+    /// The options for buildx.
     fn specs(&self, folder: &EngineFolder) -> Vec<String> {
         let spec = |loan: &Loan| format!("id={},src={}", id(loan.name), place(folder, loan.name));
         self.loans.iter().map(spec).collect()
     }
 }
 
-/// A file with what is to be in it.
+/// A file and its content.
 struct Written {
     path: Utf8PathBuf,
     content: Vec<u8>,
@@ -165,9 +166,9 @@ fn place(folder: &EngineFolder, name: &str) -> Utf8PathBuf {
     folder.dir.join("bases/host").join(name)
 }
 
-/// What lets the steps of a build on stand-ins see how this machine reaches
-/// package registries, which the stand-ins themselves don't know: a Dockerfile
-/// with the same lines, whose RUN steps have it mounted.
+/// Gives the steps of a build on stand-ins the host's settings, which the
+/// stand-ins don't contain: a copy of the Dockerfile with the same lines, whose
+/// RUN steps have them mounted.
 pub struct Loans {
     dockerfile: Utf8PathBuf,
     secrets: Vec<String>,
@@ -176,13 +177,13 @@ pub struct Loans {
 }
 
 impl Loans {
-    /// Finds what a Dockerfile and its ignore file are lent.
+    /// Collects what a Dockerfile and its ignore file need.
     pub fn new(ctx: &Ctx, text: &[u8], ignore: Option<&[u8]>) -> anyhow::Result<Self> {
         let folder = EngineFolder::of(ctx)?;
         let host = Host::read(ctx, &folder);
         let text = with_mounts(text, &host.mounts());
-        // Under the name of what is in it, so that no other run changes it and the
-        // line that was shown can be typed again.
+        // The name is a hash of the content, so that no other run changes the
+        // file and the printed line can be pasted.
         let name = format!("{:016x}{:016x}", fnv(&text), fnv(ignore.unwrap_or_default()));
         let dockerfile = folder.dir.join("bases/dockerfiles").join(name).join("Dockerfile");
         let mut texts = vec![Written { path: dockerfile.clone(), content: text }];
@@ -192,29 +193,29 @@ impl Loans {
         Ok(Self { dockerfile, secrets: host.specs(&folder), host: host.files(&folder), texts })
     }
 
-    /// Names them in a request.
+    /// Adds them to a request.
     pub fn lend(&self, request: &mut Request) {
         request.dockerfile = self.dockerfile.clone();
         request.secrets.extend(self.secrets.iter().cloned());
     }
 
-    /// Whether a build finds them.
+    /// Whether the files exist.
     pub fn are_there(&self) -> bool {
         self.host.iter().chain(&self.texts).all(Written::is_there)
     }
 
-    /// Writes them.
+    /// Writes the files.
     pub fn write(&self) -> anyhow::Result<()> {
         self.host.iter().filter(|file| !file.is_there()).try_for_each(Written::write)?;
         if let (false, Some(dir)) = (self.dockerfile.exists(), self.dockerfile.ancestors().nth(2)) {
             forget(dir);
         }
-        // Also what is there: it is not old then.
+        // Existing ones, too, so that they don't count as old.
         self.texts.iter().try_for_each(Written::write)
     }
 }
 
-/// Removes what was lent to builds of days gone by: each edit makes another.
+/// Removes old copies; each edit of a Dockerfile creates a new one.
 fn forget(dir: &Utf8Path) {
     let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
     let is_name = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -226,7 +227,7 @@ fn forget(dir: &Utf8Path) {
     }
 }
 
-/// Whether an address says who asks, with or without a password.
+/// Whether a URL contains a user name, with or without a password.
 fn names_user(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.trim_start_matches('/').split('/').next().is_some_and(|host| host.contains('@'))
@@ -242,7 +243,7 @@ fn bare(line: &str) -> Option<String> {
     Some(format!("deb {rest}"))
 }
 
-/// `key = value` in a file of a simple kind.
+/// `key = value` in a simple configuration file.
 fn setting(file: &str, key: &str) -> Option<String> {
     let text = input::text(file.into(), 1 << 20).ok()?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
@@ -250,8 +251,8 @@ fn setting(file: &str, key: &str) -> Option<String> {
     values.next().filter(|value| !value.is_empty())
 }
 
-/// The host's `Acquire` options that matter in another root: how its mirror is
-/// reached.
+/// The host's `Acquire` options that also matter in another root: how to reach
+/// its mirror.
 pub fn acquire(ctx: &Ctx) -> Vec<String> {
     ways(&run::probe(ctx, &Step::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default())
 }
@@ -260,7 +261,7 @@ fn ways(dump: &str) -> Vec<String> {
     let useful = |line: &&str| {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         let way = name.ends_with("::proxy") || name.ends_with("::cainfo");
-        // A password is nobody's in there.
+        // Options with a password are left out.
         way && !line.contains("\"\"") && !line.contains('@')
     };
     dump.lines().filter(useful).map(str::to_owned).collect()

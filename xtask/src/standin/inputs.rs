@@ -1,4 +1,4 @@
-//! What stand-ins are made from: our recipe.
+//! The files that stand-ins are built from.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use docker_context::dockerfile::mounts::{Mount, with_mounts};
 use crate::engine::packages;
 use crate::model::base::fnv;
 
-/// What the stand-ins are built from, by path in the build context.
+/// The files of the build context, by path.
 const FILES: [(&str, &str); 11] = [
     ("Dockerfile", include_str!("../../bases/Dockerfile")),
     ("install", include_str!("../../bases/install")),
@@ -25,8 +25,8 @@ const FILES: [(&str, &str); 11] = [
     ("nginx/entry.sh", include_str!("../../bases/nginx/entry.sh")),
 ];
 
-/// What is done to the root file system before it is packed: nothing of this
-/// machine stays in it, neither its name and resolver nor its mirror.
+/// Cleans the root file system before it is packed: it keeps nothing of this
+/// machine, neither its name and resolver nor its mirror.
 pub const HOOK: &str = r#"set -e; umask 022
 rm -rf "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list.d/*.list "$1"/var/log/apt
 rm -f "$1"/var/log/*.log
@@ -36,7 +36,8 @@ for suite in debian\ bookworm debian\ bookworm-updates debian-security\ bookworm
     echo "deb http://deb.debian.org/$suite main"
 done > "$1/etc/apt/sources.list""#;
 
-/// The hash of all that stand-ins are made from, versions of packages aside.
+/// The hash of everything that stand-ins are built from, except for versions of
+/// packages.
 pub fn recipe() -> String {
     let mut bytes = Vec::new();
     for (name, text) in FILES.iter().chain(&[("hook", HOOK)]) {
@@ -46,8 +47,8 @@ pub fn recipe() -> String {
     format!("{:016x}", fnv(&bytes))
 }
 
-/// Writes the build context, all but the root file system. The steps see what
-/// the mounts say.
+/// Writes the build context without the root file system. `mounts` are added to
+/// the steps.
 pub fn write(context: &Utf8Path, mounts: &[Mount]) -> anyhow::Result<()> {
     for name in ["host", "nginx", "debian.tar"] {
         packages::remove(&context.join(name))?;
@@ -68,7 +69,8 @@ fn place(context: &Utf8Path, path: &Utf8Path, text: &[u8]) -> std::io::Result<()
         fs::create_dir_all(parent)?;
     }
     fs::write(path, text)?;
-    // Modes end in the image, and under `umask 077` its users could read nothing.
+    // File modes end in the image: with `umask 077` its users could not read
+    // anything.
     fs::set_permissions(path, Permissions::from_mode(0o644))?;
     let folders = path.ancestors().skip(1).take_while(|folder| *folder != context);
     folders.into_iter().try_for_each(|folder| fs::set_permissions(folder, Permissions::from_mode(0o755)))
@@ -82,7 +84,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs itself again with the umask: that is a process's, not a thread's.
+    /// Runs this program again under the umask, which a process has, not a
+    /// thread.
     #[test]
     fn what_is_written_can_be_read_by_everybody_under_any_umask() {
         const NAME: &str = "standin::inputs::tests::what_is_written_can_be_read_by_everybody_under_any_umask";

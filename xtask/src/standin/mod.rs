@@ -52,27 +52,27 @@ pub const MAKER: &str = "xtask.checkout";
 const HINT: &str =
     "the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do";
 
-/// What `setup` found out about registries.
+/// The answer of the registries, as `setup` recorded it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// `local` or `upstream`.
     pub mode: Bases,
-    /// When, in seconds since 1970. A record that does not say so is an old one.
+    /// When, in seconds since 1970. A record without this is an old one.
     #[serde(default)]
     pub asked: u64,
-    /// What the registry, or the lack of one, said.
+    /// The answer of the registry, or the error.
     pub why: String,
 }
 
-/// The record of the last `setup`, if there was one.
+/// The record of the last `setup`, if there is one.
 pub fn record(ctx: &Ctx) -> Option<Record> {
-    // Not of a folder that somebody else could have written it in.
+    // Not from a folder where somebody else could have written it.
     let folder = EngineFolder::of(ctx).ok()?;
     serde_json::from_str(&fs::read_to_string(record_file(&folder)).ok()?).ok()
 }
 
 impl Record {
-    /// How long ago registries were asked; none: nobody knows.
+    /// How long ago the registries were asked; `None`: unknown.
     pub fn age(&self) -> Option<Age> {
         Age::of(self.asked, clock::now().as_secs())
     }
@@ -82,7 +82,7 @@ impl Record {
     }
 }
 
-/// The record, if it is young: after a day `setup` asks again.
+/// The record, unless it is more than a day old: then `setup` asks again.
 pub fn fresh(ctx: &Ctx) -> Option<Record> {
     record(ctx).filter(|record| record.is_young(clock::now().as_secs()))
 }
@@ -116,12 +116,13 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
     }
 }
 
-/// What these references are here: upstream's images, or stand-ins, of which
-/// what is missing is made.
+/// The base images behind these references: upstream's images, or stand-ins, of
+/// which the missing ones are built.
 pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
     let ctx = &engine.ctx;
     let Some(why) = local(ctx, mode) else {
-        // A name that the engine has is another base when it has another image.
+        // If the engine has another image under the name, the base is another
+        // one.
         let images = images(engine, references).unwrap_or_else(|_| vec![None; references.len()]);
         let base = |(reference, image): (&String, Option<answers::Image>)| match image {
             Some(image) => {
@@ -157,9 +158,9 @@ pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::R
     Ok(wanted.into_iter().zip(found).map(base).collect())
 }
 
-/// The references among these bases that stand-ins are taken for, and those of
-/// images that were built on one: an image inherits the label. What the engine
-/// does not have, its registry is asked for.
+/// The references among these bases that are stand-ins, or images built on
+/// stand-ins, which inherit the label. If the engine does not have an image, its
+/// registry is asked.
 pub fn stand_ins_under(engine: &Engine, bases: &[Base]) -> anyhow::Result<Vec<String>> {
     let mut under = Vec::new();
     for base in bases {
@@ -175,15 +176,15 @@ pub fn stand_ins_under(engine: &Engine, bases: &[Base]) -> anyhow::Result<Vec<St
     Ok(under)
 }
 
-/// The label of an image that stands on stand-ins, with what they are taken
-/// for. The one that is inherited tells the last stage's alone.
+/// The label of an image built on stand-ins, with their references. The inherited
+/// label only tells about the last stage.
 pub fn label(project: &Project, bases: &[Base]) -> Option<(String, String)> {
     let under: Vec<&str> =
         bases.iter().filter(|base| base.stand_in.is_some()).map(|base| base.reference.as_str()).collect();
     (!under.is_empty()).then(|| (project.label("stand-ins"), under.join(" ")))
 }
 
-/// The image of each of these servers of `[needs.*]`, by its name.
+/// The image of each of these servers of `[needs.*]`, by name.
 pub fn images_for(
     engine: &Engine,
     project: &Project,
@@ -195,13 +196,14 @@ pub fn images_for(
     needs.map(|(name, need)| Ok((name.clone(), image(need.image.as_str())?))).collect()
 }
 
-/// What to run for a reference: itself, or its stand-in.
+/// The image to run for a reference: itself, or its stand-in.
 pub fn image_for(engine: &Engine, mode: Bases, reference: &str) -> anyhow::Result<String> {
     let base = resolve(engine, mode, &[reference.to_owned()])?.pop();
     Ok(base.and_then(|base| base.stand_in).unwrap_or_else(|| reference.to_owned()))
 }
 
-/// The stand-ins of all references, each once; or all that there are none for.
+/// The stand-ins for all references, each once; or an error with all references
+/// that have none.
 pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
     let mut wanted: Vec<StandIn> = Vec::new();
     let mut wrong = Vec::new();
@@ -220,13 +222,13 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
         .into())
 }
 
-/// Those of the stand-ins that the engine lacks, or has of another recipe.
+/// The stand-ins that the engine lacks, or has from another recipe.
 pub fn missing(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
     let found = found(engine, wanted)?;
     Ok(wanted.iter().zip(found).filter(|(_, image)| image.is_none()).map(|(it, _)| it.clone()).collect())
 }
 
-/// The stand-ins that the engine has, of this recipe.
+/// The stand-ins that the engine has, from the current recipe.
 fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<answers::Image>>> {
     let recipe = inputs::recipe();
     let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
@@ -234,25 +236,25 @@ fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<answe
     Ok(found.into_iter().map(|image| image.filter(is_right)).collect())
 }
 
-/// What the engine has under these names, asked side by side: this stands
-/// before every build.
+/// The engine's images with these names. They are requested in parallel, because
+/// this precedes every build.
 fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<answers::Image>>> {
     thread::scope(|scope| {
-        // What is no image at all, BuildKit will refuse by its line.
+        // BuildKit will refuse an invalid reference and name its line.
         let ask = |name: &String| if name.parse::<Image>().is_ok() { engine.image(name) } else { Ok(None) };
         let asked: Vec<_> = names.iter().map(|name| scope.spawn(move || ask(name))).collect();
         asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect()
     })
 }
 
-/// What a build on it inherits.
+/// The configuration that a build inherits from it.
 fn config(image: &answers::Image) -> BaseConfig {
     let pair = |text: &str| text.split_once('=').map_or((text.into(), String::new()), |(k, v)| (k.into(), v.into()));
     let env = image.config.env.iter().map(|text| pair(text)).collect();
     BaseConfig { env, onbuild: image.config.on_build.clone() }
 }
 
-/// Makes what is missing. How many that were.
+/// Builds the missing stand-ins, and returns how many there were.
 pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     if missing(engine, wanted)?.is_empty() {
         return Ok(0);
@@ -260,7 +262,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     let ctx = &engine.ctx;
     let folder = EngineFolder::of(ctx)?;
     let _lock = folder.lock(ctx, "bases")?;
-    // Somebody else may have made them while we waited for the lock.
+    // Another run may have built them while we waited for the lock.
     let missing = missing(engine, wanted)?;
     if missing.is_empty() {
         return Ok(0);
@@ -281,7 +283,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     inputs::write(&context, &host.mounts())?;
     let maker = checkout::identity(&ctx.root);
     let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
-    // All of them are built from one copy of it.
+    // All of them are built from one copy of the root file system.
     let link = files::Temporary::link(&format!("context-{:016x}", files::random()), &context)?;
     for it in &missing {
         let since = Instant::now();
@@ -296,8 +298,7 @@ pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
     Ok(missing.len())
 }
 
-/// What failed, with a way out: that the network is not reached is only the
-/// likeliest cause.
+/// The error with advice. A missing network is only the most likely cause.
 fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
     match BuildFailure::of(fault::said(&error)) {
         Some(complaint) if fault::code(&error) == fault::Code::Failed => {
@@ -328,7 +329,7 @@ fn request(
     })
 }
 
-/// A version that is only a beginning asks for the newest that begins so.
+/// An incomplete version asks for the newest one that begins like this.
 fn version(it: &StandIn) -> String {
     let whole = it.version.split('.').count() >= 3;
     match it.kind {
@@ -352,13 +353,13 @@ fn root(ctx: &Ctx, folder: &EngineFolder, context: &Utf8Path) -> anyhow::Result<
     let sources = packages::lines(ctx, folder, RELEASE)?;
     fs::create_dir_all(context)?;
     let list = context.with_file_name("sources.list");
-    // The address of a mirror may have a password in it.
+    // The URL of a mirror may contain a password.
     files::write(&list, sources.join("\n") + "\n")?;
     let new = context.with_file_name("root-new.tar");
     let path = ctx.env.get("PATH").unwrap_or_default();
     let path = format!("{path}:{}:{}/tools/usr/bin:/usr/sbin:/sbin", folder.bin(), folder.dir);
     let mut options = vec!["--dpkgopt=force-unsafe-io".to_owned()];
-    // What the host tells its apt about the way to the archive holds for this one.
+    // The host's settings for reaching the archive also apply here.
     options.extend(host::acquire(ctx).into_iter().map(|line| format!("--aptopt={line}")));
     for kind in ["man", "doc", "locale", "info", "lintian"] {
         options.push(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));

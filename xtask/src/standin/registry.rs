@@ -1,4 +1,4 @@
-//! Whether a container registry answers from here.
+//! Whether container registries can be reached from here.
 
 use std::io;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::plan::step::Step;
 
 /// How long a registry may take for its first answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Whether the registries of these references answer at all; else what came
-/// instead. One reference a registry is asked for.
+/// Whether the registries of these references answer; otherwise what happened
+/// instead. Each registry is asked for one reference.
 pub fn probe_registry(engine: &Engine, references: &[String]) -> io::Result<()> {
     let mut hosts: Vec<&str> = Vec::new();
     for reference in references.iter().filter(|it| *it != "scratch" && it.parse::<Image>().is_ok()) {
@@ -29,8 +29,8 @@ pub fn probe_registry(engine: &Engine, references: &[String]) -> io::Result<()> 
     Ok(())
 }
 
-/// Whether an image that a registry has carries a label, for any platform. Where
-/// the registry does not answer, a build gets no image from it either.
+/// Whether an image in a registry has a label, for any platform. If the registry
+/// does not answer, a build can't get the image either.
 pub fn has_label(engine: &Engine, reference: &str, label: &str) -> bool {
     if reference == "scratch" || reference.parse::<Image>().is_err() {
         return false;
@@ -40,7 +40,7 @@ pub fn has_label(engine: &Engine, reference: &str, label: &str) -> bool {
     serde_json::from_slice(&answer).is_ok_and(|image| labels(&image, label))
 }
 
-/// One image, or one a platform.
+/// One image, or one per platform.
 fn labels(image: &Value, label: &str) -> bool {
     let has = |image: &Value| image["config"]["Labels"].get(label).is_some();
     has(image) || image.as_object().is_some_and(|platforms| platforms.values().any(has))
@@ -62,7 +62,7 @@ fn is_late(error: &anyhow::Error) -> bool {
     error.root_cause().downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// A registry that refuses one image is there all the same.
+/// A registry that refuses an image can be reached all the same.
 fn answered(said: &str) -> bool {
     let lower = said.to_lowercase();
     let words =
