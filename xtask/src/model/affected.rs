@@ -400,6 +400,31 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
     }
 
     #[test]
+    fn a_verdict_says_whether_to_build_and_whether_nobody_could_tell() {
+        let project = project();
+        let services: Vec<_> = project.services.values().collect();
+        let all = |cause| ChangeSet { everything: Some(cause), ..ChangeSet::default() };
+        let workflow = ".github/workflows/api-docker-build.yml";
+        let (plain, blind) = ("jobs: {}", "a: {uses: ./.github/actions/gone}");
+        let (no, yes, doubt) = ((false, false), (true, false), (true, true));
+        for (text, scope, expected) in [
+            (plain, changed(&["api/a"]), [yes, no]),
+            (plain, changed(&["README.md"]), [no, no]),
+            (plain, all(Cause::rule("a first build")), [yes, yes]),
+            (plain, all(Cause::doubt("the base is gone")), [doubt, doubt]),
+            (plain, changed(&[workflow]), [yes, no]),
+            (plain, changed(&[".github/x"]), [no, no]),
+            (blind, changed(&[".github/x"]), [doubt, no]),
+        ] {
+            let found = with_tree(&[(workflow, text)], |sides| {
+                let verdicts = verdicts(&services, &scope, sides, &|_, _| None, false);
+                verdicts.iter().map(|it| (it.affected(), it.doubt().is_some())).collect::<Vec<_>>()
+            });
+            assert_eq!(found, expected, "{scope:?}");
+        }
+    }
+
+    #[test]
     fn what_a_service_is_made_of_beside_its_paths_affects_it_alone() {
         let tree = [(".github/workflows/api-docker-build.yml", "jobs: {}")];
         with_tree(&tree, |sides| {

@@ -272,6 +272,9 @@ mod tests {
             ),
             ("node:20.20.2-slim", "node \"20.20.2\" 127.0.0.1:1/stand-in/node:20.20.2-slim "),
             ("node:21", "- there is no stand-in for `node:21` (Node 18, 20, 22 and 24 are those there are)"),
+            ("node", "node \"24\" 127.0.0.1:1/stand-in/node:latest "),
+            ("node:lts", "node \"22\" 127.0.0.1:1/stand-in/node:lts "),
+            ("mirror.example:5000/library/node", "node \"24\" 127.0.0.1:1/stand-in/node:latest "),
             ("mirror.example:5000/library/node:22", "node \"22\" 127.0.0.1:1/stand-in/node:22 "),
             (
                 "nginx:1.27-alpine@sha256:00",
@@ -301,6 +304,7 @@ mod tests {
             ),
             ("postgres:16", "- there is no stand-in for `postgres:16` (Postgres 15 is the one there is)"),
             ("redis", "redis \"\" 127.0.0.1:1/stand-in/redis:latest "),
+            ("redis:6", "- there is no stand-in for `redis:6` (Redis 7 is the one there is)"),
             ("localhost:5000/mine", "- there is no stand-in for `localhost:5000/mine`"),
             ("notlibrary/node:20", "- there is no stand-in for `notlibrary/node:20`"),
             ("", "- there is no stand-in for ``"),

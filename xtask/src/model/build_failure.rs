@@ -87,7 +87,7 @@ impl BuildFailure {
         }
         let apt = |line: &str| {
             let line = line.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
-            any(line, &["e: failed to fetch", "w: failed to fetch", "e: unable to fetch"])
+            ["e: failed to fetch", "w: failed to fetch", "e: unable to fetch"].iter().any(|said| line.starts_with(said))
         };
         all.lines().any(apt).then_some(Self::Mirror)
     }
@@ -224,6 +224,8 @@ mod tests {
                 "failed to solve: x/y: failed to resolve source metadata for docker.io/x/y:latest: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
                 Some(PullDenied("docker.io".into())),
             ),
+            ("failed to solve: failed to push localhost/x:1: 401 Unauthorized", Some(PushDenied("localhost".into()))),
+            ("failed to solve: failed to push o/x:1: 401 Unauthorized", Some(PushDenied("docker.io".into()))),
             (
                 "failed to solve: failed to push ghcr.io/o/x:1: denied: permission_denied: write_package",
                 Some(PushDenied("ghcr.io".into())),
@@ -248,6 +250,7 @@ mod tests {
             ),
             ("#5 1.2 head: error writing '/t/x': No space left on device", Some(DiskFull)),
             ("#5 7.320 E: Unable to locate package hello", None),
+            ("#5 7.2 cache: failed to fetch http://a.example/x", None),
             ("#5 1.0 error: failed to push 1.2.3.4/x: 401", None),
         ] {
             assert_eq!(BuildFailure::of(&format!("{log}\n{step}")), expected, "{log}");

@@ -352,9 +352,14 @@ mod tests {
 
     #[test]
     fn what_changed_a_moment_ago_or_is_to_come_is_not_remembered() {
-        for (changed, known) in
-            [((900, 0), true), ((997, 999), true), ((998, 1), false), ((1000, 0), false), ((1001, 0), false)]
-        {
+        for (changed, known) in [
+            ((900, 0), true),
+            ((997, 999), true),
+            ((998, 0), false),
+            ((998, 1), false),
+            ((1000, 0), false),
+            ((1001, 0), false),
+        ] {
             let mut record = begin(Copies::none(0));
             let stat = FileStat { changed, ..stat() };
             add(&mut record, "a", &stat, "ab", NOW);

@@ -270,11 +270,8 @@ mod tests {
 
     const DOCKERFILE: &str = "FROM a AS base\nCOPY api/lock ./\nFROM base AS api\nCOPY api/src src\nCOPY shared gone ./\nFROM a AS other\nCOPY docs ./\n";
 
-    fn found(paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
-        found_in(".", paths, ignore, tracked, here)
-    }
-
-    fn found_in(context: &str, paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
+    /// Does something with a service, its context below the root or not.
+    fn with<T>(context: &str, paths: &str, ignore: &str, then: impl FnOnce(&Coverage<'_>) -> T) -> T {
         let text = format!(
             "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
              [services.api]\nimage = \"demo-api\"\ntarget = \"api\"\npaths = [\n{paths}\n]\ncontext = \"{context}\"\n"
@@ -284,11 +281,81 @@ mod tests {
         let inputs = inputs(DOCKERFILE.as_bytes(), Some("api"), &BuildOptions::NOTHING).unwrap();
         let ignore = Dockerignore::parse(ignore).unwrap();
         let ignore_file = Some(Utf8Path::new(".dockerignore"));
-        let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };
+        then(&Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file })
+    }
+
+    fn found(paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
+        found_in(".", paths, ignore, tracked, here)
+    }
+
+    fn found_in(context: &str, paths: &str, ignore: &str, tracked: &[&str], here: &[&str]) -> String {
         let (mut tracked, here) = (tracked.to_vec(), here);
         tracked.sort_unstable();
-        let rows = findings(&coverage, &tracked, here);
+        let rows = with(context, paths, ignore, |coverage| findings(coverage, &tracked, here));
         rows.iter().map(|it| format!("{it}\n  {}\n", it.help.as_deref().unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn a_path_of_the_root_is_read_and_emptied_as_one_of_the_context() {
+        for (context, path, is_read) in [
+            (".", "api/lock", true),
+            (".", "api/src/", true),
+            (".", "api/src/t", false),
+            (".", "api/README", false),
+            (".", "docs/y", false),
+            // What says how to build is not read for that.
+            (".", "Dockerfile", false),
+            ("sub", "sub/api/lock", true),
+            ("sub", "sub/docs/y", false),
+            ("sub", "api/lock", false),
+        ] {
+            assert_eq!(with(context, "\"**\"", "**/t\n", |it| it.is_read(path)), is_read, "{context} {path}");
+        }
+        // As BuildKit walks: `*` is not asked about a folder that `**` has judged.
+        let ignore = "**\n!**/*.txt\n*\n!r.txt\n";
+        for (context, path, is_emptied) in [
+            (".", "a/a.txt", true),
+            (".", "r.txt", false),
+            ("a", "a/a.txt", false),
+            ("a", "a/b/b.txt", true),
+            ("b", "a/a.txt", false),
+        ] {
+            assert_eq!(with(context, "\"**\"", ignore, |it| it.is_emptied(path)), is_emptied, "{context} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_begins_with_one_of_the_heads() {
+        let own = ["Dockerfile", ".dockerignore"];
+        for (context, heads) in [
+            (".", ["api/lock", "api/src", "shared", "gone"]),
+            ("sub", ["sub/api/lock", "sub/api/src", "sub/shared", "sub/gone"]),
+        ] {
+            let mut found = with(context, "\"**\"", "", |it| it.heads());
+            let mut expected: Vec<&str> = heads.into_iter().chain(own).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_the_ignore_file_keeps_out() {
+        let paths = "\"Dockerfile\",\n\".dockerignore\",\n\"api/**\",\n\"shared/*\"";
+        let kept_out = "`COPY shared gone ./`: .dockerignore keeps `gone` out of the context";
+        for (ignore, gone, expected) in [
+            ("", "", "`COPY shared gone ./`: the context has no `gone`"),
+            ("gone\n", "", kept_out),
+            ("gone/*\n", "gone/a", kept_out),
+            ("gone\n", "gone", kept_out),
+        ] {
+            let mut tracked = vec!["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "shared/x"];
+            tracked.extend(Some(gone).filter(|gone| !gone.is_empty()));
+            tracked.sort_unstable();
+            let found = with(".", paths, ignore, |it| findings(it, &tracked, &[]));
+            let found: Vec<&str> = found.iter().map(|it| it.message.as_str()).collect();
+            assert_eq!(found, [expected], "{ignore:?} {gone:?}");
+        }
     }
 
     #[test]

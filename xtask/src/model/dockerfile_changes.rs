@@ -238,4 +238,13 @@ mod tests {
             assert_eq!(told(old, new, "Dockerfile")[0], Some(Touch::Something(expected.to_owned())));
         }
     }
+
+    #[test]
+    fn each_file_answers_for_itself_where_both_change() {
+        let more = format!("# more\n{DOCKERFILE}");
+        let (old, new) = ([("Dockerfile", DOCKERFILE)], [("Dockerfile", more.as_str()), (".dockerignore", "web\n")]);
+        assert_eq!(told(Some(&old), &new, "Dockerfile"), [Some(Touch::Nothing), Some(Touch::Nothing)]);
+        let out = Some(Touch::Something("keeps out web".into()));
+        assert_eq!(told(Some(&old), &new, ".dockerignore"), [Some(Touch::Nothing), out]);
+    }
 }

@@ -81,3 +81,15 @@ impl<T> From<Result<T, Doubt>> for Answer<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_is_an_answer() {
+        assert_eq!(Answer::Known(1).known(), Some(1));
+        assert_eq!(Answer::<u8>::doubt("nobody looked").known(), None);
+        assert_eq!(Answer::Known(1).map(|it| it + 1).known(), Some(2));
+    }
+}

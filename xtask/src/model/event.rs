@@ -302,4 +302,19 @@ mod tests {
             Ok(())
         });
     }
+
+    #[test]
+    fn a_commit_is_named_by_all_of_its_digits() {
+        for (text, expected) in [
+            (A, true),
+            ("0123456789abcdefABCDEF0123456789abcdef01", true),
+            (&"a".repeat(64), true),
+            (&A[1..], false),
+            ("abc", false),
+            ("", false),
+            ("gaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+        ] {
+            assert_eq!(is_commit(text), expected, "{text}");
+        }
+    }
 }

@@ -204,6 +204,16 @@ mod tests {
         .to_string()
     }
 
+    /// A length that is wrong lets one list be read as another.
+    #[test]
+    fn a_number_is_written_as_everybody_writes_it() {
+        for number in [0, 1, 9, 10, 11, 19, 20, 99, 100, 101, 4096, usize::MAX] {
+            let mut text = "a".to_owned();
+            super::number(&mut text, number);
+            assert_eq!(text, format!("a{number}"));
+        }
+    }
+
     #[test]
     fn it_can_not_be_taken_for_a_commit() {
         let word = of(&project("[\"**\"]"), &[]);

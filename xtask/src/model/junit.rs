@@ -205,6 +205,8 @@ mod tests {
         }
         is("<testsuite><testcase/><testcase name='/>'/><testcase name=\"a>b<'\" /></testsuite>", 3, 0);
         is("<testsuites><testsuite><error>could not start</error><testcase/></testsuite></testsuites>", 1, 1);
+        is("<testsuites><testsuite><skipped/><testcase/></testsuite></testsuites>", 1, 0);
+        is("<testsuites><_x/><testsuite><testcase/></testsuite></testsuites>", 1, 0);
         is("\u{feff}<?xml version='1.0'?>\n<!-- a --><testsuites/>\n<!-- b -->\n", 0, 0);
         is("<testsuite><testsuite><testcase></testcase></testsuite><testcase/></testsuite >", 2, 0);
     }

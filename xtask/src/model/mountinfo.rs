@@ -95,4 +95,28 @@ mod tests {
             assert_eq!(at_or_below(table, &path(bytes)).is_some(), is_in_the_way, "{bytes:?}");
         }
     }
+
+    #[test]
+    fn a_line_is_read_by_its_places_and_by_its_dash() {
+        for (line, expected) in [
+            ("1 0 254:0 /x / rw - ext4 /dev/vda rw,a", Some(["254:0", "/x", "/", "ext4", "rw,a"])),
+            ("2 1 0:9 / /e rw shared:1 master:2 - tmpfs none size=1k", Some(["0:9", "/", "/e", "tmpfs", "size=1k"])),
+            (
+                "3 1 0:9 / /e rw - overlay none rw,lowerdir=/a\\040b",
+                Some(["0:9", "/", "/e", "overlay", "rw,lowerdir=/a b"]),
+            ),
+            ("4 1 0:9 / /e rw - proc none", Some(["0:9", "/", "/e", "proc", ""])),
+            ("5 1 0:9 / /e rw", None),
+            ("6 1 0:9 / /e rw -", None),
+            ("", None),
+        ] {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let found = parse(line.as_bytes()).first().map(|mount| {
+                let paths = [&mount.root, &mount.point].map(|path| path.to_str().unwrap().to_owned());
+                let [root, point] = paths;
+                [text(&mount.device), root, point, text(&mount.kind), text(&mount.options)]
+            });
+            assert_eq!(found, expected.map(|words| words.map(str::to_owned)), "{line}");
+        }
+    }
 }

@@ -192,4 +192,27 @@ mod tests {
             wrong.iter().for_each(|text| assert!(!takes(text), "{what} takes {text:?}"));
         }
     }
+
+    #[test]
+    fn the_longest_and_the_largest_are_taken_and_nothing_beyond() {
+        let folders = |bytes: usize| "a/".repeat(bytes).chars().take(bytes).collect::<String>();
+        let rows: [(&str, Read, String, bool); 10] = [
+            ("path", |text| path(text).is_ok(), folders(PATH), true),
+            ("path", |text| path(text).is_ok(), folders(PATH + 1), false),
+            ("path", |text| path(text).is_ok(), "a".repeat(NAME), true),
+            ("path", |text| path(text).is_ok(), format!("b/{}", "a".repeat(NAME + 1)), false),
+            ("build_arg", |text| build_arg(text).is_ok(), "a".repeat(NAME), true),
+            ("build_arg", |text| build_arg(text).is_ok(), "a".repeat(NAME + 1), false),
+            ("secret", |text| secret(text).is_ok(), format!("id=a,src={}", "a".repeat(PATH)), true),
+            ("secret", |text| secret(text).is_ok(), format!("id=a,src={}", "a".repeat(PATH + 1)), false),
+            ("revision", |text| revision(text).is_ok(), "a".repeat(PATH), true),
+            ("revision", |text| revision(text).is_ok(), "a".repeat(PATH + 1), false),
+        ];
+        for (what, takes, text, expected) in rows {
+            assert_eq!(takes(&text), expected, "{what} of {} bytes", text.len());
+        }
+        for (text, expected) in [("1", Some(1)), ("9", Some(9)), ("0", None), ("10", None), ("x", None), ("", None)] {
+            assert_eq!(number::<u32>(text, 1, 9).ok(), expected, "{text}");
+        }
+    }
 }

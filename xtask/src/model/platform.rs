@@ -97,4 +97,12 @@ mod tests {
         let error = "arm64".parse::<Platform>().unwrap_err();
         assert!(error.message.contains("linux/arm64"), "{error}");
     }
+
+    #[test]
+    fn a_platform_has_one_name_and_its_emulators() {
+        for (name, emulator) in [("linux/amd64", "x86_64"), ("linux/arm64", "aarch64"), ("linux/arm/v7", "arm")] {
+            let platform: Platform = name.parse().unwrap();
+            assert_eq!((platform.as_str(), platform.emulator()), (name, emulator));
+        }
+    }
 }

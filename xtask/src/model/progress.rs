@@ -25,3 +25,17 @@ impl fmt::Display for Progress {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buildx_gets_the_word_that_was_typed() {
+        use clap::ValueEnum as _;
+        for progress in Progress::value_variants() {
+            assert_eq!(progress.to_possible_value().unwrap().get_name(), progress.to_string());
+        }
+        assert_eq!(Progress::Rawjson.to_string(), "rawjson");
+    }
+}

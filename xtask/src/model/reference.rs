@@ -242,12 +242,21 @@ mod tests {
 
     #[test]
     fn a_registry_has_a_dot_a_port_or_is_localhost() {
-        for registry in ["ghcr.io", "ghcr.io/owner", "127.0.0.1:5000", "localhost", "r:5000/a/b"] {
+        for registry in ["ghcr.io", "ghcr.io/owner", "127.0.0.1:5000", "localhost", "r:5000/a/b", "my-host.example"] {
             assert!(registry.parse::<Registry>().is_ok(), "{registry}");
         }
-        for registry in
-            ["", "owner", "ghcr.io/", "ghcr.io/Owner", "https://ghcr.io", "a.b:99999", "a.b:0", "a.b:+5", "a..b"]
-        {
+        for registry in [
+            "",
+            "owner",
+            "ghcr.io/",
+            "ghcr.io/Owner",
+            "https://ghcr.io",
+            "a.b:99999",
+            "a.b:0",
+            "a.b:+5",
+            "a..b",
+            "a_b.c",
+        ] {
             assert!(registry.parse::<Registry>().is_err(), "{registry}");
         }
     }
@@ -265,10 +274,14 @@ mod tests {
             "A/b", // in capitals: a host
             "a.b",
             "[::1]:5000/x:y",
+            "a_b/c",
+            "my-host.example/c",
             &id,
             &format!("sha256:{id}"),
             &format!("a.b/c:1@sha256:{hex}"),
             &format!("a@sha512:{hex}"),
+            &format!("a@md5:{}", "0".repeat(32)),
+            &format!("a@x+y:{}", "0".repeat(32)),
         ] {
             assert!(image.parse::<Image>().is_ok(), "{image}");
         }
@@ -299,7 +312,14 @@ mod tests {
             "a.b:5x/c",
             "-a.b/c",
             "http://a/b",
+            "a_b.c/d",
+            "[zz]:5000/x",
+            "[]:5000/x",
             "a@",
+            &format!("a@sha256:{}", "0".repeat(32)),
+            &format!("a@sha512:{}", "0".repeat(31)),
+            &format!("a@1x:{hex}"),
+            &format!("a@x!:{hex}"),
             "a@sha256:00",
             &format!("a@sha256:{}", "g".repeat(64)),
             &format!("a@sha256:{hex}@sha256:{hex}"),
@@ -373,8 +393,13 @@ mod tests {
         for reference in ["a:b", "ghcr.io/o/n:v1", "127.0.0.1:5000/n:1"] {
             assert!(reference.parse::<Reference>().is_ok(), "{reference}");
         }
-        for reference in ["a", "127.0.0.1:5000/n", "ghcr.io/O/n:1", "a:"] {
+        for reference in ["a", "127.0.0.1:5000/n", "ghcr.io/O/n:1", "a:", "A/b:1", "a_/b:1"] {
             assert!(reference.parse::<Reference>().is_err(), "{reference}");
         }
+    }
+
+    #[test]
+    fn a_build_that_names_no_tag_is_local() {
+        assert_eq!((Tag::local().as_str(), Tag::default().as_str()), ("local", "local"));
     }
 }

@@ -192,6 +192,9 @@ mod tests {
                 "running 2 tests\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 1 measured; 9 filtered out",
                 of(0, 1),
             ),
+            ("running 4 tests\ntest result: ok. 2 passed; 0 failed; 1 ignored; 1 measured; 9 filtered out", of(2, 0)),
+            // What a failed test printed is no result.
+            ("running 2 tests\nfailures:\ntest result: FAILED. 4 passed; 3 failed; 0 ignored; 0 measured", of(0, 1)),
         ] {
             assert_eq!(libtest(output), expected, "{output}");
         }

@@ -131,6 +131,7 @@ mod tests {
             // The outputs of a failed job are not a plan.
             assert_eq!(wrong(&jobs, Some("false"), &[]), ["build", "plan", "test"]);
         }
+        assert_eq!(wrong("plan=skipped test=skipped", None, &["plan", "test"]), ["plan"]);
         assert_eq!(wrong("plan=success test=skipped", None, &[]), ["plan", "test"]);
         assert_eq!(wrong("plan=success test=skipped", Some(""), &[]), ["plan", "test"]);
     }
@@ -158,6 +159,13 @@ mod tests {
         assert_eq!(needs(json).unwrap()["plan"].outputs["affected"], "true");
         for rubbish in ["", "{}", "[]", "null", "{\"a\":1}", "{\"a\":{}}"] {
             assert!(needs(rubbish).is_err(), "{rubbish}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_said_as_github_says_it() {
+        for word in ["success", "failure", "cancelled", "skipped", "neutral"] {
+            assert_eq!(serde_json::from_value::<JobResult>(word.into()).unwrap().to_string(), word);
         }
     }
 }

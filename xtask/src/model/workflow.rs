@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_major_of_an_action_is_young_enough_and_the_one_before_is_not() {
+        for (name, oldest) in OLDEST {
+            for (major, expected) in [(oldest, 0), (oldest - 1, 1)] {
+                let step = format!("      - uses: {name}@9e907b5e64f6b83e7804b09294d44122997950d6 # v{major}\n");
+                assert_eq!(findings("w.yml", &job(&step), Rules::default()).len(), expected, "{name} v{major}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_called_here_is_here() {
         let read = |file: &str| {
             Ok(["a/action.yaml", "b/Dockerfile", ".github/workflows/x.yml"].contains(&file).then(String::new))
@@ -413,7 +423,7 @@ mod tests {
         let text = "on:\n  push:\n    paths: [Dockerfile, uv.lock, '!docs/**']\n  pull_request:\n    paths-ignore:\n      - /a\n".to_owned()
             + &job(
                 "      - uses: dorny/paths-filter@9e907b5e64f6b83e7804b09294d44122997950d6 # v3\n        with:\n          filters: |\n\
-                 \x20           backend:\n              - 'apps/**'\n              - pyproject.toml\n              - added|modified: 'x/**'\n              - '{a,b}/c'\n",
+                 \x20           backend:\n              - 'apps/**'\n              - pyproject.toml\n              - added|modified: 'x/**'\n              - '{a,b}/c'\n              - '/{a,b}'\n              - '/x'\n",
             );
         found(
             &text,
@@ -430,6 +440,13 @@ mod tests {
 
     #[test]
     fn so_many_patterns_that_nobody_waits_for_them_are_one_finding() {
+        let of = |count: usize| {
+            let patterns = "      - Dockerfile\n".repeat(count);
+            let text = format!("on:\n  push:\n    paths:\n{patterns}{}", job("      - run: a\n"));
+            let tracked = ["Dockerfile".to_owned()];
+            findings("w.yml", &text, Rules { tracked: &tracked, ..Rules::default() }).len()
+        };
+        assert_eq!((of(PATTERNS), of(PATTERNS + 1)), (0, 1));
         let patterns: String = (0..3000).map(|_| "      - Dockerfile\n").collect();
         let text = format!("on:\n  push:\n    paths:\n{patterns}{}", job("      - run: a\n"));
         found(

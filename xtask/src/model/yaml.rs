@@ -118,7 +118,7 @@ pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
             // The parser reports that a block starts after its blank lines and
             // ends where the next token starts.
             // where the next thing begins.
-            line -= text.chars().take_while(|c| *c == '\n').count().min(line - 1);
+            line = line.saturating_sub(text.chars().take_while(|c| *c == '\n').count()).max(1);
             end = end.saturating_sub(1).max(line);
         }
         let wrong = |message: &str| Err(Diagnostic::new(message).line(line));
@@ -251,6 +251,19 @@ mod tests {
         assert_eq!(read(&keys).map().len(), 24_000);
         assert!(parse(&format!("{keys}k7: y\n")).unwrap_err().message.contains("twice"));
         assert!(parse(&"# a\n".repeat(1 << 20)).unwrap_err().message.starts_with("larger than 1 MiB"));
+        // Exactly so much is not too much; an alias counts as what it names.
+        let comment = |bytes: usize| format!("a\n#{}", "x".repeat(bytes - 3));
+        assert!(parse(&comment(BYTES)).is_ok());
+        assert!(parse(&comment(BYTES + 1)).is_err());
+        let nodes = |more: usize| {
+            let (list, aliases) = (["x"; 99].join(","), ["*a"; 497].join(","));
+            format!("a: &a [{list}]\nb: [{aliases}{}]\n", ",y".repeat(more))
+        };
+        assert!(parse(&nodes(96)).is_ok());
+        assert_eq!(parse(&nodes(97)).unwrap_err().message, TOO_MUCH);
+        let bytes = |aliases: usize| format!("a: &a [{}]\nb: [{}]\n", "x".repeat(100_000), "*a,".repeat(aliases));
+        assert!(parse(&bytes(8)).is_ok());
+        assert_eq!(parse(&bytes(9)).unwrap_err().message, TOO_MUCH);
     }
 
     #[test]

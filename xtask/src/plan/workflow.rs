@@ -120,6 +120,16 @@ mod tests {
             }
             Ok(())
         });
+        for (text, expected) in [
+            ("A b-c_d./e", "A b-c_d./e"),
+            ("a ", "\"a \""),
+            ("Yes", "\"Yes\""),
+            ("1", "\"1\""),
+            ("a: b", "\"a: b\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(scalar(text), expected);
+        }
         for text in ["a", "A b", "", "- a", "yes", "1", "a: b", "a #b", "*a", "é", "\"", "a\nb"] {
             let node = yaml::parse(&format!("k: {}\n", scalar(text))).unwrap().unwrap();
             assert_eq!(node.get("k").and_then(|node| node.text()), Some(text));

@@ -318,3 +318,20 @@ fn no_text_panics_and_what_passes_can_be_seen() {
         Ok(())
     });
 }
+
+#[test]
+fn services_are_all_of_them_or_those_that_are_named() {
+    let text = format!("{GOOD}[services.web]\nimage = \"demo-web\"\npaths = [\"web/**\"]\n");
+    let project = Project::parse("services.toml".into(), &text).unwrap();
+    for (names, expected) in [
+        (&[][..], Some(&["api", "web"][..])),
+        (&["web"], Some(&["web"])),
+        (&["web", "api"], Some(&["web", "api"])),
+        (&["web", "ap"], None),
+    ] {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let found = project.select(&names).ok();
+        let found = found.map(|found| found.iter().map(|service| service.name.clone()).collect::<Vec<_>>());
+        assert_eq!(found, expected.map(|all| all.iter().map(ToString::to_string).collect()), "{names:?}");
+    }
+}
