@@ -419,3 +419,23 @@ fn an_image_is_pushed_to_a_plain_registry_and_trusted_as_a_base_for_a_day() {
     docker(&["image", "rm", &format!("{at}/{}-app:v1", demo.name)]);
     docker(&["rm", "--force", "--volumes", &name]);
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: cargo xtask test images"]
+fn a_test_that_fails_leaves_no_image_whatever_its_name() {
+    let name = std::sync::Mutex::<String>::default();
+    let failed = std::panic::catch_unwind(|| {
+        let demo = Demo::new("leaves-none").simple("");
+        name.lock().unwrap().clone_from(&demo.name);
+        let built = format!("{}-app:local", demo.name);
+        exit(&demo.run(&["docker", "app"]), 0);
+        docker(&["tag", &built, &format!("127.0.0.1:9/a/{built}")]);
+        // What clean-up goes by is gone.
+        std::fs::remove_file(demo.dir.join("services.toml")).unwrap();
+        docker(&["image", "inspect", "nothing/of/that/name:1"]);
+    });
+    assert!(failed.is_err());
+    let name = name.into_inner().unwrap();
+    assert!(name.starts_with("demo-leaves-none-"));
+    assert_eq!(common::left(&name), Vec::<String>::new());
+}
