@@ -1,6 +1,7 @@
-//! `docker clean`: removes what is ours, and nothing else. Never a prune: that
-//! once destroyed another project's volumes. What goes is decided in
-//! [`crate::plan::clean`]; here are the facts, and the doing.
+//! `docker clean`: removes our own things and nothing else. It never prunes,
+//! because a prune once destroyed another project's volumes.
+//! [`crate::plan::clean`] decides what to remove; this module collects the facts
+//! and removes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,10 +27,11 @@ use crate::plan::step::Step;
 use crate::plan::system;
 use crate::standin;
 
-/// How long the engine may take to remove images, and the disk a folder.
+/// How long the engine may take to remove images, and the disk to remove a
+/// folder.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What became of what there was.
+/// The result: what was removed, what stays, and what failed.
 #[derive(Default)]
 struct CleanReport {
     removed: Vec<CleanItem>,
@@ -74,7 +76,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
         (n, true) => format!("{n} things would go, {freed}"),
         (n, false) => format!("{n} things gone, {freed} freed"),
     });
-    // What failed is told, whether anybody reads the result or not.
+    // Failures are reported even if nobody reads the result.
     match failed.as_slice() {
         [] => delivered,
         failed => Err(fault::failed(format!("not all could be removed:\n{}", failed.join("\n"))).into()),
@@ -82,7 +84,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
 }
 
 impl CleanReport {
-    /// Says what becomes of an item; whether it is to go.
+    /// Reports the decision about an item; returns whether to remove it.
     fn says(&mut self, ctx: &Ctx, item: &CleanItem, fate: Fate) -> bool {
         let id = item.id.trim_start_matches("sha256:");
         let (kind, name, id) = (item.kind, &item.name, id.get(..12).unwrap_or(id));
@@ -99,7 +101,7 @@ impl CleanReport {
     }
 }
 
-/// Containers and networks; the ids of those that go.
+/// Removes containers and networks; returns the ids of those removed.
 fn things(engine: &Engine, wanted: &Selection<'_>, report: &mut CleanReport) -> anyhow::Result<Vec<String>> {
     let checkout = (!wanted.all_checkouts).then_some(wanted.checkout);
     let held = container_guard::held(engine, wanted.project, checkout, true)?;
@@ -126,7 +128,7 @@ fn things(engine: &Engine, wanted: &Selection<'_>, report: &mut CleanReport) -> 
     Ok(ids)
 }
 
-/// Images lose our names; the engine forgets those that have no other.
+/// Removes our names from images; the engine deletes images without another name.
 fn images(engine: &Engine, wanted: &Selection<'_>, going: &[String], report: &mut CleanReport) -> anyhow::Result<()> {
     let mut items = Vec::new();
     for image in candidates(engine, wanted.project, going)? {
@@ -148,7 +150,7 @@ fn images(engine: &Engine, wanted: &Selection<'_>, going: &[String], report: &mu
         return Ok(());
     }
     let _locks = locks(engine, wanted, items.iter().filter_map(|(.., checkout)| checkout.as_deref()))?;
-    // While we waited a name may have become another image's.
+    // While we waited, another image may have taken the name.
     let mut there = Vec::new();
     for (item, names, _) in &items {
         there.extend(still(engine, names, &item.id)?);
@@ -173,7 +175,7 @@ fn images(engine: &Engine, wanted: &Selection<'_>, going: &[String], report: &mu
     Ok(())
 }
 
-/// Waits until nobody is between building an image and running it.
+/// Waits until no run is between building an image and running it.
 fn locks<'a>(
     engine: &Engine,
     wanted: &Selection<'_>,
@@ -189,7 +191,7 @@ fn locks<'a>(
     checkouts.iter().map(lock).collect()
 }
 
-/// Those of these names, or ids, that are this image's now.
+/// Those of these names or ids that still belong to this image.
 fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<Vec<&'a String>> {
     let mut still = Vec::new();
     for name in names {
@@ -200,7 +202,7 @@ fn still<'a>(engine: &Engine, names: &'a [String], id: &str) -> anyhow::Result<V
     Ok(still)
 }
 
-/// The images that say they are ours.
+/// The images with our labels.
 fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::Result<Vec<ImageFacts>> {
     let mut found = engine.labelled_images(&project.label("service"))?;
     found.extend(engine.labelled_images(standin::STAND_IN)?);
@@ -212,7 +214,8 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
         let id = &listed.id;
         let image = ImageFacts {
             service: label(&project.label("service")),
-            // What is pushed says nothing of a checkout: it would be another image on another machine.
+            // Labels of a pushed image don't name the checkout: otherwise the
+            // image would differ between machines.
             checkout: label(&project.label("checkout")).or_else(|| known.get(id).cloned()),
             maker: listed.labels.contains_key(standin::STAND_IN).then(|| label(standin::MAKER).unwrap_or_default()),
             known: known.contains_key(id),
@@ -227,7 +230,7 @@ fn candidates(engine: &Engine, project: &Project, going: &[String]) -> anyhow::R
     Ok(images.into_values().collect())
 }
 
-/// The containers that were made from each image, but those that go.
+/// The containers created from each image, except for those that are removed.
 fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for container in engine.containers()? {
@@ -243,11 +246,12 @@ fn users(engine: &Engine, going: &[String]) -> anyhow::Result<BTreeMap<String, V
 fn folders(ctx: &Ctx, wanted: &Selection<'_>, report: &mut CleanReport) -> anyhow::Result<()> {
     let Ok(entries) = cache_root(ctx, wanted.project).read_dir_utf8() else { return Ok(()) };
     for entry in entries {
-        // What has no name in UTF-8 has none of ours, and what is gone is gone.
+        // A name that is not UTF-8 is not one of ours, and a missing folder is
+        // empty.
         let Ok(path) = entry.map(Utf8DirEntry::into_path) else { continue };
         let Ok(found) = path.symlink_metadata() else { continue };
         let name = path.file_name().unwrap_or_default().to_owned();
-        // What else lies there is a record or a lock of ours, or hidden and half-made.
+        // Other entries are our own records or locks, or hidden and incomplete.
         if found.is_file() || name.starts_with('.') {
             continue;
         }
@@ -256,7 +260,7 @@ fn folders(ctx: &Ctx, wanted: &Selection<'_>, report: &mut CleanReport) -> anyho
         let written = written.unwrap_or_default().as_secs();
         let mounted = files::removal::mounted(path.as_std_path());
         let folder = CacheFolder { service: marker.map(|marker| marker.service), written, mounted };
-        // What stays is not measured: it may be anybody's, and of any size.
+        // A folder that stays is not measured: it may be of any size.
         let fate = wanted.folder(&folder);
         let bytes = if fate == Fate::Goes { files::bytes_below(path.as_std_path()) } else { 0 };
         let item = CleanItem { kind: CleanKind::Cache, id: path.to_string(), name, bytes, why: None };

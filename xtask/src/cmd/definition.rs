@@ -1,5 +1,4 @@
-//! How an image is built, read from the tree: a service's Dockerfile and the
-//! ignore file that belongs to it.
+//! Reads how an image is built: a service's Dockerfile and its ignore file.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -25,30 +24,31 @@ use crate::model::visibility::Visibility;
 use crate::plan::build::Request;
 use crate::standin::Loans;
 
-/// The most that is read of a Dockerfile or an ignore file; real ones have a
-/// thousandth of it.
+/// The largest Dockerfile or ignore file that is read. Real ones are a thousand
+/// times smaller.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// How one service is built.
 pub struct Definition<'a> {
-    /// What is built.
+    /// The service.
     pub service: &'a Service,
     both: Arc<DefinitionFiles>,
 }
 
-/// The files that say it: services may share them.
+/// The Dockerfile and the ignore file. Several services may share them.
 #[derive(PartialEq, Eq)]
 pub struct DefinitionFiles {
     text: Vec<u8>,
     /// The bytes of the ignore file.
     pub ignore_text: Vec<u8>,
-    /// Whether the Dockerfile lies behind a link: then nobody is shown what it says.
+    /// Whether the Dockerfile is behind a link; then messages must not quote it.
     hidden: bool,
-    /// The rules of the context.
+    /// The rules for the context.
     pub ignore: Dockerignore,
-    /// The file that they stand in, if there is one.
+    /// The ignore file, if there is one.
     ignore_file: Option<Utf8PathBuf>,
-    /// All files that it may be read from; each file of the tree is compared.
+    /// All paths of possible definition files. Each file of the tree is compared
+    /// with them.
     pub files: [Utf8PathBuf; 3],
 }
 
@@ -70,14 +70,15 @@ impl DefinitionFiles {
     }
 }
 
-/// What a build is given besides its files.
+/// The options of a build, besides its files.
 #[derive(Clone, Debug, Default)]
 pub struct BuildSettings {
-    /// `--build-arg`, with their values.
+    /// The build arguments, with their values.
     pub build_args: BTreeMap<String, String>,
-    /// What it is built for.
+    /// The platforms.
     pub platforms: Vec<Platform>,
-    /// What is known of its base images, by the name in FROM.
+    /// The configurations of its base images, as far as they are known, by the
+    /// name in FROM.
     pub bases: BTreeMap<String, BaseConfig>,
 }
 
@@ -87,19 +88,19 @@ impl BuildSettings {
         Self { platforms: vec![Platform::of_this_machine()], ..Self::default() }
     }
 
-    /// Every build of a service that nobody gives an option to.
+    /// Every build of a service without options.
     pub fn of_service(service: &Service) -> Self {
         let mut setting = Self::plain();
         setting.platforms.extend(service.platforms.iter().filter(|it| **it != Platform::of_this_machine()).cloned());
         setting
     }
 
-    /// All that is published of a service.
+    /// The builds of everything that is published for a service.
     pub fn published(service: &Service) -> Self {
         Self { platforms: service.platforms.clone(), ..Self::default() }
     }
 
-    /// A build with these arguments, for these platforms or this machine.
+    /// A build with these arguments, for these platforms or for this machine.
     pub fn new(ctx: &Ctx, args: &[String], platforms: &[Platform], bases: &[Base]) -> Self {
         let mut setting = Self { build_args: build_args(ctx, args), ..Self::plain() };
         if !platforms.is_empty() {
@@ -117,12 +118,12 @@ impl BuildSettings {
 }
 
 impl<'a> Definition<'a> {
-    /// What a build may see, at this moment.
+    /// The files that a build can see, with their current metadata.
     pub fn stats(&self, ctx: &Ctx) -> Result<FileStats, Doubt> {
         file_stats::walk(ctx, &|path: &str| self.holds(path))
     }
 
-    /// Whether both files say what they said when they were read.
+    /// Checks that neither file has changed since it was read.
     pub fn stands(&self, ctx: &Ctx) -> Result<(), Doubt> {
         let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
         if again.both != self.both {
@@ -131,25 +132,25 @@ impl<'a> Definition<'a> {
         Ok(())
     }
 
-    /// Reads them.
+    /// Reads the files.
     pub fn read(ctx: &Ctx, service: &'a Service) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
         Ok(Self { service, both: Arc::new(DefinitionFiles::read(ctx, service)?) })
     }
 
-    /// The same, where another service's files may be this one's too.
+    /// The same, with files that were read for another service.
     pub fn sharing(ctx: &Ctx, service: &'a Service, both: Arc<DefinitionFiles>) -> Result<Self, Diagnostic> {
         is_folder(ctx, service)?;
         Ok(Self { service, both })
     }
 
-    /// The files, for other services that may share them.
+    /// The files, to share them with other services.
     pub fn both(&self) -> &Arc<DefinitionFiles> {
         &self.both
     }
 
-    /// Both as a commit has them: `read` gives the bytes of a file, none where it
-    /// is not there.
+    /// The files from a commit: `read` returns the bytes of a file, or `None` if
+    /// it does not exist.
     pub fn at(service: &'a Service, read: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Diagnostic> {
         let Some(text) = read(service.dockerfile.as_str()) else {
             return Err(broken(&service.dockerfile, 0, "it is not there".into()));
@@ -166,13 +167,14 @@ impl<'a> Definition<'a> {
         Ok(Self { service, both: Arc::new(DefinitionFiles { text, ignore_text, hidden, ignore, ignore_file, files }) })
     }
 
-    /// The files that it may be read from: one that comes or goes changes it.
+    /// All possible definition files: one that is added or removed changes the
+    /// definition.
     pub fn says(&self, path: &str) -> bool {
         self.both.files.iter().any(|file| file == path)
     }
 
-    /// The request with what a build on stand-ins needs of this machine, which
-    /// is written.
+    /// The request with everything that a build on stand-ins needs from this
+    /// machine, which is written to files.
     pub fn lend(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<Request> {
         if stands_on_stand_ins(&request) {
             let loans = self.loans(ctx)?;
@@ -182,7 +184,7 @@ impl<'a> Definition<'a> {
         Ok(request)
     }
 
-    /// The same, and nothing is written; whether a build finds all of it.
+    /// The same without writing; returns whether all files exist.
     pub fn lent(&self, ctx: &Ctx, mut request: Request) -> anyhow::Result<(Request, bool)> {
         if !stands_on_stand_ins(&request) {
             return Ok((request, true));
@@ -197,20 +199,20 @@ impl<'a> Definition<'a> {
         Loans::new(ctx, &self.both.text, self.both.ignore_file.as_ref().map(|_| self.both.ignore_text.as_slice()))
     }
 
-    /// Which of the Dockerfile, its ignore file and the context lies behind a
-    /// symbolic link. A filter sees the link; a build reads what it leads to.
+    /// Which of the Dockerfile, its ignore file and the context is behind a
+    /// symbolic link. A filter sees the link, but a build reads its target.
     pub fn linked(&self, ctx: &Ctx) -> Option<&Utf8Path> {
         let Service { dockerfile, context, .. } = self.service;
         let all = [Some(dockerfile), self.both.ignore_file.as_ref(), Some(context)];
         all.into_iter().flatten().map(Utf8PathBuf::as_path).find(|path| !is_itself(&ctx.root, path))
     }
 
-    /// The images that a stage is built on.
+    /// The base images of a stage.
     pub fn images(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Vec<String>, Diagnostic> {
         dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
 
-    /// For which platforms it needs what, on a builder of this one.
+    /// What each platform needs, on a builder of this machine's platform.
     pub fn platforms(
         &self,
         target: Option<&str>,
@@ -220,7 +222,7 @@ impl<'a> Definition<'a> {
         platforms(&self.both.text, target, &setting.given(), builder.as_str()).map_err(|error| self.broken(error))
     }
 
-    /// How a stage is made.
+    /// The recipe of a stage.
     pub fn recipe(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Recipe, Diagnostic> {
         dockerfile::recipe(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
     }
@@ -233,7 +235,7 @@ impl<'a> Definition<'a> {
         Diagnostic::new(message).of(self.service.dockerfile.as_str()).line(line).column(column)
     }
 
-    /// What a stage reads from the context, where links lead there.
+    /// What a stage reads from the context, including the targets of links.
     pub fn inputs(
         &self,
         target: Option<&str>,
@@ -250,8 +252,8 @@ impl<'a> Definition<'a> {
         Ok(inputs)
     }
 
-    /// Whether a build can see a file or a folder of the root, or of `FOLDER/`
-    /// anything below it.
+    /// Whether a build can see a path from the root; for `FOLDER/`, whether it
+    /// can see anything below.
     pub fn holds(&self, path: &str) -> bool {
         let is_on_the_way = |file: &Utf8PathBuf| match path.ends_with('/') {
             true => file.as_str().starts_with(path),
@@ -260,17 +262,17 @@ impl<'a> Definition<'a> {
         self.both.files.iter().any(is_on_the_way) || self.context().holds(path)
     }
 
-    /// What it can see of its context.
+    /// What it can see in its context.
     pub fn context(&self) -> Context<'_> {
         Context { folder: self.service.context.as_str(), ignore: &self.both.ignore }
     }
 
-    /// The file that the rules of the context stand in, if there is one.
+    /// The ignore file, if there is one.
     pub fn ignore_file(&self) -> Option<&Utf8PathBuf> {
         self.both.ignore_file.as_ref()
     }
 
-    /// The service's filter beside what it must include.
+    /// The service's filter and what it must include.
     pub fn coverage<'b>(&'b self, inputs: &'b Inputs) -> Coverage<'b> {
         Coverage {
             service: self.service,
@@ -281,10 +283,10 @@ impl<'a> Definition<'a> {
     }
 }
 
-/// A build context: what its rules leave of a folder.
+/// A build context: a folder, with the rules that exclude files.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// From the root.
+    /// Its path from the root.
     pub folder: &'a str,
     /// The rules.
     pub ignore: &'a Dockerignore,
@@ -309,18 +311,18 @@ fn stands_on_stand_ins(request: &Request) -> bool {
     request.bases.iter().any(|base| base.stand_in.is_some())
 }
 
-/// Instead of words that may be a secret's: a link in a checkout that somebody
-/// sent leads wherever that one likes.
+/// Shown instead of text that may be secret: a link in somebody else's checkout
+/// can lead anywhere.
 const HIDDEN: &str = "this can't be read, and lies behind a symbolic link: what it says is not shown";
 
-/// Whether a path of the root lies behind no symbolic link.
+/// Whether no part of a path is a symbolic link.
 fn is_itself(root: &Utf8Path, path: &Utf8Path) -> bool {
     let place = root.join(path).canonicalize_utf8().ok();
     place.is_some() && place == root.canonicalize_utf8().ok().map(|root| root.join(path))
 }
 
-/// What a file holds. One that lies outside of the root is somebody else's: its
-/// words have no business in our messages. And what is no file may never end.
+/// The content of a file. A file outside of the root must not be quoted in
+/// messages. Only a regular file is read, because others may never end.
 fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Diagnostic> {
     let place = root.join(file);
     let whole = |message: String| broken(file, 0, message);
@@ -340,7 +342,7 @@ fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Diagnostic> {
     Ok(bytes)
 }
 
-/// Whether the context is a folder: docker takes a file for an archive.
+/// Whether the context is a folder. Docker takes a file for an archive.
 fn is_folder(ctx: &Ctx, service: &Service) -> Result<(), Diagnostic> {
     let Service { name, context, lines, .. } = service;
     let what = match ctx.root.join(context).metadata() {
@@ -358,7 +360,7 @@ fn broken(file: &Utf8Path, line: usize, message: String) -> Diagnostic {
     Diagnostic::new(message).of(file.as_str()).line(line)
 }
 
-/// Build arguments with their values, as buildx takes them.
+/// Build arguments with their values, as buildx reads them.
 pub fn build_args(ctx: &Ctx, args: &[String]) -> BTreeMap<String, String> {
     environment::build_args(args, &|name| ctx.variable(name))
 }

@@ -1,5 +1,4 @@
-//! `docker SERVICE` and `docker all`: builds images, and proves them where that
-//! was asked for.
+//! `docker SERVICE` and `docker all`: builds images, and tests them if asked to.
 
 use std::num::NonZeroUsize;
 
@@ -26,7 +25,7 @@ pub fn one(ctx: &Ctx, project: &Project, name: String, args: &BuildArgs) -> anyh
     run(ctx, project, &[name], args, None)
 }
 
-/// Builds these, so many at once; no names are all services.
+/// Builds these services, or all if there are no names, so many in parallel.
 fn run(
     ctx: &Ctx,
     project: &Project,
@@ -56,7 +55,7 @@ fn run(
     match prepared.pop() {
         Some((_, job)) if !names.is_empty() && prepared.is_empty() => {
             let built = job?.run(|step| engine.run(step))?;
-            // A program gets one object: that of the proof to come.
+            // A program gets one object: that of the test, which follows.
             if !args.test || ctx.format != Format::Json {
                 ctx.result(&built.object, || built.line())?;
             }
@@ -73,7 +72,8 @@ fn run(
     }
 }
 
-/// With `--test`: proves what was built. A program gets the object of both.
+/// With `--test`: tests the images that were built. A program gets both results
+/// in one object.
 fn proved<T: Object>(
     engine: &Engine,
     project: &Project,
@@ -111,7 +111,7 @@ fn dry_run(
     let look = SharedScan::new(engine.as_ref().map_or(ctx, |engine| &engine.ctx), &services);
     let (mut results, mut names_of) = (Vec::new(), Vec::new());
     for (service, request) in requests {
-        // A Dockerfile that can't be built is no plan.
+        // A Dockerfile that can't be built has no plan.
         let planned = plan_of(ctx, engine.as_ref(), project, service, request, args.bases.mode, &look);
         results.push(planned.map(|planned| plans.push(planned.plan)));
         names_of.push(service.name.clone());

@@ -1,7 +1,7 @@
-//! `lint`: formats and lints of the xtask, `ci check`, and the linters of workflows in the
-//! stages of the Dockerfile that hold them: each of its pinned version, on a
-//! machine that has an engine and nothing else. The applications' linters run
-//! in their test stages, where their tools are.
+//! `lint`: formats and lints of the xtask, `ci check`, and the linters of
+//! workflows. The linters run in stages of the Dockerfile, each in its pinned
+//! version, so a machine only needs an engine. The applications' linters run in
+//! their test stages, which have their tools.
 
 use path_filter::{PathFilter, Pattern};
 
@@ -46,7 +46,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &LintArgs) -> anyhow::Result<()> 
     }
     match ctx.format {
         Format::Json => ctx.result(&Linted { passed: true }, String::new),
-        // People have seen the lines go by.
+        // People have seen the output already.
         Format::Text | Format::Github => Ok(()),
     }
 }
@@ -64,7 +64,7 @@ fn msrv(ctx: &Ctx) -> anyhow::Result<()> {
     runner::perform(&plan, &Watched(ctx))
 }
 
-/// `ci check`, where there is a repository to be checked.
+/// Runs `ci check`, if this is a git repository.
 pub fn check(ctx: &Ctx, project: &Project) -> Option<anyhow::Result<()>> {
     if ctx.root.join(".git").exists() {
         return Some(cmd::ci::check::nothing_is_wrong(ctx, project));
@@ -78,7 +78,7 @@ pub fn stages(project: &Project) -> &[String] {
     project.ci.as_ref().map_or(&[], |ci| &ci.lint)
 }
 
-/// One linter, in its stage.
+/// Runs one linter in its stage.
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let _images = image::request::hold_images(&engine.ctx, project)?;
     let linter = linter(project, stage)?;
@@ -92,7 +92,7 @@ pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Res
     linted
 }
 
-/// `check`, and what `workflows` does for each stage, as plans.
+/// `ci check` and the linter of each stage, as plans.
 pub fn workflow_plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Vec<Plan>> {
     let group = ContainerGroup::of_line(project, checkout::identity(&ctx.root));
     let mut plans = vec![Plan::of([Step::new("cargo").args(["xtask", "ci", "check"])])];
@@ -104,7 +104,7 @@ pub fn workflow_plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> 
     Ok(plans)
 }
 
-/// A stage is built as a service is; there is nothing to run or to publish.
+/// A service that only has a linter's stage: it has nothing to run or to publish.
 pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
     let everything = Pattern::parse("**").map_err(|why| fault::failed(why.to_string()))?;
     Ok(Service {
@@ -112,7 +112,7 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
         title: stage.to_owned(),
         image: format!("{}-{stage}", project.name).parse().map_err(fault::usage)?,
         dockerfile: "Dockerfile".into(),
-        // A stage beside what a service is: no fingerprint is asked for.
+        // The image of a linter needs no fingerprint.
         target: None,
         target_line: None,
         context: ".".into(),
@@ -128,8 +128,8 @@ pub fn linter(project: &Project, stage: &str) -> anyhow::Result<Service> {
     })
 }
 
-/// Without an engine: what is installed, of whatever version, and a word about
-/// what is not.
+/// Without an engine: runs the installed linters, in any version, and says which
+/// are missing.
 fn without_engine(ctx: &Ctx) -> anyhow::Result<()> {
     let workflows = cmd::ci::workflows::files(ctx)?.into_iter().filter(|file| file.starts_with(FOLDER));
     let schema = Step::new("check-jsonschema").args(["--builtin-schema", "vendor.github-workflows"]).args(workflows);

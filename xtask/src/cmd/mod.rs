@@ -1,4 +1,4 @@
-//! One file a verb: the only layer that sees both the plan and the edge.
+//! One file per verb: the only layer that uses both the plan and the edge.
 
 pub mod bench;
 pub mod ci;
@@ -32,8 +32,8 @@ use crate::plan::step::{self, Plan};
 use crate::plan::system;
 use crate::standin::{self, Loans};
 
-/// `--dry-run`: the plan on stdout, and nothing else happens. What reaches the
-/// engine comes first: the lines work in the shell that has read it.
+/// `--dry-run`: prints the plan, and does nothing else. The environment for the
+/// engine comes first, so that the lines work in a shell.
 fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<()> {
     let exports = engine.filter(|engine| !engine.ctx.exports.is_empty()).map(|engine| exports(&engine.ctx));
     let lines: Vec<String> = exports.into_iter().chain(step::lines(plans)).collect();
@@ -41,8 +41,8 @@ fn print(ctx: &Ctx, engine: Option<&Engine>, plans: &[Plan]) -> anyhow::Result<(
     ctx.result(&objects::PlanObject { plan: lines }, || text)
 }
 
-/// The engine that a dry run asks, as it is. Where there is none, what it would
-/// have told is said to be missing.
+/// The engine that a dry run asks. If there is none, a note says what is
+/// therefore missing from the plan.
 fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
     Ok(match search::find(ctx)? {
         EngineSearch::Engine(engine) => Some(*engine),
@@ -59,12 +59,12 @@ fn sweep(engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
     Ok(removal(&left))
 }
 
-/// Removes what the engine holds.
+/// Removes objects from the engine.
 fn removal(held: &[EngineObject]) -> Plan {
     Plan::of(system::removal(held).into_iter().map(|(step, _)| step))
 }
 
-/// What each of these servers of `[needs.*]` is run from, by its name.
+/// The image of each of these servers of `[needs.*]`, by name.
 fn need_images(
     engine: Option<&Engine>,
     project: &Project,
@@ -81,21 +81,21 @@ fn need_images(
     }
 }
 
-/// What builds begin with.
+/// What builds need from elsewhere.
 #[derive(Default)]
 pub struct Sources {
-    /// Every image that this project's commands take from elsewhere.
+    /// Every image that this project's commands download.
     pub images: Vec<String>,
-    /// What builds on stand-ins are lent, each as it is to be written.
+    /// What builds on stand-ins are lent, ready to be written.
     pub loans: Vec<Loans>,
 }
 
-/// All that this project's commands begin with.
+/// Everything that this project's commands need from elsewhere.
 pub fn sources(ctx: &Ctx, project: &Project) -> anyhow::Result<Sources> {
     known_sources(ctx, project, Err)
 }
 
-/// The same, with `broken` for a definition that can't be read.
+/// The same; `broken` decides what happens if a definition can't be read.
 fn known_sources(
     ctx: &Ctx,
     project: &Project,
@@ -130,15 +130,15 @@ fn known_sources(
     Ok(sources)
 }
 
-/// The CA bundle of this machine, where somebody set one: behind a proxy with
-/// its own CA (many companies) no build stage reaches a package registry
-/// without it. It goes in as a secret, so that no layer ever holds it.
+/// The CA bundle of this machine, if one is set. Behind a proxy with its own CA,
+/// which many companies have, no stage could reach a package registry without it.
+/// It is passed as a secret, so it is in no layer.
 fn ca_bundle(ctx: &Ctx) -> Option<Utf8PathBuf> {
     ctx.env.get("SSL_CERT_FILE").map(Utf8PathBuf::from).filter(|file| file.is_file())
 }
 
-/// The engine, after `--setup` where it was asked for. What is broken in one
-/// service is said by whoever builds that, and keeps nobody else from an engine.
+/// Connects to the engine, and runs the setup first if `--setup` was given. An
+/// error in one service is reported by its own build, and does not stop others.
 fn connect(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Engine> {
     if with_setup && let Err(error) = setup::ensure(ctx, &known_sources(ctx, project, |_| Ok(()))?) {
         interrupt::check()?;

@@ -1,5 +1,5 @@
-//! What the verbs print with `--format json`, as docs/json.md shows it: the
-//! test beside this compares them field by field.
+//! The JSON objects that verbs print. A test compares them with docs/json.md,
+//! field by field.
 
 pub mod ci;
 pub mod docker;
@@ -9,82 +9,82 @@ use serde::Serialize;
 use crate::ctx::Object;
 use crate::engine::Status;
 
-/// Of any that starts programs, with `--dry-run`.
+/// Printed with `--dry-run` by every verb that starts programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlanObject {
-    /// Its lines.
+    /// The lines of the plan.
     pub plan: Vec<String>,
 }
 
-/// Of `setup`.
+/// Printed by `setup`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setup {
-    /// Whether all that is needed is there.
+    /// Whether everything that is required exists.
     pub ready: bool,
-    /// What was looked for.
+    /// The items that were checked.
     pub items: Vec<SetupItem>,
 }
 
-/// One thing that is needed or good to have.
+/// An item that is required or optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SetupItem {
-    /// What it is.
+    /// Its name.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it exists.
     pub found: bool,
-    /// Its version, or what there is to say.
+    /// Its version, or another detail.
     pub version: Option<String>,
-    /// Where it is.
+    /// Its path.
     pub place: Option<String>,
     /// Whether commands fail without it.
     pub needed: bool,
-    /// The line that gets it.
+    /// The command that installs it.
     pub fix: Option<String>,
 }
 
-/// Of `test`.
+/// Printed by `test`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tested {
-    /// How many tests.
+    /// How many tests passed.
     pub passed: u64,
-    /// How many tests.
+    /// How many tests failed.
     pub failed: u64,
-    /// The parts with one that failed.
+    /// The suites with a failure.
     pub parts_failed: Vec<String>,
 }
 
-/// Of `lint`.
+/// Printed by `lint`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Linted {
-    /// Always: what fails is an error.
+    /// Always true: a failure is an error object.
     pub passed: bool,
 }
 
-/// Of `bench`.
+/// Printed by `bench`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Benched {
-    /// How often each was measured.
+    /// How often each figure was measured.
     pub runs: usize,
-    /// What came out.
+    /// The figures.
     pub figures: Vec<Figure>,
 }
 
-/// One thing that is measured.
+/// One measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// What.
+    /// What was measured.
     pub name: String,
     /// Our median.
     pub ours: f64,
-    /// That of the raw tool, where there is one.
+    /// The median of the raw tool, if there is one.
     pub raw: Option<f64>,
-    /// Ours by that.
+    /// Our median divided by the raw tool's.
     pub ratio: Option<f64>,
-    /// Of both.
+    /// The unit of both.
     pub unit: Unit,
 }
 
-/// What a figure is a number of.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// Time.
@@ -95,34 +95,34 @@ pub enum Unit {
     Bytes,
 }
 
-/// Of `engine up`.
+/// Printed by `engine up`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EngineUp {
     /// Whether it was down before.
     pub started: bool,
-    /// How it is.
+    /// The state of the engine.
     pub engine: Status,
 }
 
-/// Of `engine down`.
+/// Printed by `engine down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EngineDown {
-    /// Whether its folder is gone as well.
+    /// Whether its folder was deleted, too.
     pub purged: bool,
-    /// What that freed.
+    /// How many bytes that freed.
     pub freed_bytes: u64,
 }
 
-/// Of `engine status`.
+/// Printed by `engine status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Engines {
     /// The engine that commands would use.
     pub used: Option<String>,
-    /// The private one.
+    /// The private engine.
     pub private: Status,
 }
 
-/// Of `engine env`.
+/// Printed by `engine env`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EngineEnv {
     /// The line for a shell.

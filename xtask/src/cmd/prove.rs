@@ -1,8 +1,8 @@
-//! `docker test`: proves the image, not the code.
+//! `docker test`: tests the image, not the code.
 //!
-//! A container is started as strictly as production may run it, and asked what
-//! a load balancer and an orchestrator would ask: does it answer, does it say
-//! what it misses, does it end when told to.
+//! A container starts with strict restrictions, and is asked what a load balancer
+//! and an orchestrator would ask: does it answer, does it name missing
+//! dependencies, does it end when asked to?
 
 mod checks;
 
@@ -31,7 +31,7 @@ use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 use crate::standin;
 
-/// How many containers are proved at a time.
+/// How many containers are tested at a time.
 const WORKERS: usize = 2;
 
 /// Runs the verb.
@@ -48,8 +48,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
     prove(&engine, project, &services, &images, args, |proved| proved)
 }
 
-/// Proves the images of services on an engine that is there; prints the result,
-/// for a program as a part of `object`.
+/// Tests the images of services on a running engine, and prints the result. For a
+/// program it becomes a part of `object`.
 pub fn prove<T: Object>(
     engine: &Engine,
     project: &Project,
@@ -61,7 +61,7 @@ pub fn prove<T: Object>(
     let mut jobs = Vec::new();
     for (service, image) in services.iter().zip(images) {
         let Some(run) = &service.run else { continue };
-        // The size is the image's: it is proved with its first role.
+        // The size belongs to the image, so it is checked with the first role.
         let mut size = size(engine, service, image)?;
         for role in system::roles(run, args.role.as_deref()) {
             jobs.push((*service, run, role, image, size.take()));
@@ -97,7 +97,7 @@ pub fn prove<T: Object>(
     let total = proofs.len();
     let object = object(Proved { passed: failed == 0, results: proofs });
     let delivered = engine.ctx.result(&object, || format!("{} passed, {failed} failed", total - failed));
-    // What failed is told, whether anybody reads the results or not.
+    // Failures are reported even if nobody reads the results.
     match failed {
         0 => delivered,
         _ => Err(fault::failed(format!("{failed} of {total} containers did not prove their image"))
@@ -137,7 +137,7 @@ fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs
     find_image(engine, service, &args.tag)
 }
 
-/// The image of a service that somebody has built already.
+/// The image of a service that exists already.
 pub fn find_image(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Result<BuiltImage> {
     let name = reference(None, &service.image, tag);
     cmd::image::find(engine, &name, name.as_str())?.ok_or_else(|| {
@@ -147,7 +147,7 @@ pub fn find_image(engine: &Engine, service: &Service, tag: &Tag) -> anyhow::Resu
     })
 }
 
-/// What such an image is run by, where nobody runs it.
+/// The name or id by which a printed plan runs such an image.
 pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::Result<String> {
     match engine {
         Some(engine) => Ok(find_image(engine, service, tag)?.id),
@@ -155,7 +155,7 @@ pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::R
     }
 }
 
-/// The size against its budget, once a service.
+/// The check of the size against the limit, once per service.
 fn size(engine: &Engine, service: &Service, image: &BuiltImage) -> anyhow::Result<Option<Check>> {
     let Some(budget) = service.size_budget else { return Ok(None) };
     Ok(Some(checks::of_size(Bytes(engine.image_bytes(&image.id)?), budget)))
@@ -189,7 +189,7 @@ fn one(
     Ok(proof)
 }
 
-/// One container from start to end.
+/// Tests one container from start to end.
 fn round(
     guard: &ContainerGuard<'_>,
     container: &ContainerSpec<'_>,
@@ -231,7 +231,7 @@ fn round(
 }
 
 impl Proof {
-    /// One line when all is well; otherwise every failed check and the log.
+    /// One line if all checks passed; otherwise every failed check and the log.
     fn line(&self) -> String {
         let name = format!("{} {}", self.service, self.role.as_deref().unwrap_or_default());
         if self.passed {
@@ -245,8 +245,8 @@ impl Proof {
     }
 }
 
-/// What `docker test` would do; what it asks of each container between its start
-/// and its end is no line.
+/// The plan of `docker test`. The questions between the start and the end of a
+/// container are not steps.
 fn plans(
     ctx: &Ctx,
     engine: Option<&Engine>,

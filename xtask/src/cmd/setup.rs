@@ -1,7 +1,8 @@
-//! `setup`: what the commands need of a machine, what is missing, and the one
-//! line that gets it; `--yes` does it.
+//! `setup`: what the commands need on a machine, what is missing, and the one
+//! command that installs it; `--yes` runs it.
 //!
-//! What is there is used as it is. Only for what is missing does something
+//! Existing tools are used as they are. Missing things are installed into one
+//! folder: see `engine`.
 //! happen, and then in one folder: see `engine`.
 
 mod requirements;
@@ -23,7 +24,7 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::standin::{self, Loans};
 
-/// Runs the verb for the images that the project takes from elsewhere.
+/// Runs the verb for the images that the project downloads.
 pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()> {
     if ctx.dry_run {
         return cmd::print(ctx, None, &[requirements::plan(ctx, sources)?]);
@@ -36,7 +37,7 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
     if report.ready || args.check {
         return verdict(&report, args.check);
     }
-    // Whoever wants JSON is a program, and gets one object.
+    // A program gets one object.
     if ctx.terminal && ctx.format == Format::Text && std::io::stdin().is_terminal() {
         ctx.ask("Get what is missing now? [y/N] ");
         let answer = input::typed();
@@ -59,7 +60,8 @@ fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Setup> {
 }
 
 impl Setup {
-    /// Ready is who has all that is needed, whatever else is good to have.
+    /// A machine is ready if everything that is required exists. Optional things
+    /// don't count.
     fn of(items: Vec<SetupItem>) -> Self {
         Self { ready: items.iter().all(|item| item.found || !item.needed), items }
     }
@@ -75,7 +77,7 @@ fn verdict(report: &Setup, strict: bool) -> anyhow::Result<()> {
     Err(fault::failed(format!("not ready: {}", names.join(", "))).help(fix).into())
 }
 
-/// Gets whatever is missing, and says nothing where nothing is.
+/// Installs whatever is missing, and prints nothing if nothing is.
 pub fn ensure(ctx: &Ctx, sources: &Sources) -> anyhow::Result<()> {
     let started = Cell::new(false);
     let done = ensure_telling(ctx, sources, &started);
@@ -85,8 +87,8 @@ pub fn ensure(ctx: &Ctx, sources: &Sources) -> anyhow::Result<()> {
     done
 }
 
-/// The same, and as soon as it is so, that the private engine was started now:
-/// who stops it again does that also when something else fails then.
+/// The same. `started` is set as soon as the private engine is started, so that
+/// the caller can stop it again even if something else fails.
 pub fn ensure_telling(ctx: &Ctx, sources: &Sources, started: &Cell<bool>) -> anyhow::Result<()> {
     let engine = start_engine(ctx, started)?;
     finish(&engine, sources)
@@ -121,14 +123,15 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engine that answers; else the private one, installed and started.
+/// The engine that answers; otherwise the private one, which is installed and
+/// started.
 fn start_engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     let missing = match search::find(ctx)? {
         EngineSearch::Engine(engine) => return Ok(*engine),
         EngineSearch::Nothing(fault) => fault,
     };
-    // Somebody names an engine, or may not open the one that is there: another
-    // engine is not what they want.
+    // Somebody chose an engine, or must not use the existing one; another engine
+    // is not what they want.
     let chosen = ["DOCKER_HOST", "DOCKER_CONTEXT"].iter().any(|name| ctx.env.get(name).is_some());
     if chosen || (Utf8PathBuf::from("/var/run/docker.sock").exists() && packages::release().is_err()) {
         return Err(missing.into());
@@ -145,7 +148,7 @@ fn start_engine(ctx: &Ctx, started: &Cell<bool>) -> anyhow::Result<Engine> {
     }
 }
 
-/// Unpacks buildx and makes it a plugin of the user's own client.
+/// Unpacks buildx as a plugin of the user's own client.
 fn buildx(ctx: &Ctx) -> anyhow::Result<()> {
     let folder = engine::EngineFolder::of(ctx)?;
     let _lock = folder.lock(ctx, "engine")?;

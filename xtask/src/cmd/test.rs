@@ -1,9 +1,8 @@
-//! `test`: every test of the repository, counted in one line.
+//! `test`: runs every test of the repository, and sums them up in one line.
 //!
-//! The applications' tests run in stages of the one Dockerfile, with real
-//! servers beside them: what a bare machine needs is the engine, not uv, Node
-//! and pnpm. Tests on the engine are `#[ignore]`d for `cargo test` alone, and
-//! run here.
+//! The applications' tests run in stages of the Dockerfile, next to real servers,
+//! so a machine needs the engine, but not uv, Node and pnpm. `cargo test` alone
+//! ignores the tests that need the engine (`#[ignore]`); here they run.
 
 mod count;
 
@@ -31,20 +30,20 @@ use crate::plan::step::{Plan, Step};
 use crate::plan::system;
 use crate::standin;
 
-/// What can be tested alone.
+/// A suite that can run alone.
 #[derive(Clone, Copy)]
 enum Suite<'a> {
-    /// The xtask: format, lints, unit and property tests, plans.
+    /// The xtask: formats, lints, unit and property tests, plans.
     Rust,
-    /// .github: by `ci check`, and by the linters in their stages.
+    /// .github: `ci check`, and the linters in their stages.
     Workflows,
     /// A service's own tests, in their stage.
     Service(&'a Service, &'a Test),
-    /// The images and every verb, on the real engine.
+    /// The images and every verb, on a real engine.
     Images,
-    /// Random changes beside raw builds, for as long as one likes: only where it is named.
+    /// Random changes compared with raw builds. It only runs if it is named.
     Fuzz {
-        /// How long.
+        /// How long it runs.
         seconds: u64,
         /// The first case.
         seed: u64,
@@ -58,7 +57,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         let engine = if needs_engine(&parts) { cmd::asked(ctx)? } else { None };
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &parts, args.setup.wanted)?);
     }
-    // What started an engine for a test run stops it at the end.
+    // An engine that was started for the tests is stopped at the end.
     let engine = Started(ctx, Cell::new(false));
     if args.setup.wanted && needs_engine(&parts) {
         cmd::setup::ensure_telling(ctx, &cmd::sources(ctx, project)?, &engine.1)?;
@@ -77,7 +76,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         interrupt::check()?;
         sum += counted;
         if let Err(error) = result {
-            // A part that fails before its runner counts has failed once.
+            // A suite that fails before its runner counts tests is one failure.
             sum.failed += u64::from(counted.failed == 0);
             ctx.say(fault::render(&error));
             failed.push(name);
@@ -86,7 +85,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
     let Tally { passed, failed: not } = sum;
     let tested = Tested { passed, failed: not, parts_failed: failed.iter().map(ToString::to_string).collect() };
     let delivered = ctx.result(&tested, || format!("{passed} passed, {not} failed"));
-    // What failed is told, whether anybody reads the result or not.
+    // Failures are reported even if nobody reads the result.
     if failed.is_empty() {
         return delivered;
     }
@@ -95,7 +94,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         .into())
 }
 
-/// The parts of these names, or all that the project has.
+/// The suites with these names, or all suites of the project.
 fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result<Vec<(&'a str, Suite<'a>)>> {
     let names = &args.parts;
     let mut all = Vec::new();
@@ -128,7 +127,7 @@ fn needs_engine(parts: &[(&str, Suite<'_>)]) -> bool {
     parts.iter().any(|(_, part)| !matches!(part, Suite::Rust))
 }
 
-/// Stops the private engine at the end, unless a person had it running.
+/// Stops the private engine at the end, unless it ran before.
 struct Started<'a>(&'a Ctx, Cell<bool>);
 
 impl Drop for Started<'_> {
@@ -201,7 +200,8 @@ fn fuzz(seconds: u64, seed: u64) -> Step {
 
 fn rust(ctx: &Ctx) -> Counted {
     for step in plan::lint::rust().commands() {
-        // rustup's minimal profile has neither clippy nor rustfmt; what is missing is said.
+        // rustup's minimal profile has neither clippy nor rustfmt, so an error
+        // says what to add.
         let verb = step.args.first().cloned().unwrap_or_default();
         if run::probe(ctx, &Step::new("cargo").args([verb.as_str(), "-h"])).is_none() {
             ctx.say(format!("note: `cargo {verb}` is not installed: left out (`rustup component add clippy rustfmt`)"));
@@ -214,7 +214,7 @@ fn rust(ctx: &Ctx) -> Counted {
     count::cargo(ctx, &unit())
 }
 
-/// A service's own tests, in its stage.
+/// Runs a service's own tests in their stage.
 fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Counted {
     let attempt = || -> anyhow::Result<Counted> {
         let engine = search::connect(ctx)?;
@@ -233,7 +233,7 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
     attempt().unwrap_or_else(|error| (Tally::default(), Err(error)))
 }
 
-/// `ci check` and each linter of .github, one test each.
+/// Runs `ci check` and each linter of .github, as one test each.
 fn workflows(ctx: &Ctx, project: &Project) -> Counted {
     let mut results: Vec<_> = cmd::lint::check(ctx, project).into_iter().collect();
     match search::connect(ctx) {

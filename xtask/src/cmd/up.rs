@@ -1,4 +1,5 @@
-//! `docker up` and `docker down`: the whole system on loopback, to look at.
+//! `docker up` and `docker down`: the whole system on loopback, for people to
+//! try.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,7 +39,7 @@ pub fn up(ctx: &Ctx, project: &Project, args: &UpArgs) -> anyhow::Result<()> {
     let containers = containers(ctx, project, &images);
     let mut guard = ContainerGuard::up(&engine, project, first(project, &containers))?;
     guard.perform(&system::up(&guard.group, &needs, &containers, args.publish_needs))?;
-    // All of it is there, by its own names.
+    // All containers exist and have their final names.
     guard.group.first = None;
     let mut addresses = Vec::new();
     for container in &containers {
@@ -88,8 +89,8 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     ctx.result(&Down { removed: count }, || format!("{count} containers and networks are gone"))
 }
 
-/// Removes what this checkout's `up` has on the engine, half-made or whole, and
-/// the file with its passwords; says how much the engine had.
+/// Removes what this checkout's `up` has on the engine, complete or not, and the
+/// file with its passwords. Returns how many objects there were.
 fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
     let there = running(engine, project)?;
     let removed = container_guard::remove(engine, &there);
@@ -99,7 +100,7 @@ fn remove(engine: &Engine, project: &Project) -> anyhow::Result<usize> {
     Ok(there.len())
 }
 
-/// What [`remove`] would do.
+/// The plan of [`remove`].
 fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Result<Plan> {
     let there = engine.map(|engine| running(engine, project)).transpose()?.unwrap_or_default();
     let file = credentials(ctx, project);
@@ -109,13 +110,14 @@ fn removal(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> anyhow::Res
     Ok(plan)
 }
 
-/// What this checkout's `up` has on the engine.
+/// The objects of this checkout's `up` on the engine.
 fn running(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObject>> {
     let held = container_guard::held(engine, project, Some(&checkout::identity(&engine.ctx.root)), false)?;
     Ok(held.into_iter().filter(|one| one.mark.is_up()).collect())
 }
 
-/// One `up` or `down` of a checkout at a time, whoever's cache each has.
+/// Allows one `up` or `down` per checkout at a time, even for users with
+/// different caches.
 fn lock(ctx: &Ctx, project: &Project) -> anyhow::Result<File> {
     let name = format!("xtask-up-{}.lock", checkout::identity(&ctx.root));
     let file = checkout::meeting_place(ctx, &name).unwrap_or_else(|| of_checkout(ctx, project, "lock"));
@@ -130,7 +132,7 @@ fn of_checkout(ctx: &Ctx, project: &Project, end: &str) -> Utf8PathBuf {
     cache_root(ctx, project).join(format!("up-{}.{end}", checkout::identity(&ctx.root)))
 }
 
-/// What each service is run from, looked up once.
+/// The image of each service, looked up once.
 fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<BTreeMap<String, String>> {
     let tag = Tag::local();
     let image = |service: &Service| {
@@ -143,7 +145,7 @@ fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<B
     built(project, args).map(image).collect()
 }
 
-/// The services whose images are there when it starts.
+/// The services that are started.
 fn built<'a>(project: &'a Project, args: &UpArgs) -> impl Iterator<Item = &'a Service> {
     let no_build = args.no_build;
     project.services.values().filter(move |service| service.run.is_some() || !no_build)
@@ -153,14 +155,14 @@ fn names(project: &Project) -> Vec<String> {
     project.needs.keys().cloned().collect()
 }
 
-/// The container that is started first, and has its own name last.
+/// The container that starts first and gets its final name last.
 fn first(project: &Project, containers: &[ContainerSpec<'_>]) -> Option<String> {
     let what = |container: &ContainerSpec<'_>| container.what().to_owned();
     project.needs.keys().next().cloned().or_else(|| containers.first().map(what))
 }
 
-/// How this machine reaches what is published, as a shell reads it: what the
-/// servers provide, by their addresses here.
+/// The shell variables with which this machine reaches the published servers:
+/// what the servers provide, with their addresses on this machine.
 fn variables(project: &Project, published: &BTreeMap<&str, u16>, password: &Secret) -> String {
     let mut lines = String::new();
     for (name, need) in &project.needs {
@@ -189,7 +191,7 @@ fn containers<'a>(ctx: &Ctx, project: &'a Project, images: &BTreeMap<String, Str
     roles.map(container).collect()
 }
 
-/// What `up` would do.
+/// The plan of `docker up`.
 fn plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project, args: &UpArgs) -> anyhow::Result<Vec<Plan>> {
     let tag = Tag::local();
     let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();

@@ -1,4 +1,4 @@
-//! `ci check`: everything that is wrong, with file and line, in one run.
+//! `ci check`: reports all errors, with file and line, in one run.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     none(&found)
 }
 
-/// The same as a test: what is wrong goes to stderr.
+/// The same as a test: errors go to stderr.
 pub fn nothing_is_wrong(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let found = findings(ctx, project)?;
     lines(&found).iter().for_each(|line| ctx.say(line));
@@ -74,17 +74,17 @@ fn none(found: &[Diagnostic]) -> anyhow::Result<()> {
     }
 }
 
-/// What all services are held against, and looked at once.
+/// What all services are compared with. It is read once.
 struct Checks<'a> {
     ctx: &'a Ctx,
     tracked: Vec<&'a str>,
     look: SharedScan<'a>,
-    /// Why some of it can't be looked at.
+    /// Why a part can't be checked.
     said: BTreeSet<String>,
 }
 
 impl<'a> Checks<'a> {
-    /// Whether a service's filter says the truth about its Dockerfile.
+    /// Compares a service's filter with its Dockerfile.
     fn filter(&mut self, service: &'a Service) -> Vec<Diagnostic> {
         let ctx = self.ctx;
         let definition = match self.look.definition(service) {
@@ -123,8 +123,8 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// What takes an emulator, or a builder of each platform: nobody meant that, unless
-/// services.toml says so.
+/// Platforms that need an emulator or a builder of their own. Probably nobody
+/// wants that, unless services.toml asks for it.
 fn emulated(definition: &Definition<'_>) -> Vec<Diagnostic> {
     let service = definition.service;
     let [builder, _, ..] = service.platforms.as_slice() else { return Vec::new() };
@@ -132,13 +132,14 @@ fn emulated(definition: &Definition<'_>) -> Vec<Diagnostic> {
         return Vec::new();
     }
     let setting = BuildSettings::published(service);
-    // What can't be read is a finding already.
+    // A Dockerfile that can't be read is reported already.
     let found = definition.platforms(service.target.as_deref(), &setting, builder).unwrap_or_default();
     found.foreign.iter().map(|it| emulation::finding(service, builder, it)).collect()
 }
 
-/// A broken file among the findings, each of which has a line. A stage or a whole
-/// file that is not there is only named: in services.toml.
+/// A broken file among the findings, each of which has a line. An error without a
+/// line (a missing stage, a missing file) is reported at its line in
+/// services.toml.
 fn finding(service: &Service, broken: Diagnostic) -> Diagnostic {
     let help = broken.help.unwrap_or_else(|| "nothing that is built from it can be checked, or built".into());
     let (file, message) = (broken.file.unwrap_or_default(), broken.message);

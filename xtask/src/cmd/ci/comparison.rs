@@ -1,18 +1,18 @@
-//! What `ci plan` compared: its steps pass it on and add to it.
+//! What `ci plan` compared. Its steps pass this on and add to it.
 
 use crate::model::affected::ChangeSet;
 
-/// What was compared, and what came out.
+/// The two sides of the comparison, and the changes.
 #[derive(Debug, Default)]
 pub struct Comparison {
     /// The older commit, where there is one.
     pub base: Option<String>,
-    /// The newer commit; none: the working tree, or a list of files.
+    /// The newer commit; `None`: the working tree, or a list of files.
     pub head: Option<String>,
     /// Whether the older side is the merge base of both.
     pub three_dots: bool,
-    /// Both, for people.
+    /// Both sides, for people.
     pub range: Option<String>,
-    /// What changed.
+    /// The changes.
     pub scope: ChangeSet,
 }

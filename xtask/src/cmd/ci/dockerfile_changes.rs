@@ -1,6 +1,6 @@
-//! How `ci plan` asks what a change of a Dockerfile or an ignore file does to
-//! each service: every text is read once, and every answer is given twice at
-//! most, for the reason and for `--explain`.
+//! Lets `ci plan` ask how the change of a Dockerfile or an ignore file affects
+//! each service. Every text is read once. Every answer is computed at most twice:
+//! for the reason and for `--explain`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

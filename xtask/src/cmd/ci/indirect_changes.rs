@@ -1,10 +1,9 @@
-//! What a change does to a service beside the files that its `paths` include:
-//! the same questions, to the same code, that a build asks before it takes an
-//! image for up to date.
+//! How a change affects a service other than by files in its `paths`. It uses the
+//! same code as a build that checks whether its image is up to date.
 //!
-//! A stage may read what `paths` leave out. A tree may hold what git does not
-//! list, or not what git has. Attributes alone may change what a checkout makes
-//! of a file.
+//! A stage may read files outside `paths`. A tree may contain files that git does
+//! not list, or lack files that git has. A change of attributes alone may change
+//! what a checkout makes of a file.
 
 use std::collections::BTreeSet;
 
@@ -34,22 +33,22 @@ pub struct IndirectChanges<'a, 'l> {
     definitions: Vec<Result<Definition<'a>, Diagnostic>>,
     links: Vec<(String, String)>,
     side: Side<'l>,
-    /// What each of them sees of the tree.
+    /// The view of each service.
     seen: Vec<Option<ServiceView<'l>>>,
 }
 
 #[derive(Default)]
 enum Side<'l> {
-    /// Nobody has to look: everything is affected.
+    /// Everything is affected, so nobody has to look.
     #[default]
     None,
     Commit(Snapshot),
     Tree(&'l WorkTree, Drift),
-    /// The files are somebody's list; the tree says how they are built.
+    /// The changed files come from a list; the tree tells how services are built.
     List,
 }
 
-/// Whether a build would find here what a fresh checkout of a commit gives it.
+/// Whether a build here would find what a fresh checkout of a commit contains.
 pub fn lies_here(ctx: &Ctx, look: &SharedScan<'_>, commit: &str) -> Answer<bool> {
     is_a_checkout_of(ctx, look, commit).into()
 }
@@ -62,8 +61,8 @@ fn is_a_checkout_of(ctx: &Ctx, look: &SharedScan<'_>, commit: &str) -> Result<bo
 }
 
 impl<'a, 'l> IndirectChanges<'a, 'l> {
-    /// Looks at the commit or the tree. What lies in the tree otherwise than git
-    /// has it is added to what changed; where nobody can tell, all is.
+    /// Scans the commit or the tree. Files in the tree that differ from git are
+    /// added to the changes; in doubt, everything counts as changed.
     pub fn look(
         ctx: &Ctx,
         look: &'l SharedScan<'a>,
@@ -123,12 +122,12 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         Ok(Self { definitions, links, side: Side::List, seen: Vec::new() })
     }
 
-    /// The symbolic links of that side, and where they lead.
+    /// The symbolic links of that side, and their targets.
     pub fn links(&self) -> &[(String, String)] {
         &self.links
     }
 
-    /// The files that git knows there, from the root; none where nobody looked.
+    /// The files that git knows there, from the root; `None` if nobody looked.
     pub fn tracked(&self) -> Option<Vec<&str>> {
         match &self.side {
             Side::Commit(snapshot) => Some(snapshot.paths().collect()),
@@ -137,8 +136,8 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         }
     }
 
-    /// Why each of these that no path of its own affects is affected all the
-    /// same, with the file that did it.
+    /// Why each of these services is affected although no changed file is in its
+    /// `paths`, and the file that is the reason.
     pub fn complete(&self, ctx: &Ctx, outcome: &Comparison, verdicts: &[Verdict<'_>]) -> Vec<Option<(String, Cause)>> {
         let paths: Vec<&str> = outcome.scope.paths.iter().collect();
         let of = |(at, verdict): (usize, &Verdict<'_>)| match &verdict.reason {
@@ -183,7 +182,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
             }
             None => None,
         };
-        // What they include was asked about before.
+        // Files in `paths` were checked before.
         let left_out = |path: &&str| {
             if service.paths.includes(path) {
                 return None;
@@ -207,8 +206,8 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         Some(path.to_string())
     }
 
-    /// A change of attributes may change what a checkout makes of any file
-    /// beside or below them.
+    /// A change of attributes may change what a checkout makes of any file next
+    /// to or below them.
     fn attributes(&self, paths: &[&str], counts: impl Fn(&str) -> bool) -> Option<(String, Cause)> {
         let mut changed = paths.iter().filter(|path| path.rsplit('/').next() == Some(".gitattributes"));
         let any = |dir: &str| {
@@ -223,7 +222,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
         Some(((*path).to_owned(), Cause::rule("what a checkout makes of its files may be other bytes")))
     }
 
-    /// What a build sees of the tree, and git does not list.
+    /// A file that a build sees in the tree, but that git does not list.
     fn unlisted(
         &self,
         ctx: &Ctx,

@@ -1,8 +1,10 @@
-//! `ci install`: this program as `cargo built`, compiled once for all jobs.
+//! `ci install`: installs this program as `cargo built`, so that it is compiled
+//! once for all jobs.
 //!
-//! `cargo run` costs a tenth of a second a call, and a compilation where
-//! nothing is compiled. With `CARGO_ALIAS_XTASK=built` in its environment, cargo
-//! takes `cargo xtask …` for `cargo-built …`, which this puts beside cargo.
+//! `cargo run` takes a tenth of a second per call, and compiles if nothing is
+//! compiled yet. With `CARGO_ALIAS_XTASK=built` in its environment, cargo runs
+//! `cargo-built …` for `cargo xtask …`, and this verb installs that program next
+//! to cargo.
 
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
@@ -23,7 +25,7 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
     if !ctx.dry_run {
         let dir = home.join("bin");
         std::fs::create_dir_all(&dir).with_context(|| format!("could not make {dir}"))?;
-        // Whoever calls it meanwhile has the old one or the new one, whole.
+        // Atomically, because another process may start it meanwhile.
         let half = dir.join(format!(".cargo-built.{}", std::process::id()));
         let copied = std::fs::copy(&own, &half).and_then(|_| std::fs::rename(&half, &to));
         if copied.is_err() {

@@ -1,4 +1,4 @@
-//! `ci`: one file a verb; what workflows run, and what keeps workflows right.
+//! `ci`: one file per verb. What workflows run, and what keeps workflows correct.
 
 pub mod check;
 mod comparison;
@@ -22,7 +22,8 @@ pub fn run(ctx: &Ctx, project: anyhow::Result<Project>, verb: &CiVerb) -> anyhow
         CiVerb::Plan(args) => plan::run(ctx, &project?, args),
         CiVerb::Check => check::run(ctx, &project?),
         CiVerb::Sync => sync::run(ctx, &project?),
-        // These two look at no service: a broken services.toml leaves them whole.
+        // These two verbs don't read services.toml, so a broken one does not
+        // matter.
         CiVerb::Install => install::run(ctx),
         CiVerb::Verdict => verdict::run(ctx),
     }

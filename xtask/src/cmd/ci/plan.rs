@@ -1,5 +1,5 @@
-//! `ci plan`: which services a change affects, and why. What nobody can tell
-//! counts as changed, and says so.
+//! `ci plan`: which services a change affects, and why. In doubt a service counts
+//! as changed, and the output says so.
 
 use std::thread;
 
@@ -62,7 +62,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     if let Some(cause) = verdicts.iter().find_map(everything) {
         ctx.say(format!("note: everything is affected: {}", cause.text));
     }
-    // Asking costs more than all the rest, so only who reads the answer asks.
+    // The fingerprint costs more than all the rest, so it is only computed for
+    // readers of the JSON object.
     let asks = ctx.format == Format::Json && lies_here(ctx, &tree, args, outcome);
     let fingerprints = if asks { fingerprints(ctx, &tree, project, services) } else { vec![None; services.len()] };
     let result = planned(outcome, &verdicts, args.explain, fingerprints);
@@ -72,7 +73,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     ctx.result(&result, || report::text(outcome, &verdicts, args.explain))
 }
 
-/// services.toml as the commit has it that somebody asks about.
+/// services.toml in the requested commit.
 fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Comparison) -> Option<Project> {
     let (Some(_), Some(head), None) = (&args.head, &outcome.head, &outcome.scope.everything) else { return None };
     let fetch = args.fetch || ctx.env.get("CI").is_some();
@@ -87,14 +88,13 @@ fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Comparison) -> Option<Proje
     }
 }
 
-/// Whether the files that lie here are what was asked about. Without `--head`
-/// they are: a build would take them as they lie.
+/// Whether the working tree is what was asked about. It is without `--head`.
 fn lies_here(ctx: &Ctx, tree: &SharedScan<'_>, args: &PlanArgs, outcome: &Comparison) -> bool {
     let is_like = |head: &String| indirect_changes::lies_here(ctx, tree, head) == Answer::Known(true);
     args.head.is_none() || outcome.head.as_ref().is_some_and(is_like)
 }
 
-/// On all processors: where everybody reads the same tree, nobody waits.
+/// On all processors, because all services read the same tree.
 fn fingerprints<'a>(
     ctx: &Ctx,
     tree: &SharedScan<'a>,
@@ -135,8 +135,7 @@ fn dry_run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     cmd::print(ctx, None, &[Plan::of(steps)])
 }
 
-/// What is compared: what somebody typed, else the event's, else the work that
-/// lies here.
+/// What to compare: the options, else the event, else the working tree.
 fn compare(ctx: &Ctx, project: &Project, args: &PlanArgs) -> Compare {
     let (base, head) = (args.base.clone(), args.head.clone());
     match (&base, &head, ctx.env.get("GITHUB_EVENT_NAME")) {
@@ -145,14 +144,14 @@ fn compare(ctx: &Ctx, project: &Project, args: &PlanArgs) -> Compare {
     }
 }
 
-/// Only a program wants to know the commits.
+/// Only programs want commit ids.
 fn names(ctx: &Ctx) -> Names {
     if ctx.format == Format::Json { Names::Commits } else { Names::Given }
 }
 
 fn payload(ctx: &Ctx) -> Result<String, Doubt> {
     let file = ctx.env.get("GITHUB_EVENT_PATH").ok_or("GITHUB_EVENT_PATH, which names the event file, is not set")?;
-    // GitHub cuts its events off at 25 MB.
+    // GitHub limits events to 25 MB.
     input::text(file.into(), 32 << 20).map_err(|error| format!("the event file {file} can't be read: {error}").into())
 }
 
@@ -196,7 +195,7 @@ fn all(cause: Cause) -> Comparison {
     Comparison { scope: ChangeSet { everything: Some(cause), ..ChangeSet::default() }, ..Comparison::default() }
 }
 
-/// The object of `--format json`.
+/// The object for `--format json`.
 fn planned<'a>(
     outcome: &'a Comparison,
     verdicts: &'a [Verdict<'a>],
@@ -231,8 +230,8 @@ fn row(service: &Service) -> MatrixRow<'_> {
     }
 }
 
-/// The job's outputs and summary; and what can't be missed where nobody could
-/// tell.
+/// The outputs and the summary of the job, and a prominent warning if something
+/// is in doubt.
 fn to_github(
     ctx: &Ctx,
     outcome: &Comparison,

@@ -1,4 +1,4 @@
-//! `ci plan` in words: for a terminal, for a program, for a run's page.
+//! Prints `ci plan`: for a terminal, for a program, for the page of a run.
 
 use crate::cmd::ci::comparison::Comparison;
 use crate::cmd::objects::ci::{self as objects, LeftOut};
@@ -6,7 +6,7 @@ use crate::model::affected::{Hit, PathRule, Reason, Verdict, shown};
 use crate::model::annotation::cell;
 use crate::model::config::FILE;
 
-/// A line a service, or with `explain` every file.
+/// One line per service, or with `explain` one per file.
 pub fn text(outcome: &Comparison, verdicts: &[Verdict<'_>], explain: bool) -> String {
     let mut lines = vec![compared(outcome)];
     let width = verdicts.iter().map(|verdict| verdict.service.name.len()).max().unwrap_or(0);
@@ -19,7 +19,7 @@ pub fn text(outcome: &Comparison, verdicts: &[Verdict<'_>], explain: bool) -> St
     lines.join("\n")
 }
 
-/// A table for the run's page.
+/// A table for the page of the run.
 pub fn markdown(outcome: &Comparison, verdicts: &[Verdict<'_>]) -> String {
     let row = |verdict: &Verdict<'_>| {
         format!("| {} | {} | {} |\n", cell(&verdict.service.name), state(verdict), cell(&why(verdict)))
@@ -31,7 +31,7 @@ pub fn markdown(outcome: &Comparison, verdicts: &[Verdict<'_>]) -> String {
     )
 }
 
-/// `reason` of the JSON object.
+/// The `reason` of the JSON object.
 pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::ReasonObject<'a> {
     match &verdict.reason {
         Reason::Path { path, rule } => objects::ReasonObject::Path { path, pattern: rule.pattern, line: rule.line },
@@ -45,7 +45,7 @@ pub fn reason<'a>(verdict: &'a Verdict<'_>) -> objects::ReasonObject<'a> {
     }
 }
 
-/// `explain` of the JSON object.
+/// The `explain` of the JSON object.
 pub fn hits<'a>(verdict: &Verdict<'a>) -> Vec<objects::HitObject<'a>> {
     let hit = |(rule, files): &(PathRule<'a>, Vec<Hit<'a>>)| objects::HitObject {
         pattern: rule.pattern,
@@ -84,8 +84,8 @@ fn why(verdict: &Verdict<'_>) -> String {
     }
 }
 
-/// service ← pattern ← file. An arrow leads every file's line: no name of a
-/// file can then begin a line that a runner takes for a command.
+/// service ← pattern ← file. An arrow starts every line with a file, so that the
+/// name of a file can't start a line that a runner takes for a command.
 fn explained(verdict: &Verdict<'_>, lines: &mut Vec<String>) {
     for (rule, files) in &verdict.hits {
         lines.push(format!("  ← {}, {}", place(rule), count(files.len(), "file")));

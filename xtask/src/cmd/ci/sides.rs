@@ -1,5 +1,5 @@
-//! Where `ci plan` reads what services are made of beside their files: in the
-//! commits that it compares, or in the tree that lies here.
+//! Where `ci plan` reads workflows and other files that services depend on: in
+//! the commits that it compares, or in the working tree.
 
 use crate::cli::ci::PlanArgs;
 use crate::cmd::ci::comparison::Comparison;
@@ -7,7 +7,8 @@ use crate::ctx::Ctx;
 use crate::exec::revision;
 use crate::model::definition_changes::Sides;
 
-/// Asks with both sides of the comparison. Nothing is read before it is asked for.
+/// Asks with both sides of the comparison. A file is only read if it is asked
+/// for.
 pub fn with<T>(ctx: &Ctx, outcome: &Comparison, args: &PlanArgs, ask: impl FnOnce(Sides<'_>) -> T) -> T {
     let fetch = args.fetch || ctx.env.get("CI").is_some();
     let new = |path: &str| match &outcome.head {

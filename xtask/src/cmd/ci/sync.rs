@@ -24,7 +24,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         match workflows::find(ctx, &file) {
             WorkflowFile::Ours(there) if there == text => {}
             WorkflowFile::Ours(_) | WorkflowFile::Nothing => stale.push((file, text)),
-            // Before anything is written: all of it is right, or none.
+            // All files are checked before the first one is written.
             WorkflowFile::Theirs(why) => return Err(workflows::taken(service, &file, &why).into()),
         }
     }
@@ -51,8 +51,8 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     })
 }
 
-/// Writes a file as a whole, and never through a link: that leads out of the
-/// checkout, or to what another file is.
+/// Writes a file atomically, and never through a link, which may lead out of the
+/// checkout or to another file.
 fn write(ctx: &Ctx, file: &str, text: &str) -> anyhow::Result<()> {
     let file = ctx.root.join(file);
     let dir = file.parent().unwrap_or(&ctx.root);

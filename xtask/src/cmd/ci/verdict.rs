@@ -1,4 +1,4 @@
-//! `ci verdict`: the last job's word on all before it.
+//! `ci verdict`: the last job, which checks the results of all others.
 
 use crate::cmd::objects::ci::Judged;
 use crate::ctx::Ctx;

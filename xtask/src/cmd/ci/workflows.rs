@@ -1,5 +1,5 @@
-//! The workflows in a checkout: which there are, which are out of date, and
-//! what is wrong with them.
+//! The workflows in a checkout: which exist, which are out of date, and what is
+//! wrong with them.
 
 use camino::Utf8PathBuf;
 
@@ -10,7 +10,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::workflow::{Rules, findings};
 use crate::plan::workflow::{FOLDER, HEADER, callers};
 
-/// All that is wrong with them, in one run.
+/// All errors in them, in one run.
 pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result<Vec<Diagnostic>> {
     let commands = project.ci.as_ref().and_then(|ci| ci.commands.as_deref());
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     for file in files(ctx)? {
         found.extend(match read(&file) {
             Ok(Some(text)) => findings(&file, &text, Rules { tracked, commands, read: Some(&read) }),
-            // Gone meanwhile.
+            // The file has disappeared meanwhile.
             Ok(None) => Vec::new(),
             Err(why) => {
                 let wrong = Diagnostic::new(format!("it can't be read: {why}")).of(file).line(1);
@@ -46,13 +46,14 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     Ok(found)
 }
 
-/// What lies where a workflow of a service belongs.
+/// The file at the path of a service's workflow.
 pub enum WorkflowFile {
-    /// Nothing.
+    /// There is none.
     Nothing,
-    /// What was written from services.toml, the same or another.
+    /// A generated file, up to date or not.
     Ours(String),
-    /// What somebody else made, and why it is none of ours: it is never written to.
+    /// A file that we have not generated, and how that shows. It is never
+    /// overwritten.
     Theirs(String),
 }
 
@@ -66,7 +67,7 @@ pub fn find(ctx: &Ctx, file: &str) -> WorkflowFile {
     }
 }
 
-/// A workflow that a service can't have, because another file is there.
+/// A workflow that can't be generated, because another file is at its path.
 pub fn taken(service: &Service, file: &str, why: &str) -> Diagnostic {
     Diagnostic::new(format!("`services.{}.workflow`: {file} is there already, and {why}", service.name))
         .of(FILE)
@@ -74,12 +75,12 @@ pub fn taken(service: &Service, file: &str, why: &str) -> Diagnostic {
         .help("name another one, `workflow = \"NAME\"`; or move that file away, if this one takes its place")
 }
 
-/// The first line in which two texts are not equal.
+/// The first line in which two texts differ.
 fn differs_at(there: &str, text: &str) -> usize {
     1 + there.lines().zip(text.lines()).take_while(|(there, text)| there == text).count()
 }
 
-/// The generated files that no service has any more.
+/// The generated files without a service.
 pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     let wanted: Vec<String> = callers(project).into_iter().map(|(_, file, _)| file).collect();
     let mut orphans = Vec::new();
@@ -93,7 +94,7 @@ pub fn orphans(ctx: &Ctx, project: &Project) -> anyhow::Result<Vec<String>> {
     Ok(orphans)
 }
 
-/// Workflows, and the actions of the repository's own.
+/// The workflows, and the repository's own actions.
 pub fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
     let is_yaml = |file: &Utf8PathBuf| matches!(file.extension(), Some("yml" | "yaml"));
     let mut files: Vec<Utf8PathBuf> = entries(ctx, FOLDER)?.into_iter().filter(is_yaml).collect();
@@ -105,7 +106,7 @@ pub fn files(ctx: &Ctx) -> anyhow::Result<Vec<String>> {
     Ok(files.into_iter().map(Utf8PathBuf::into_string).collect())
 }
 
-/// What lies in a folder, from the root; nothing where there is none.
+/// The entries of a folder, from the root; none if it does not exist.
 fn entries(ctx: &Ctx, folder: &str) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let Ok(entries) = ctx.root.join(folder).read_dir_utf8() else { return Ok(Vec::new()) };
     entries.map(|entry| Ok(Utf8PathBuf::from(folder).join(entry?.file_name()))).collect()

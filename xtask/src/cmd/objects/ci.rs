@@ -1,4 +1,4 @@
-//! What `ci …` prints.
+//! The objects of `ci …`.
 
 use serde::Serialize;
 
@@ -6,29 +6,29 @@ use crate::ctx::Object;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::verdict::JobVerdict;
 
-/// Of `ci plan`.
+/// Printed by `ci plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServicePlan<'a> {
-    /// The commit that was compared with.
+    /// The older commit.
     pub base: Option<&'a str>,
-    /// The newer one; none: the working tree.
+    /// The newer commit; `None`: the working tree.
     pub head: Option<&'a str>,
-    /// What came of it for each.
+    /// The result for each service.
     pub services: Vec<Planning<'a>>,
-    /// Those that are affected, for a job.
+    /// The affected services, as a job matrix.
     pub matrix: Matrix<'a>,
 }
 
-/// What a change means to a service.
+/// The result for one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Planning<'a> {
     /// Its name in services.toml.
     pub name: &'a str,
-    /// Whether its image is another one now.
+    /// Whether it must be built.
     pub affected: bool,
     /// Why.
     pub reason: ReasonObject<'a>,
-    /// What it would be made of, where that is known.
+    /// Its fingerprint, if it is known.
     pub fingerprint: Option<String>,
     /// With `--explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub struct Planning<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum ReasonObject<'a> {
-    /// The first file that it is made from.
+    /// The first changed file in its `paths`.
     Path {
         /// The file.
         path: &'a str,
@@ -48,33 +48,33 @@ pub enum ReasonObject<'a> {
         /// Its line in services.toml.
         line: usize,
     },
-    /// A file that is none of its `paths`, and that it is made of all the same.
+    /// A changed file outside `paths` that the service depends on anyway.
     Rule {
         /// The file.
         path: &'a str,
-        /// What it is to the service.
+        /// How the service depends on it.
         cause: &'a str,
     },
     /// Everything is affected.
     Everything {
-        /// The file that did it, if one did.
+        /// The file that caused it, if it was a file.
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
         /// Why.
         cause: &'a str,
     },
-    /// It is made from none of the files.
+    /// None of the changed files concerns it.
     #[serde(rename = "none")]
     Nothing {
-        /// What was looked at.
+        /// How many files were compared.
         cause: String,
-        /// What a `!` pattern left out.
+        /// The first file that a `!` pattern excluded.
         #[serde(flatten)]
         left_out: Option<LeftOut<'a>>,
     },
 }
 
-/// A file that a `!` pattern left out.
+/// A file that a `!` pattern excluded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut<'a> {
     /// The file.
@@ -92,44 +92,44 @@ pub struct HitObject<'a> {
     pub pattern: &'a str,
     /// Its line in services.toml.
     pub line: usize,
-    /// All of them.
+    /// All these files.
     pub files: Vec<&'a str>,
 }
 
-/// What GitHub calls a job's matrix.
+/// A GitHub job matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Matrix<'a> {
-    /// A job for each.
+    /// One row per job.
     pub include: Vec<MatrixRow<'a>>,
 }
 
-/// A service as a row of a job's matrix. Texts only: that is all an expression
-/// can put into an action's input.
+/// A service as one row of a job matrix. All values are texts, because an
+/// expression can only pass texts to an action's inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MatrixRow<'a> {
     /// Its name in services.toml.
     pub service: &'a str,
-    /// The image's.
+    /// The name of its image.
     pub image: &'a str,
-    /// The stage, where it is not the last one.
+    /// The target stage, unless it is the last stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
-    /// From the root.
+    /// The Dockerfile, from the root.
     pub dockerfile: &'a str,
-    /// From the root.
+    /// The context, from the root.
     pub context: &'a str,
-    /// Joined by `,`.
+    /// The platforms, joined by `,`.
     pub platforms: String,
 }
 
-/// Of `ci check`.
+/// Printed by `ci check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// What is wrong.
+    /// The errors.
     pub findings: Vec<Diagnostic>,
 }
 
-/// Of `ci sync`.
+/// Printed by `ci sync`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Synced {
     /// Files, from the root.
@@ -138,19 +138,19 @@ pub struct Synced {
     pub removed: Vec<String>,
 }
 
-/// Of `ci verdict`.
+/// Printed by `ci verdict`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Judged {
-    /// What is to be said of each.
+    /// The verdict on each job.
     pub jobs: Vec<JobVerdict>,
-    /// Whether all went well.
+    /// Whether all are right.
     pub passed: bool,
 }
 
-/// Of `ci install`.
+/// Printed by `ci install`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Installed {
-    /// The program.
+    /// The path of the program.
     pub installed: String,
 }
 

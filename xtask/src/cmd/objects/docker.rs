@@ -1,4 +1,4 @@
-//! What `docker …` prints.
+//! The objects of `docker …`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,28 +8,28 @@ use serde::{Serialize, Serializer};
 use crate::ctx::Object;
 use crate::model::platform::Platform;
 
-/// Of `docker SERVICE`.
+/// Printed by `docker SERVICE`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageObject {
     /// Its name in services.toml.
     pub service: String,
-    /// The image's, without registry and tag.
+    /// The name of its image, without registry and tag.
     pub image: String,
-    /// The whole names that it has now.
+    /// All its tags, as complete references.
     pub tags: Vec<String>,
-    /// That of the index or manifest that was made.
+    /// The digest of the index or manifest.
     pub digest: Option<String>,
-    /// What it is for.
+    /// Its platforms.
     pub platforms: Vec<Platform>,
-    /// As unpacked, the base included; none: it is not in the engine.
+    /// Its unpacked size, the base included; `None`: it is not in the engine.
     pub size_bytes: Option<u64>,
-    /// How long it took.
+    /// How long the build took.
     pub seconds: f64,
-    /// What became of it.
+    /// The result of the build.
     pub outcome: BuildOutcome,
-    /// What it was made of, where that is known.
+    /// Its fingerprint, if it is known.
     pub fingerprint: Option<String>,
-    /// What went wrong beside it.
+    /// Problems that did not stop the build.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// With `--test`.
@@ -37,15 +37,15 @@ pub struct ImageObject {
     pub test: Option<Proved>,
 }
 
-/// What became of a build.
+/// The result of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BuildOutcome {
-    /// BuildKit made it.
+    /// BuildKit built it.
     Built,
-    /// It was there already.
+    /// The image existed already.
     UpToDate,
-    /// There is none.
+    /// There is no image.
     Failed,
 }
 
@@ -59,109 +59,109 @@ impl fmt::Display for BuildOutcome {
     }
 }
 
-/// Of `docker all`.
+/// Printed by `docker all`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Images {
-    /// One for each service.
+    /// One per service.
     pub results: Vec<OneOfAll>,
     /// With `--test`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Proved>,
 }
 
-/// What became of one service of several.
+/// The result for one service of several.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum OneOfAll {
     /// An image.
     Image(Box<ImageObject>),
-    /// None.
+    /// A failure.
     Failed {
         /// Its name in services.toml.
         service: String,
         /// [`BuildOutcome::Failed`].
         outcome: BuildOutcome,
-        /// Why.
+        /// The error.
         error: String,
     },
 }
 
-/// Of `docker test`.
+/// Printed by `docker test`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proved {
-    /// Whether all were.
+    /// Whether all checks passed.
     pub passed: bool,
-    /// One for each role of each service.
+    /// One per role of each service.
     pub results: Vec<Proof>,
 }
 
-/// What a container proved of its image.
+/// The checks of one container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Proof {
     /// Its name in services.toml.
     pub service: String,
-    /// Its role, where it has several.
+    /// Its role, if the service has roles.
     pub role: Option<String>,
-    /// What was looked at.
+    /// The checks.
     pub checks: Vec<Check>,
-    /// How long it took until it answered.
+    /// How long it took until the first answer.
     pub seconds_to_ready: Option<f64>,
-    /// Whether all of them passed.
+    /// Whether all checks passed.
     pub passed: bool,
-    /// What a failed container wrote: for people.
+    /// The log of a failed container, for people.
     #[serde(skip)]
     pub log: String,
 }
 
-/// One thing that a container is held to.
+/// One check of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Which, and with which servers beside it.
+    /// The check, and the servers that ran.
     pub name: CheckName,
-    /// Whether it is as it must be.
+    /// Whether it passed.
     pub passed: bool,
-    /// What was expected, and what came.
+    /// The expected and the actual value.
     pub detail: String,
 }
 
 /// The name of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckName {
-    /// What is looked at.
+    /// What is checked.
     pub what: Checked,
-    /// What was beside it, where it needs something.
+    /// The servers that ran next to the container, if it needs any.
     pub servers: Servers,
 }
 
-/// What is looked at.
+/// What is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// The image against its budget.
+    /// The size of the image.
     Size,
-    /// Whether it starts.
+    /// The start of the container.
     Start,
-    /// Whether it answers in time.
+    /// An answer in time.
     Ready,
-    /// The status of its answer.
+    /// The status of the answer.
     Health,
-    /// Whether the answer names the servers that are not there.
+    /// Whether the answer names the missing servers.
     NamesMissing,
-    /// Whose its processes are.
+    /// The users of its processes.
     NotRoot,
-    /// Its root file system.
+    /// Whether the root file system is read-only.
     ReadOnly,
-    /// How it ends when told to.
+    /// How it ends after SIGTERM.
     Stops,
 }
 
-/// The servers beside a container.
+/// The servers next to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// It needs none.
     Nothing,
-    /// All that it needs.
+    /// All servers that it needs.
     Needs,
-    /// None of those that it needs.
+    /// None of the servers that it needs.
     NoNeeds,
 }
 
@@ -191,34 +191,34 @@ impl Serialize for CheckName {
     }
 }
 
-/// Of `docker clean`.
+/// Printed by `docker clean`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cleaned {
-    /// What went, or would.
+    /// The items that were removed, or would be.
     pub removed: Vec<CleanItem>,
-    /// What is ours and stays.
+    /// The items of ours that stay.
     pub left: Vec<CleanItem>,
-    /// What that freed.
+    /// How many bytes were freed.
     pub freed_bytes: u64,
 }
 
-/// One thing that goes, or stays.
+/// One item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CleanItem {
-    /// What it is.
+    /// Its kind.
     pub kind: CleanKind,
-    /// The engine's, or a path.
+    /// Its id in the engine, or its path.
     pub id: String,
-    /// For people.
+    /// Its name, for people.
     pub name: String,
-    /// What it takes alone.
+    /// Its own size.
     pub bytes: u64,
     /// Why it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// What can be cleaned away.
+/// The kinds of things that can be cleaned up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CleanKind {
@@ -226,7 +226,7 @@ pub enum CleanKind {
     Container,
     /// A network.
     Network,
-    /// An image, or a name of one.
+    /// An image, or one of its names.
     Image,
     /// A folder of `--cache local`.
     Cache,
@@ -243,19 +243,19 @@ impl fmt::Display for CleanKind {
     }
 }
 
-/// Of `docker up`.
+/// Printed by `docker up`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Up {
-    /// Where each is, by its name.
+    /// The addresses, by name.
     pub addresses: BTreeMap<String, String>,
-    /// The file with the passwords of what is published.
+    /// The file with the passwords of published servers.
     pub credentials: Option<String>,
 }
 
-/// Of `docker down`.
+/// Printed by `docker down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Down {
-    /// How many containers and networks.
+    /// How many containers and networks were removed.
     pub removed: usize,
 }
 

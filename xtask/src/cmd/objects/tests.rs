@@ -1,6 +1,6 @@
-//! docs/json.md beside the types: an example of each object, as the guide shows
-//! it. A literal has every field, so a field that is added, gone or renamed is
-//! either told to the guide or red.
+//! Compares docs/json.md with the types: for each object there is an example, as
+//! the guide shows it. Struct literals need every field, so a field that is
+//! added, removed or renamed either is in the guide or makes this fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::fault::{ErrorReport, Failure, Location};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::verdict::{JobResult, JobVerdict};
 
-/// An object: its heading in the guide, its type, an example.
+/// An object: its heading in the guide, its type, and an example.
 struct Example(&'static str, String, Value);
 
 fn example<T: Object>(heading: &'static str, object: &T) -> Example {
@@ -22,7 +22,7 @@ fn example<T: Object>(heading: &'static str, object: &T) -> Example {
     Example(heading, name.to_owned(), serde_json::to_value(object).unwrap())
 }
 
-/// Every value of an enum, by a function that has to know each.
+/// Every value of an enum, from a function that must match each of them.
 fn all<T: Copy>(next: impl Fn(Option<T>) -> Option<T>) -> Vec<T> {
     std::iter::successors(next(None), |one| next(Some(*one))).collect()
 }

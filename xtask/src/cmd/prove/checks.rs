@@ -1,14 +1,14 @@
-//! What a container proves by its answers: no container is asked here.
+//! Evaluates the answers of a container, without asking it.
 
 use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Servers};
 use crate::model::bytes::Bytes;
 
-/// With all that it needs, or with no needs at all, it must come to 200.
+/// With all its servers, or if it needs none, it must answer 200.
 pub fn must_serve(needs: &[String], with_needs: bool) -> bool {
     with_needs || needs.is_empty()
 }
 
-/// What was beside it.
+/// The servers next to it.
 pub fn servers(needs: &[String], with_needs: bool) -> Servers {
     match (needs.is_empty(), with_needs) {
         (true, _) => Servers::Nothing,
@@ -17,7 +17,8 @@ pub fn servers(needs: &[String], with_needs: bool) -> Servers {
     }
 }
 
-/// What its answer about health says: the status and, without the servers that
+/// Evaluates a health answer: the status and, without the servers it needs, their
+/// names.
 /// it needs, their names.
 pub fn of_answer(path: &str, needs: &[String], healthy: bool, answer: (u16, &str)) -> Vec<(Checked, bool, String)> {
     let (status, text) = answer;
@@ -35,19 +36,19 @@ pub fn of_answer(path: &str, needs: &[String], healthy: bool, answer: (u16, &str
     checks
 }
 
-/// The size against its budget.
+/// The check of the size against the limit.
 pub fn of_size(bytes: Bytes, budget: Bytes) -> Check {
     let name = CheckName { what: Checked::Size, servers: Servers::Nothing };
     Check { name, passed: bytes <= budget, detail: format!("{bytes} of at most {budget}") }
 }
 
 impl Proof {
-    /// Whether all is proved. Nothing looked at is nothing proved.
+    /// Whether all checks passed. No checks prove nothing.
     pub fn holds(&self) -> bool {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.passed)
     }
 
-    /// Whether what a container wrote may say why.
+    /// Whether the log of the container may explain a failure.
     pub fn asks_the_log(&self) -> bool {
         self.log.is_empty() && self.checks.iter().any(|check| !check.passed && check.name.what != Checked::Size)
     }

@@ -1,5 +1,4 @@
-//! Looks at the machine: every thing that the commands need, and whether it is
-//! there. Changes nothing.
+//! Checks the machine for everything that the commands need. Changes nothing.
 
 use camino::Utf8Path;
 
@@ -19,12 +18,12 @@ use crate::plan::step::Plan;
 use crate::plan::step::Step;
 use crate::standin::{self, Loans, Record};
 
-/// The first engine with named build contexts and all that we build with.
+/// The first engine with named build contexts and everything else that we use.
 const ENGINE: u32 = 23;
-/// A build of both images with its caches takes about this much.
+/// A build of both images with its caches takes about this much space.
 const DISK: u64 = 5_000_000_000;
 const SETUP: &str = "cargo xtask setup --yes";
-/// For who has an engine that can't be used.
+/// The advice for an engine that can't be used.
 pub const BESIDE: &str = "cargo xtask engine up && eval \"$(cargo xtask engine env)\"";
 
 impl SetupItem {
@@ -47,7 +46,7 @@ impl SetupItem {
     }
 }
 
-/// All items, in the order in which they build on each other.
+/// All items. Later ones depend on earlier ones.
 pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
     let found = search::find(ctx)?;
     let engine = found.engine();
@@ -56,7 +55,7 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>>
     match &found {
         EngineSearch::Engine(engine) => items.extend([client(ctx), server(engine)?]),
         EngineSearch::Nothing(fault) => {
-            // What `--yes` can't do here is said as what can be.
+            // If `--yes` can't install it here, the item says what can.
             let fix = match packages::release() {
                 Ok(_) => SETUP.to_owned(),
                 Err(other) => way_out(other),
@@ -75,7 +74,7 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>>
     Ok(items)
 }
 
-/// The line that a fault tells to type.
+/// The command that a fault tells the person to type.
 fn way_out(fault: Fault) -> String {
     let text = fault::render(&fault.into());
     text.rsplit_once("help: ").map_or(SETUP, |(_, help)| help).to_owned()
@@ -116,7 +115,7 @@ pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
         .map(|_| format!("the engine at {} is {version}; {ENGINE} is the oldest that will do", engine.origin)))
 }
 
-/// The version of buildx and where it is, if there is one.
+/// The version of buildx and its path, if it is installed.
 pub fn buildx(ctx: &Ctx) -> Option<(String, String)> {
     let text = run::probe(ctx, &Step::new("docker").args(["buildx", "version"]))?;
     let version = text.split_whitespace().nth(1)?.to_owned();
@@ -199,7 +198,7 @@ fn disk(engine: &Engine) -> anyhow::Result<Option<SetupItem>> {
     }))
 }
 
-/// What `--yes` would do.
+/// The plan of `--yes`.
 pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     let found = search::find(ctx)?;
     let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
@@ -211,7 +210,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
             }
             missing.is_empty() && sources.loans.iter().all(Loans::are_there)
         }
-        // Without a record of today registries are asked.
+        // Without a record of today the registries are asked.
         EngineSearch::Engine(_) => standin::fresh(ctx).is_some(),
         EngineSearch::Nothing(why) => {
             ctx.say(format!("note: {why}"));
@@ -224,7 +223,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     Ok(plan::setup::plan(there))
 }
 
-/// The table, and below it the lines that get what is missing.
+/// The table, followed by the commands that install what is missing.
 pub fn table(items: &[SetupItem]) -> String {
     let rows: Vec<[&str; 4]> = items
         .iter()
@@ -240,7 +239,8 @@ pub fn table(items: &[SetupItem]) -> String {
         })
         .collect();
     let head = ["what", "found", "version", "where"];
-    // The last column needs no padding, and a long reason must not stretch the table.
+    // The last column needs no padding, because a long reason must not widen the
+    // table.
     let width = |column: usize| {
         let cells = rows.iter().chain([&head]).filter(|row| column < 2 || !row[3].is_empty());
         cells.map(|row| row[column].chars().count()).max().unwrap_or(0)

@@ -1,5 +1,4 @@
-//! What a run of tests comes to: what was counted, held against how the
-//! command ended.
+//! Counts the tests of a run, and compares the counts with how the command ended.
 
 use std::sync::Mutex;
 
@@ -12,27 +11,27 @@ use crate::model::{archive, junit};
 use crate::plan::container::TestReport;
 use crate::plan::step::Step;
 
-/// Passed and failed, and what went wrong, if anything did.
+/// The counts, and the error if there was one.
 pub type Counted = (Tally, anyhow::Result<()>);
 
-/// Runs `cargo test` and counts.
+/// Runs `cargo test` and counts its tests.
 pub fn cargo(ctx: &Ctx, step: &Step) -> Counted {
     let (output, ended) = watch(ctx, step);
     settle(Ok(tally::libtest(&output)), ended)
 }
 
-/// Runs a service's tests and counts: by the report that they write, or by the
-/// closing lines of a runner that writes none.
+/// Runs a service's tests and counts them: from their report, or from the closing
+/// lines of a runner without a report.
 pub fn service(engine: &Engine, tests: &Step, report: Option<&TestReport>) -> Counted {
     let (output, ended) = watch(&engine.ctx, tests);
     match report {
-        // What failed before it wrote a report says why by itself.
+        // If the tests fail before they write a report, their output says why.
         Some(report) => settle(read(engine, report), ended),
         None => settle(Ok(tally::closing(&output)), ended),
     }
 }
 
-/// Runs a command whose output people watch, and keeps that.
+/// Runs a command with visible output, and keeps that output.
 fn watch(ctx: &Ctx, step: &Step) -> (String, anyhow::Result<()>) {
     let output = Mutex::new(String::new());
     ctx.show(step);
@@ -46,12 +45,12 @@ fn watch(ctx: &Ctx, step: &Step) -> (String, anyhow::Result<()>) {
     (output.into_inner().unwrap_or_default(), ended)
 }
 
-/// The report, out of the container that wrote it.
+/// The report, copied out of its container.
 fn read(engine: &Engine, report: &TestReport) -> anyhow::Result<Option<Tally>> {
     let TestReport { path, written, copy } = report;
     let help = "`report` in services.toml is the file that the command of the test stage must write";
     let changes = engine.read(written)?;
-    // One that the image brought along says nothing of this run.
+    // A report that was in the image already says nothing about this run.
     if !changes.lines().any(|line| [format!("A {path}"), format!("C {path}")].contains(&line.to_owned())) {
         return Err(fault::failed(format!("the tests wrote no {path}")).help(help).into());
     }
@@ -61,8 +60,7 @@ fn read(engine: &Engine, report: &TestReport) -> anyhow::Result<Option<Tally>> {
     tally.map(Some).map_err(|why| fault::failed(format!("{path} is no JUnit report: {why}")).help(help).into())
 }
 
-/// Nothing counted is a failure, and so is a failed test of a command that
-/// ended well.
+/// No test is a failure, and so is a failed test if the command succeeded.
 fn settle(counted: anyhow::Result<Option<Tally>>, ended: anyhow::Result<()>) -> Counted {
     let counted = match (counted, &ended) {
         (Ok(counted), _) => counted.unwrap_or_default(),
