@@ -395,13 +395,19 @@ fn what_never_ends_is_refused_where_it_is_named() {
         ("event.json", &["ci", "plan", "--strict"], 1, &["event.json can't be read: ", no_file]),
         (".github/workflows/x.yml", &["ci", "check"], 1, &[".github/workflows/x.yml:1: it can't be read: "]),
         (".gitignore", &["ci", "check"], 1, &["/.gitignore is a pipe or a device"]),
+        // Found only where git takes long.
+        ("sub/.gitignore", &["ci", "check"], 1, &["/sub/.gitignore is a pipe or a device"]),
         (".git/index", &["ci", "plan", "--strict"], 1, &["/.git/index is a pipe or a device"]),
         (".git/config", &["ci", "check"], 1, &["/.git/config is a pipe or a device", "help: "]),
     ] {
         for endless in ["fifo", "zero"] {
+            if (at, endless) == ("sub/.gitignore", "zero") {
+                continue; // git follows no link to one below the top
+            }
             std::fs::write(root.join("services.toml"), &services).unwrap();
             std::fs::write(root.join("Dockerfile"), "FROM scratch\n").unwrap();
             std::fs::create_dir_all(root.join(".docker")).unwrap();
+            std::fs::create_dir_all(root.join("sub")).unwrap();
             let _ = std::fs::remove_file(root.join(at));
             match endless {
                 "fifo" => drop(Command::new("mkfifo").arg(root.join(at)).status().unwrap()),

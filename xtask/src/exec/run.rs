@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::io::{ErrorKind, IsTerminal as _};
 use std::process::{ExitStatus, Output};
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -32,6 +32,7 @@ use crate::ctx::Ctx;
 use crate::exec::child::{self, ChildLimits};
 use crate::exec::signal::Ending;
 use crate::exec::spawn::{self, Call};
+use crate::exec::special_files::Search;
 use crate::exec::{interrupt, special_files};
 use crate::fault;
 use crate::plan::git::{is_look, is_of_checkout};
@@ -50,6 +51,8 @@ const CLEAN_UP: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(2);
 /// The same for a command that makes something in the engine.
 const TO_MAKE: Duration = Duration::from_secs(5);
+/// What to do about a file on which git would wait.
+const REPAIR: &str = "remove it, or work in a fresh clone";
 /// No answer that we read is larger, unless a tool misbehaves.
 const ANSWER: usize = 256 * 1024 * 1024;
 
@@ -76,9 +79,19 @@ fn quick(ctx: &Ctx, step: &Step, kind: Purpose) -> anyhow::Result<Vec<u8>> {
     if is_of_checkout(step)
         && let Some(why) = special_files::found(&ctx.root)
     {
-        return Err(fault::failed(why).help("remove it, or work in a fresh clone").into());
+        return Err(fault::failed(why).help(REPAIR).into());
     }
-    let output = collect(ctx, step, kind);
+    let (search, started) = (Search::default(), Instant::now());
+    let waits = || {
+        if is_look(step) && started.elapsed() > special_files::SLOW {
+            search.begin(&ctx.root);
+        }
+        search.found().is_some()
+    };
+    let output = collect_until(ctx, step, kind, waits);
+    if let Some(why) = search.found() {
+        return Err(fault::failed(why).help(REPAIR).into());
+    }
     if is_look(step) && output.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
         special_files::hangs();
     }
@@ -137,6 +150,11 @@ enum Purpose {
 }
 
 fn collect(ctx: &Ctx, step: &Step, kind: Purpose) -> std::io::Result<Output> {
+    collect_until(ctx, step, kind, || false)
+}
+
+/// The same; `or` is one more reason to stop.
+fn collect_until(ctx: &Ctx, step: &Step, kind: Purpose, or: impl Fn() -> bool) -> std::io::Result<Output> {
     if ctx.verbose {
         ctx.show(step);
     }
@@ -146,7 +164,7 @@ fn collect(ctx: &Ctx, step: &Step, kind: Purpose) -> std::io::Result<Output> {
         Purpose::CleansUp => (CLEAN_UP, GRACE),
     };
     let bounds = ChildLimits { time: step.limit.unwrap_or(time), bytes: ANSWER, grace };
-    let stop = || kind != Purpose::CleansUp && interrupt::raised();
+    let stop = || (kind != Purpose::CleansUp && interrupt::raised()) || or();
     child::collect(&Call::of(ctx, step).apart(kind != Purpose::Asks), bounds, stop)
 }
 
