@@ -429,3 +429,131 @@ fn what_is_bound_into_a_folder_of_ours_outlives_it() {
     xtask::engine::packages::remove(&tree).unwrap();
     assert!(!hidden.exists() && !tree.exists());
 }
+
+/// A project of one image that is as large as an export takes some time for.
+fn large(place: &Temporary) -> Utf8PathBuf {
+    let dir = place.path().to_owned();
+    std::fs::create_dir(&dir).unwrap();
+    let services = "[project]\nname = \"large\"\nregistry = \"ghcr.io\"\nowner = \"x\"\n\
+                    [services.app]\nimage = \"large-app\"\npaths = [\"**\"]\n";
+    std::fs::write(dir.join("services.toml"), services).unwrap();
+    std::fs::write(dir.join("Dockerfile"), "FROM scratch\nCOPY blob salt /\n").unwrap();
+    sh(&format!("cd {dir} && git init --quiet && touch salt && head -c 64M /dev/urandom > blob"));
+    dir
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn a_dockerd_that_is_killed_while_it_exports_leaves_no_mount_and_purge_says_true_numbers() {
+    if !inside("a_dockerd_that_is_killed_while_it_exports_leaves_no_mount_and_purge_says_true_numbers") {
+        return;
+    }
+    let (own, place, tmp) = (Own::new(), Temporary::new("large").unwrap(), Temporary::new("tmp").unwrap());
+    let dir = large(&place);
+    std::fs::create_dir(tmp.path()).unwrap();
+    let names = || {
+        let entries = dir.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let killed = |salt: u64, more: &[&str]| {
+        std::fs::write(dir.join("salt"), salt.to_string()).unwrap();
+        exit(&own.command(&["engine", "up"]).env("TMPDIR", tmp.path()).output().unwrap(), 0);
+        let args = [&["docker", "app", "--force", "--progress", "plain"], more].concat();
+        let mut child = own.command(&args).current_dir(&dir).stderr(Stdio::piped()).spawn().unwrap();
+        common::until_it_says(&mut child, "exporting layers");
+        std::thread::sleep(Duration::from_millis(salt * 40));
+        own.kill("dockerd");
+        let code = child.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 1)), "{more:?} {salt}: {code:?}");
+        code
+    };
+    let dir_of_engine = own.folder.dir.clone();
+    let is_mounted = || !sh(&format!("grep {dir_of_engine}/ctd-root /proc/self/mountinfo || true")).is_empty();
+    let mut in_the_middle = 0;
+    for salt in 0..4 {
+        for more in [&["--output", "oci=out.tar"][..], &[]] {
+            let code = killed(salt, more);
+            in_the_middle += usize::from(code == Some(1) && is_mounted());
+            if more.is_empty() {
+                // What it left is the next one's to heal.
+                exit(&own.run(&["engine", "up"]), 0);
+            }
+            exit(&own.run(&["engine", "down"]), 0);
+            assert_eq!(own.traces(), Vec::<String>::new(), "{more:?} {salt}");
+            assert_eq!(tmp.path().read_dir_utf8().unwrap().count(), 0, "the temporary folder is not the daemons'");
+            let archive = dir.join("out.tar");
+            assert!(code == Some(1) || more.is_empty() || archive.exists());
+            let _ = std::fs::remove_file(archive);
+            assert_eq!(names(), before);
+        }
+    }
+    // Otherwise this was about nothing.
+    assert!(in_the_middle > 0, "no dockerd was killed while it had a layer mounted");
+
+    let disk = || sh(&format!("du --summarize --one-file-system --block-size=1 {dir_of_engine} | cut -f1"));
+    let purge = || own.run(&["engine", "down", "--purge", "--format", "json"]);
+    let is_true = |said: u64, counted: &str| said.abs_diff(counted.trim().parse().unwrap()) < 1 << 20;
+    let said = |output: &Output| {
+        exit(output, 0);
+        common::json(output)["freed_bytes"].as_u64().unwrap()
+    };
+    // Right after a kill, with all that it left.
+    killed(4, &[]);
+    sh(&format!("kill -9 $(cat {})", own.folder.pid_file("containerd")));
+    let counted = disk();
+    assert!(is_true(said(&purge()), &counted), "{counted}");
+    assert!(!dir_of_engine.exists());
+    assert_eq!(own.traces(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs a private engine's programs and root: cargo xtask test images"]
+fn a_full_disk_is_told_as_one_and_nothing_half_made_is_left_on_it() {
+    if !inside("a_full_disk_is_told_as_one_and_nothing_half_made_is_left_on_it") {
+        return;
+    }
+    let (own, place, small) = (Own::new(), Temporary::new("large").unwrap(), Temporary::new("small").unwrap());
+    let (dir, small) = (large(&place), small.path().to_owned());
+    std::fs::create_dir_all(&small).unwrap();
+    let full = || {
+        sh(&format!("umount {small} 2>/dev/null; mount -t tmpfs -o mode=755,size=64k none {small}"));
+        sh(&format!("dd if=/dev/zero of={small}/fill bs=4k 2>/dev/null || true"));
+    };
+    // The locks of what is remembered stay, and are empty.
+    let left = || sh(&format!("find {small} -mindepth 1 -type f ! -name fill ! -name lock ! -name '*.lock'"));
+
+    full();
+    let engine = small.join("x");
+    let mut up = own.command(&["engine", "up"]);
+    let output = up.env("XTASK_ENGINE_DIR", &engine).env_remove("DOCKER_HOST").output().unwrap();
+    exit(&output, 1);
+    let words = stderr(&output);
+    assert!(words.contains("is full\nhelp: `df -h ") && words.contains("export XTASK_ENGINE_DIR=DIR"), "{words}");
+    assert!(!engine.exists(), "half a folder of an engine was left");
+    // What a killed one could not finish is still to be an engine's.
+    std::fs::create_dir(&engine).unwrap();
+    std::fs::write(engine.join("xtask-engine"), "").unwrap();
+    std::fs::remove_file(small.join("fill")).unwrap();
+    let status = own.command(&["engine", "down"]).env("XTASK_ENGINE_DIR", &engine).output().unwrap();
+    exit(&status, 0);
+
+    exit(&own.run(&["engine", "up"]), 0);
+    let build = |variable: &str, more: &[&str]| {
+        full();
+        let args = [&["docker", "app"], more].concat();
+        own.command(&args).current_dir(&dir).env(variable, &small).output().unwrap()
+    };
+    for (variable, more) in [("TMPDIR", &["--force"][..]), ("XDG_CACHE_HOME", &["--cache", "local"])] {
+        let output = build(variable, more);
+        exit(&output, 1);
+        assert!(stderr(&output).contains("the disk that it is on is full"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("help: `df -h "), "{}", stderr(&output));
+        assert_eq!(left(), "", "{variable}");
+    }
+    // What is only remembered is not worth a failure.
+    exit(&build("XDG_CACHE_HOME", &[]), 0);
+    sh(&format!("umount {small}"));
+}

@@ -12,6 +12,9 @@ use crate::ctx::Ctx;
 use crate::exec::files::{self, Temporary};
 use crate::fault;
 
+/// The suffix of a lock's name.
+const LOCK: &str = ".xtask-lock";
+
 /// The exclusive right to write an output, and where to write it.
 #[derive(Debug)]
 pub struct AtomicOutput {
@@ -27,8 +30,9 @@ impl AtomicOutput {
     pub fn new(ctx: &Ctx, place: &Utf8Path) -> anyhow::Result<Self> {
         let place = ctx.root.join(place);
         let name = place.file_name().ok_or_else(|| fault::usage(format!("{place} is no name for a file")))?;
-        let lock = place.with_file_name(format!(".{name}.xtask-lock"));
+        let lock = place.with_file_name(format!(".{name}{LOCK}"));
         let held = files::lock(ctx, &lock, &format!("another run makes {place}"))?;
+        sweep(&lock);
         match Temporary::beside(&place) {
             Ok(beside) => Ok(Self { place, beside, lock, _held: held }),
             Err(error) => {
@@ -74,6 +78,24 @@ impl Drop for AtomicOutput {
     }
 }
 
+/// Removes the locks beside ours that nobody holds: those of killed runs.
+fn sweep(own: &Utf8Path) {
+    let entries = own.parent().map(Utf8Path::read_dir_utf8).into_iter().flatten().flatten().flatten();
+    let is_lock = |name: &str| name.starts_with('.') && name.ends_with(LOCK);
+    for entry in entries.filter(|entry| is_lock(entry.file_name()) && entry.path() != own) {
+        let path = entry.path();
+        let is_word = |text: &str| text.trim().parse::<u32>().is_ok();
+        // What says something else is not ours, whatever it is called.
+        if files::read(path).is_none_or(|text| !text.is_empty() && !is_word(&text)) {
+            continue;
+        }
+        let held = files::open(path).ok().filter(|file| file.try_lock().is_ok());
+        if held.is_some_and(|file| files::is_at(&file, path)) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +110,23 @@ mod tests {
         let mut names: Vec<String> = entries.filter(|name| name != ".run").collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn locks_of_killed_runs_go_with_the_next_and_no_other_file_does() {
+        let folder = Temporary::new("out.tar").unwrap();
+        let at = |name: &str| folder.path().with_file_name(name);
+        let held = AtomicOutput::new(&ctx(), &at("held")).unwrap();
+        for (name, text) in [(".dead.xtask-lock", "123\n"), (".empty.xtask-lock", ""), (".mine.xtask-lock", "thesis")] {
+            fs::write(at(name), text).unwrap();
+        }
+        fs::write(at("no.xtask-lock"), "123\n").unwrap();
+        std::os::unix::fs::symlink(at("no.xtask-lock"), at(".link.xtask-lock")).unwrap();
+        drop(AtomicOutput::new(&ctx(), folder.path()).unwrap());
+        let mut left = names(folder.path().parent().unwrap());
+        left.retain(|name| !name.starts_with(".xtask-"));
+        assert_eq!(left, [".held.xtask-lock", ".link.xtask-lock", ".mine.xtask-lock", "no.xtask-lock"]);
+        drop(held);
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn take(ctx: &Ctx, path: &Utf8Path, held: &str, attempt: Try) -> anyhow::Result<
 }
 
 /// Whether a path still leads to this open file.
-fn is_at(file: &File, path: &Utf8Path) -> bool {
+pub fn is_at(file: &File, path: &Utf8Path) -> bool {
     let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     matches!((file.metadata(), path.symlink_metadata()), (Ok(open), Ok(there)) if same(&open, &there))
 }

@@ -134,10 +134,7 @@ fn what_a_killed_build_leaves_goes_with_the_next_and_an_interrupted_one_leaves_n
     let next = demo.command(&["docker", "app"]).args(args).output().unwrap();
     exit(&next, 0);
     let left: Vec<String> = names(&demo.dir).into_iter().filter(|name| !before.contains(name)).collect();
-    assert!(
-        matches!(&left[..], [cache, lock] if cache == ".slow@linux-amd64.xtask-lock" && lock.starts_with("app@")),
-        "{left:?}"
-    );
+    assert!(matches!(&left[..], [cache] if cache.starts_with("app@")), "{left:?}");
 }
 
 #[test]
