@@ -19,6 +19,9 @@ pub fn helped(error: anyhow::Error, path: &Utf8Path, variable: Option<&str>) -> 
             (format!("could not write {path}: the disk that it is on is full"), format!("`df -h {there}`; make room"))
         }
         ErrorKind::TimedOut | ErrorKind::Interrupted => return error,
+        ErrorKind::PermissionDenied => {
+            (format!("{error:#}"), format!("see who may write there: `ls -ld {there}`; work as that user"))
+        }
         _ => (format!("{error:#}"), format!("expected a folder that we can write in: `ls -ld {there}`")),
     };
     let other = variable.map(|name| format!(", or name another one: export {name}=DIR")).unwrap_or_default();
@@ -73,7 +76,7 @@ mod tests {
                 ErrorKind::PermissionDenied,
                 None,
                 "error: could not write /proc/nowhere/it: permission denied",
-                "expected a folder that we can write in: `ls -ld /proc`",
+                "see who may write there: `ls -ld /proc`; work as that user",
             ),
         ] {
             assert_eq!(told(kind, variable), format!("{what}\nhelp: {help}"));
