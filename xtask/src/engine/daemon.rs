@@ -1,6 +1,7 @@
 //! The two daemons: they start in their own session, are found again by their
 //! program, and are stopped in steps.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -9,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::network::EngineNetwork;
 use super::{EngineFolder, mounts, removal};
@@ -24,6 +25,49 @@ use crate::plan::step::Step;
 /// Only a broken machine takes longer to start a daemon.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(20);
+
+/// One of the two daemons of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// It serves the API.
+    Dockerd,
+    /// It stores images and runs containers for dockerd.
+    Containerd,
+}
+
+impl Daemon {
+    /// In the order in which they stop: each needs the ones behind it.
+    const ALL: [Self; 2] = [Self::Dockerd, Self::Containerd];
+
+    /// The name of its program, its pid file and its log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dockerd => "dockerd",
+            Self::Containerd => "containerd",
+        }
+    }
+
+    fn socket(self, folder: &EngineFolder) -> Utf8PathBuf {
+        match self {
+            Self::Dockerd => folder.socket(),
+            Self::Containerd => folder.dir.join("ctd.sock"),
+        }
+    }
+
+    /// How long it may take to end: dockerd stops its containers first.
+    fn stop_patience(self) -> Duration {
+        match self {
+            Self::Dockerd => Duration::from_secs(20),
+            Self::Containerd => Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// Starts containerd and dockerd and waits until the engine answers.
 pub fn start(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork) -> anyhow::Result<()> {
@@ -44,25 +88,25 @@ pub fn start(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork) -> anyho
     configure(folder, network)?;
     logins(ctx, &folder.dir)?;
 
-    let mut containerd = Starting(Some(spawn(ctx, folder, &containerd(folder))?));
-    fs::write(folder.pid_file("containerd"), format!("{}\n", containerd.id()))?;
-    let socket = folder.dir.join("ctd.sock");
-    wait(folder, "containerd", &containerd, || socket.exists())?;
-    let mut dockerd = Starting(Some(spawn(ctx, folder, &dockerd(folder, network))?));
+    let mut containerd = Starting(Some(spawn(ctx, folder, Daemon::Containerd, &containerd(folder))?));
+    fs::write(folder.pid_file(Daemon::Containerd.name()), format!("{}\n", containerd.id()))?;
+    let socket = Daemon::Containerd.socket(folder);
+    wait(folder, Daemon::Containerd, &containerd, || socket.exists())?;
+    let mut dockerd = Starting(Some(spawn(ctx, folder, Daemon::Dockerd, &dockerd(folder, network))?));
     let endpoint = Endpoint::Socket(folder.socket());
-    wait(folder, "dockerd", &dockerd, || api::ping(ctx, &endpoint).is_ok())?;
+    wait(folder, Daemon::Dockerd, &dockerd, || api::ping(ctx, &endpoint).is_ok())?;
     (containerd.0, dockerd.0) = (None, None);
     Ok(())
 }
 
 fn containerd(folder: &EngineFolder) -> Step {
     let config = folder.dir.join("etc/containerd.toml");
-    Step::new(folder.bin().join("containerd")).args(["--config", config.as_str()])
+    Step::new(folder.bin().join(Daemon::Containerd.name())).args(["--config", config.as_str()])
 }
 
 fn dockerd(folder: &EngineFolder, network: &EngineNetwork) -> Step {
     let dir = &folder.dir;
-    Step::new(folder.bin().join("dockerd"))
+    Step::new(folder.bin().join(Daemon::Dockerd.name()))
         .args(["--config-file".to_owned(), format!("{dir}/etc/daemon.json")])
         .args(["--containerd".to_owned(), format!("{dir}/ctd.sock")])
         .args(["--data-root".to_owned(), format!("{dir}/data")])
@@ -136,11 +180,10 @@ fn logins(ctx: &Ctx, dir: &Utf8Path) -> anyhow::Result<()> {
 
 /// Starts a daemon with its own log. containerd's new folders belong to
 /// containers and must be readable for everybody, which `spawn` takes care of.
-fn spawn(ctx: &Ctx, folder: &EngineFolder, step: &Step) -> anyhow::Result<Process> {
-    let name = Utf8Path::new(&step.tool).file_name().unwrap_or("daemon").to_owned();
-    let log = folder.log(&name);
+fn spawn(ctx: &Ctx, folder: &EngineFolder, daemon: Daemon, step: &Step) -> anyhow::Result<Process> {
+    let log = folder.log(daemon.name());
     if log.exists() {
-        let _ = fs::rename(&log, folder.dir.join(format!("log/{name}.log.1")));
+        let _ = fs::rename(&log, folder.dir.join(format!("log/{daemon}.log.1")));
     }
     if ctx.verbose {
         ctx.show(step);
@@ -152,10 +195,10 @@ fn spawn(ctx: &Ctx, folder: &EngineFolder, step: &Step) -> anyhow::Result<Proces
     // These would lead dockerd elsewhere.
     step.unset.extend(["DOCKER_HOST", "DOCKER_TMPDIR", "NOTIFY_SOCKET"].map(str::to_owned));
     let out = File::create(&log).with_context(|| format!("could not write {log}"))?;
-    spawn::detached(&Call::of(ctx, &step).within(&folder.dir), out).with_context(|| format!("could not start {name}"))
+    spawn::detached(&Call::of(ctx, &step).within(&folder.dir), out).with_context(|| format!("could not start {daemon}"))
 }
 
-fn wait(folder: &EngineFolder, name: &str, child: &Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+fn wait(folder: &EngineFolder, daemon: Daemon, child: &Starting, ready: impl Fn() -> bool) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         if ready() {
@@ -163,14 +206,14 @@ fn wait(folder: &EngineFolder, name: &str, child: &Starting, ready: impl Fn() ->
         }
         interrupt::check()?;
         let why = match child.ended()? {
-            Some(status) => format!("{name} did not start: {status}"),
-            None if since.elapsed() > PATIENCE => format!("{name} did not answer within {PATIENCE:?}"),
+            Some(status) => format!("{daemon} did not start: {status}"),
+            None if since.elapsed() > PATIENCE => format!("{daemon} did not answer within {PATIENCE:?}"),
             None => {
                 sleep(BEAT);
                 continue;
             }
         };
-        let log = folder.log(name);
+        let log = folder.log(daemon.name());
         let text = fs::read_to_string(&log).unwrap_or_default();
         let mut lines: Vec<_> = text.lines().rev().take(8).collect();
         lines.reverse();
@@ -182,18 +225,14 @@ fn wait(folder: &EngineFolder, name: &str, child: &Starting, ready: impl Fn() ->
 
 /// The process id of a daemon, if it runs: a pid file may name an ended process,
 /// a zombie, or a process of somebody else.
-pub fn running(folder: &EngineFolder, name: &str) -> Option<u32> {
-    pid(folder, name).filter(|pid| is(*pid, folder, name))
+pub fn running(folder: &EngineFolder, daemon: Daemon) -> Option<u32> {
+    pid(folder, daemon).filter(|pid| is(*pid, folder, daemon))
 }
 
 /// Whether nobody listens on the daemon's socket. The process id can't tell that
 /// for another user or another container with the same folder.
-pub fn dead(folder: &EngineFolder, name: &str) -> bool {
-    let socket = match name {
-        "dockerd" => folder.socket(),
-        _ => folder.dir.join("ctd.sock"),
-    };
-    is_silent(UnixStream::connect(socket).err().map(|error| error.kind()))
+pub fn dead(folder: &EngineFolder, daemon: Daemon) -> bool {
+    is_silent(UnixStream::connect(daemon.socket(folder)).err().map(|error| error.kind()))
 }
 
 /// Only the kernel's answer proves that nobody listens. If it denies access, that
@@ -202,31 +241,30 @@ fn is_silent(refused: Option<ErrorKind>) -> bool {
     matches!(refused, Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
 
-fn pid(folder: &EngineFolder, name: &str) -> Option<u32> {
-    let text = fs::read_to_string(folder.pid_file(name)).ok()?;
+fn pid(folder: &EngineFolder, daemon: Daemon) -> Option<u32> {
+    let text = fs::read_to_string(folder.pid_file(daemon.name())).ok()?;
     text.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
-fn is(pid: u32, folder: &EngineFolder, name: &str) -> bool {
+fn is(pid: u32, folder: &EngineFolder, daemon: Daemon) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
-    let ours = fs::canonicalize(folder.bin().join(name));
+    let ours = fs::canonicalize(folder.bin().join(daemon.name()));
     let same = matches!((exe, ours), (Ok(exe), Ok(ours)) if exe == ours);
     same && proc::is_alive(pid)
 }
 
 /// Stops both daemons: asks, waits, kills. Returns the remaining ones.
 pub fn stop(folder: &EngineFolder) -> Vec<String> {
-    for (name, patience) in [("dockerd", 20), ("containerd", 10)] {
-        if let Some(pid) = running(folder, name) {
-            end(&[pid], Signal::Terminate, Duration::from_secs(patience));
+    for daemon in Daemon::ALL {
+        if let Some(pid) = running(folder, daemon) {
+            end(&[pid], Signal::Terminate, daemon.stop_patience());
             end(&[pid], Signal::Kill, Duration::from_secs(5));
         }
     }
-    let names = ["dockerd", "containerd"].iter();
-    let left = names.filter(|name| running(folder, name).is_some() || !dead(folder, name));
-    left.map(|name| match running(folder, name) {
-        Some(pid) => format!("{name} (process {pid})"),
-        None => format!("{name}, which answers and can't be seen from here: is it in another container?"),
+    let left = Daemon::ALL.into_iter().filter(|daemon| running(folder, *daemon).is_some() || !dead(folder, *daemon));
+    left.map(|daemon| match running(folder, daemon) {
+        Some(pid) => format!("{daemon} (process {pid})"),
+        None => format!("{daemon}, which answers and can't be seen from here: is it in another container?"),
     })
     .collect()
 }

@@ -22,6 +22,7 @@ use std::fs;
 
 use serde::Serialize;
 
+use self::daemon::Daemon;
 pub use self::folder::EngineFolder;
 use self::network::EngineNetwork;
 use crate::ctx::Ctx;
@@ -68,9 +69,9 @@ pub enum Health {
 /// Asks both daemons, because dockerd still answers a ping if its containerd is
 /// gone.
 pub fn health(ctx: &Ctx, folder: &EngineFolder) -> Health {
-    let ended = |name| daemon::dead(folder, name);
+    let ended = |daemon| daemon::dead(folder, daemon);
     let ping = || api::ping(ctx, &Endpoint::Socket(folder.socket()));
-    match (ended("dockerd"), ended("containerd")) {
+    match (ended(Daemon::Dockerd), ended(Daemon::Containerd)) {
         // A daemon that answers runs, even if its process id is not visible in
         // this namespace.
         (true, _) if ping().is_ok() => Health::Well,
@@ -188,7 +189,7 @@ pub fn status(ctx: &Ctx) -> anyhow::Result<Status> {
     Ok(Status {
         running: health(ctx, &folder) == Health::Well,
         installed: packages::installed(&folder),
-        pid: daemon::running(&folder, "dockerd"),
+        pid: daemon::running(&folder, Daemon::Dockerd),
         packages: packages.lines().map(package).collect(),
         range: network.as_ref().map(EngineNetwork::range),
         connected: network.is_some_and(|network: EngineNetwork| network.iptables.is_some()),

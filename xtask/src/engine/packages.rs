@@ -241,22 +241,12 @@ fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> 
     // library is missing), it would fail as a daemon with a worse message.
     run::read(ctx, &Step::new(tree.join("usr/sbin/dockerd")).arg("--version"))
         .context("the engine's programs do not run on this machine")?;
-    for (to, dirs) in [("bin", &["usr/bin", "usr/sbin"]), ("sbin", &["usr/sbin", "sbin"])] {
-        fs::create_dir_all(work.join(to))?;
-        for dir in dirs {
-            let Ok(entries) = tree.join(dir).read_dir_utf8() else { continue };
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                // These need libraries from the tree, so they are only for the
-                // daemons and not on the client's PATH.
-                let network = name.starts_with("xtables-") || ["ip", "bridge"].contains(&name);
-                let known = !name.contains("tables") && name != "nfnl_osf" && !network;
-                if (to == "bin") == known && (to == "bin" || network) {
-                    link(&format!("../tree/{dir}/{name}"), &work.join(to).join(name))?;
-                }
-            }
-        }
-    }
+    // These need libraries from the tree, so they are for the daemons alone and
+    // not on the client's PATH.
+    let is_network_tool = |name: &str| name.starts_with("xtables-") || ["ip", "bridge"].contains(&name);
+    let is_program = |name: &str| !name.contains("tables") && name != "nfnl_osf" && !is_network_tool(name);
+    link_all(work, tree, "bin", ["usr/bin", "usr/sbin"], is_program)?;
+    link_all(work, tree, "sbin", ["usr/sbin", "sbin"], is_network_tool)?;
     remove(&folder.dir.join("tree"))?;
     fs::rename(tree, folder.dir.join("tree"))?;
     for to in ["sbin", "bin"] {
@@ -266,6 +256,25 @@ fn place(ctx: &Ctx, folder: &EngineFolder, work: &Utf8Path, tree: &Utf8Path) -> 
     let plugins = folder.dir.join("cli/cli-plugins");
     fs::create_dir_all(&plugins)?;
     link(&format!("../../tree/{plugin}"), &plugins.join("docker-buildx"))
+}
+
+/// Links those programs from some folders of the tree that are wanted.
+fn link_all(
+    work: &Utf8Path,
+    tree: &Utf8Path,
+    to: &str,
+    from: [&str; 2],
+    is_wanted: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(work.join(to))?;
+    for dir in from {
+        let Ok(entries) = tree.join(dir).read_dir_utf8() else { continue };
+        for entry in entries.flatten().filter(|entry| is_wanted(entry.file_name())) {
+            let name = entry.file_name();
+            link(&format!("../tree/{dir}/{name}"), &work.join(to).join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Unpacks single packages into `into` below the folder; with `newer`, from the
