@@ -11,6 +11,7 @@ use std::fmt;
 use docker_context::dockerfile::BaseConfig;
 
 use crate::model::diagnostic::Diagnostic;
+use crate::model::platform::Platform;
 
 /// The registry in the name of a stand-in: a loopback port where nothing listens.
 /// BuildKit asks the registry even for an image that the engine has. This
@@ -116,7 +117,26 @@ pub struct StandIn {
     pub image: String,
     /// How it differs from the original image.
     pub note: Option<String>,
+    /// The platforms that it is made for beside the engine's own.
+    pub foreign: Vec<Platform>,
 }
+
+impl StandIn {
+    /// The same for all that an image is needed for, on an engine of this platform.
+    pub fn for_platforms(mut self, needed: &[String], own: &str) -> Result<Self, Diagnostic> {
+        for name in needed.iter().filter(|name| *name != own) {
+            if !FOREIGN.contains(&name.as_str()) {
+                let what = format!("there is no stand-in for `{}` on {name}", self.reference);
+                return Err(format!("{what}; they are made for linux/amd64 and {}", FOREIGN.join(", ")).into());
+            }
+            self.foreign.push(name.parse()?);
+        }
+        Ok(self)
+    }
+}
+
+/// What stand-ins are made for without running anything of it.
+const FOREIGN: [&str; 1] = ["linux/arm64"];
 
 /// The images for which there is a stand-in.
 pub const AVAILABLE: &str = "debian:bookworm or 12, python:3.11, node:18, 20, 22 or 24, nginx, \
@@ -188,6 +208,7 @@ pub fn stand_in(reference: &str) -> Result<StandIn, Diagnostic> {
         version: version.to_owned(),
         image: format!("{DOMAIN}/{name}:{tag}"),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
+        foreign: Vec::new(),
     })
 }
 
@@ -311,6 +332,21 @@ mod tests {
         ] {
             assert_eq!(row(reference), expected);
         }
+    }
+
+    #[test]
+    fn a_stand_in_is_made_for_another_platform_where_one_can_be() {
+        let of = |needed: &[&str]| {
+            let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+            let made = stand_in("python:3.11").unwrap().for_platforms(&needed, "linux/amd64");
+            made.map(|it| it.foreign.iter().map(Platform::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(of(&[]), Ok(String::new()));
+        assert_eq!(of(&["linux/amd64"]), Ok(String::new()));
+        assert_eq!(of(&["linux/amd64", "linux/arm64"]), Ok("linux/arm64".into()));
+        assert_eq!(of(&["linux/arm64"]), Ok("linux/arm64".into()));
+        let refused = of(&["linux/arm64", "linux/riscv64"]).unwrap_err().message;
+        assert!(refused.starts_with("there is no stand-in for `python:3.11` on linux/riscv64; "), "{refused}");
     }
 
     #[test]

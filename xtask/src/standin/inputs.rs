@@ -11,10 +11,12 @@ use crate::engine::packages;
 use crate::model::base::fnv;
 
 /// The files of the build context, by path.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("Dockerfile", include_str!("../../bases/Dockerfile")),
     ("install", include_str!("../../bases/install")),
     ("install-python", include_str!("../../bases/install-python")),
+    ("install-node", include_str!("../../bases/install-node")),
+    ("foreign", include_str!("../../bases/foreign")),
     ("node-entry.sh", include_str!("../../bases/node-entry.sh")),
     ("postgres-entry.sh", include_str!("../../bases/postgres-entry.sh")),
     ("redis-entry.sh", include_str!("../../bases/redis-entry.sh")),

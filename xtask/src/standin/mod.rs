@@ -4,54 +4,36 @@
 //! A build never probes the network for that: `cargo xtask setup` does, once,
 //! and leaves a record. When all stand-ins are there, no process is started.
 
+mod held;
 mod host;
 mod inputs;
+mod make;
 mod registry;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::fs;
+use std::time::Duration;
 
-use anyhow::Context as _;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use docker_context::dockerfile::BaseConfig;
 use serde::{Deserialize, Serialize};
 
-use self::host::Host;
+pub use self::held::{MAKER, STAND_IN, missing};
+use self::held::{found, images};
 pub use self::host::Loans;
+pub use self::make::provide;
 pub use self::registry::probe_registry;
 use crate::ctx::Ctx;
-use crate::engine::{EngineFolder, network, packages};
+use crate::engine::EngineFolder;
+use crate::exec::clock;
 use crate::exec::engine::{Engine, answers};
-use crate::exec::{checkout, clock, files, program, run};
 use crate::fault;
 use crate::model::age::Age;
 use crate::model::base::{self, Base, Bases, StandIn};
-use crate::model::build_failure::BuildFailure;
 use crate::model::config::Project;
-use crate::model::reference::Image;
-use crate::model::text;
-use crate::plan::build::{PartialOutputs, Request, buildx};
-use crate::plan::step::Step;
 
-/// The release that stand-ins are made of.
-const RELEASE: &str = "bookworm";
-/// Security updates make an older root file system a bad start.
-const ROOT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long it holds what registries answered.
 const TRUST: Age = Age(Duration::from_secs(24 * 3600));
-/// The label that says what a stand-in is taken for.
-pub const STAND_IN: &str = "xtask.stand-in";
-/// The label that holds the recipe's hash: another recipe, another image.
-const RECIPE: &str = "xtask.recipe";
-/// The label of the checkout that had it made: `docker clean --all` takes its
-/// own, and no other project's.
-pub const MAKER: &str = "xtask.checkout";
-
-/// What helps where a stand-in can't be made.
-const HINT: &str =
-    "the network must reach Debian's mirror, PyPI and npm, the way that this machine's apt, pip and npm do";
-
 /// The answer of the registries, as `setup` recorded it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -118,7 +100,12 @@ pub fn local(ctx: &Ctx, mode: Bases) -> Option<String> {
 
 /// The base images behind these references: upstream's images, or stand-ins, of
 /// which the missing ones are built.
-pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::Result<Vec<Base>> {
+pub fn resolve(
+    engine: &Engine,
+    mode: Bases,
+    references: &[String],
+    needed: &[(String, Vec<String>)],
+) -> anyhow::Result<Vec<Base>> {
     let ctx = &engine.ctx;
     let Some(why) = local(ctx, mode) else {
         // If the engine has another image under the name, the base is another
@@ -132,14 +119,14 @@ pub fn resolve(engine: &Engine, mode: Bases, references: &[String]) -> anyhow::R
         };
         return Ok(references.iter().zip(images).map(base).collect());
     };
-    let wanted = stand_ins(references)?;
+    let wanted = stand_ins_for(engine, references, needed)?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let mut found = found(engine, &wanted)?;
     if found.contains(&None) && !ctx.dry_run {
         provide(engine, &wanted)?;
-        found = self::found(engine, &wanted)?;
+        found = held::found(engine, &wanted)?;
     }
     let names: Vec<_> = wanted
         .iter()
@@ -198,8 +185,34 @@ pub fn images_for(
 
 /// The image to run for a reference: itself, or its stand-in.
 pub fn image_for(engine: &Engine, mode: Bases, reference: &str) -> anyhow::Result<String> {
-    let base = resolve(engine, mode, &[reference.to_owned()])?.pop();
+    let base = resolve(engine, mode, &[reference.to_owned()], &[])?.pop();
     Ok(base.and_then(|base| base.stand_in).unwrap_or_else(|| reference.to_owned()))
+}
+
+/// The same, for the platforms that each is needed for: what is not named is for
+/// the engine's own.
+pub fn stand_ins_for(
+    engine: &Engine,
+    references: &[String],
+    needed: &[(String, Vec<String>)],
+) -> anyhow::Result<Vec<StandIn>> {
+    let wanted = stand_ins(references)?;
+    let own = engine.version()?.platform();
+    let of = |it: StandIn| {
+        let platforms = needed.iter().find(|(reference, _)| *reference == it.reference).map(|(_, platforms)| platforms);
+        it.for_platforms(platforms.map_or(&[], Vec::as_slice), &own)
+    };
+    let wanted = wanted.into_iter().map(of).collect::<Result<Vec<_>, _>>().map_err(|why| {
+        fault::failed(why.to_string()).help("`--bases upstream`, with a registry or a mirror that this machine reaches")
+    })?;
+    if wanted.iter().any(|it| !it.foreign.is_empty()) && !engine.info()?.is_containerd_store() {
+        return Err(fault::usage(
+            "this engine's image store holds one platform per name, and a stand-in is needed for two",
+        )
+        .help("an engine with the containerd image store (docs/troubleshooting.md), or `--bases upstream`")
+        .into());
+    }
+    Ok(wanted)
 }
 
 /// The stand-ins for all references, each once; or an error with all references
@@ -222,163 +235,11 @@ pub fn stand_ins(references: &[String]) -> anyhow::Result<Vec<StandIn>> {
         .into())
 }
 
-/// The stand-ins that the engine lacks, or has from another recipe.
-pub fn missing(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<StandIn>> {
-    let found = found(engine, wanted)?;
-    Ok(wanted.iter().zip(found).filter(|(_, image)| image.is_none()).map(|(it, _)| it.clone()).collect())
-}
-
-/// The stand-ins that the engine has, from the current recipe.
-fn found(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<Vec<Option<answers::Image>>> {
-    let recipe = inputs::recipe();
-    let found = images(engine, &wanted.iter().map(|it| it.image.clone()).collect::<Vec<_>>())?;
-    let is_right = |image: &answers::Image| image.config.labels.get(RECIPE) == Some(&recipe);
-    Ok(found.into_iter().map(|image| image.filter(is_right)).collect())
-}
-
-/// The engine's images with these names. They are requested in parallel, because
-/// this precedes every build.
-fn images(engine: &Engine, names: &[String]) -> anyhow::Result<Vec<Option<answers::Image>>> {
-    thread::scope(|scope| {
-        // BuildKit will refuse an invalid reference and name its line.
-        let ask = |name: &String| if name.parse::<Image>().is_ok() { engine.image(name) } else { Ok(None) };
-        let asked: Vec<_> = names.iter().map(|name| scope.spawn(move || ask(name))).collect();
-        asked.into_iter().map(|it| it.join().unwrap_or(Ok(None))).collect()
-    })
-}
-
 /// The configuration that a build inherits from it.
 fn config(image: &answers::Image) -> BaseConfig {
     let pair = |text: &str| text.split_once('=').map_or((text.into(), String::new()), |(k, v)| (k.into(), v.into()));
     let env = image.config.env.iter().map(|text| pair(text)).collect();
     BaseConfig { env, onbuild: image.config.on_build.clone() }
-}
-
-/// Builds the missing stand-ins, and returns how many there were.
-pub fn provide(engine: &Engine, wanted: &[StandIn]) -> anyhow::Result<usize> {
-    if missing(engine, wanted)?.is_empty() {
-        return Ok(0);
-    }
-    let ctx = &engine.ctx;
-    let folder = EngineFolder::of(ctx)?;
-    let _lock = folder.lock(ctx, "bases")?;
-    // Another run may have built them while we waited for the lock.
-    let missing = missing(engine, wanted)?;
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    let platform = engine.version()?.platform();
-    if platform != "linux/amd64" {
-        return Err(fault::failed(format!("stand-ins are made for linux/amd64 only, and this engine is {platform}"))
-            .help("`--bases upstream`, with a registry or a mirror that this machine reaches")
-            .into());
-    }
-    let context = folder.dir.join("bases/context");
-    root(ctx, &folder, &context)?;
-    let host = Host::read(ctx, &folder);
-    for note in &host.notes {
-        ctx.say(note);
-    }
-    let secrets = host.secrets(&folder)?;
-    inputs::write(&context, &host.mounts())?;
-    let maker = checkout::identity(&ctx.root);
-    let host_network = engine.private && network::remembered(&folder).is_some_and(|it| it.iptables.is_none());
-    // All of them are built from one copy of the root file system.
-    let link = files::Temporary::link(&format!("context-{:016x}", files::random()), &context)?;
-    for it in &missing {
-        let since = Instant::now();
-        let request = request(it, &context, &secrets, &maker, host_network)?;
-        let own = PartialOutputs { context: Some(link.path().to_owned()), ..PartialOutputs::default() };
-        let step = buildx(&request).run_as(buildx(&Request { partial: own, ..request }));
-        engine
-            .run(&step.hint(HINT))
-            .map_err(|error| explained(error, &format!("could not make the stand-in for {}", it.reference)))?;
-        ctx.say(format!("made {} in {:.0} s", it.image, since.elapsed().as_secs_f64()));
-    }
-    Ok(missing.len())
-}
-
-/// The error with advice. A missing network is only the most likely cause.
-fn explained(error: anyhow::Error, what: &str) -> anyhow::Error {
-    match BuildFailure::of(fault::said(&error)) {
-        Some(complaint) if fault::code(&error) == fault::Code::Failed => {
-            let said = fault::said(&error).to_owned();
-            fault::failed(format!("{what}: {error}")).said(&said).help(complaint.help()).into()
-        }
-        _ => error.context(what.to_owned()),
-    }
-}
-
-fn request(
-    it: &StandIn,
-    context: &Utf8Path,
-    secrets: &[String],
-    maker: &str,
-    host_network: bool,
-) -> anyhow::Result<Request> {
-    let recipe = inputs::recipe();
-    let labels = [(STAND_IN, it.reference.as_str()), (RECIPE, recipe.as_str()), (MAKER, maker)];
-    Ok(Request {
-        target: Some(it.kind.target().to_owned()),
-        tags: vec![it.image.parse().map_err(fault::failed)?],
-        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
-        secrets: secrets.to_vec(),
-        build_args: (!it.version.is_empty()).then(|| version(it)).into_iter().collect(),
-        host_network,
-        ..Request::new(context.join("Dockerfile"), context)
-    })
-}
-
-/// An incomplete version asks for the newest one that begins like this.
-fn version(it: &StandIn) -> String {
-    let whole = it.version.split('.').count() >= 3;
-    match it.kind {
-        base::StandInKind::Uv | base::StandInKind::UvPython if !whole => format!("VERSION={}.*", it.version),
-        _ => format!("VERSION={}", it.version),
-    }
-}
-
-/// The root file system, as a file in the build context.
-fn root(ctx: &Ctx, folder: &EngineFolder, context: &Utf8Path) -> anyhow::Result<()> {
-    let tar = context.join("root.tar");
-    let found = tar.metadata().ok().filter(|found| found.is_file());
-    let age = found.and_then(|found| found.modified().ok()?.elapsed().ok());
-    if age.is_some_and(|age| age < ROOT_AGE) {
-        return Ok(());
-    }
-    packages::release()?;
-    if program::find_tool(ctx, "mmdebstrap").is_none() && !folder.bin().join("mmdebstrap").exists() {
-        packages::fetch(ctx, folder, &["mmdebstrap"], false, "tools")?;
-    }
-    let sources = packages::lines(ctx, folder, RELEASE)?;
-    fs::create_dir_all(context)?;
-    let list = context.with_file_name("sources.list");
-    // The URL of a mirror may contain a password.
-    files::write(&list, sources.join("\n") + "\n")?;
-    let new = context.with_file_name("root-new.tar");
-    let path = ctx.env.get("PATH").unwrap_or_default();
-    let path = format!("{path}:{}:{}/tools/usr/bin:/usr/sbin:/sbin", folder.bin(), folder.dir);
-    let mut options = vec!["--dpkgopt=force-unsafe-io".to_owned()];
-    // The host's settings for reaching the archive also apply here.
-    options.extend(host::acquire(ctx).into_iter().map(|line| format!("--aptopt={line}")));
-    for kind in ["man", "doc", "locale", "info", "lintian"] {
-        options.push(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));
-    }
-    options.push("--dpkgopt=path-include=/usr/share/doc/*/copyright".to_owned());
-    options.push(format!("--customize-hook={}", inputs::HOOK));
-    let step = Step::new("mmdebstrap")
-        .args(["--quiet", "--mode=root", "--format=tar", "--variant=minbase", "--include=ca-certificates"])
-        .args(options)
-        .args([RELEASE, new.as_str(), list.as_str()])
-        .env("PATH", path);
-    ctx.say("A Debian root file system for the stand-ins (half a minute)");
-    ctx.show(&step);
-    if let Err(error) = run::stream(ctx, &step, |line| ctx.line(&text::anonymous(line))) {
-        packages::remove(&new)?;
-        return Err(explained(error, "could not make a Debian root file system"));
-    }
-    packages::remove(&tar)?;
-    fs::rename(&new, &tar).with_context(|| format!("could not write {tar}"))
 }
 
 #[cfg(test)]
@@ -395,14 +256,5 @@ mod tests {
         assert_eq!(ago(record(now + 1000).age()), "");
         let old: Record = serde_json::from_str(r#"{ "mode": "local", "when": "2026-11-23", "why": "" }"#).unwrap();
         assert!(old.mode == Bases::Local && !old.is_young(now));
-    }
-
-    #[test]
-    fn a_build_is_one_line_that_says_what_it_makes() {
-        let it = base::stand_in("ghcr.io/astral-sh/uv:0.13").unwrap();
-        let request = request(&it, "/c".into(), &["id=a,src=/a".into()], "zz", true).unwrap();
-        let line = buildx(&request).to_string();
-        expect_test::expect!["BUILDX_GIT_INFO=false docker buildx build --provenance=false --file /c/Dockerfile --target uv --tag 127.0.0.1:1/stand-in/uv:0.13 --label xtask.stand-in=ghcr.io/astral-sh/uv:0.13 --label xtask.recipe=ff --label xtask.checkout=zz --load --build-arg 'VERSION=0.13.*' --secret id=a,src=/a --network=host /c"]
-            .assert_eq(&line.replace(&inputs::recipe(), "ff"));
     }
 }

@@ -96,7 +96,7 @@ impl Bench<'_> {
         let definition = look.definition(service)?;
         let images = definition.images(service.target.as_deref(), &BuildSettings::plain())?;
         let mut request = cmd::image::default_request(&ctx, self.project, service)?;
-        request.bases = standin::resolve(self.engine, self.args.bases.mode, &images)?;
+        request.bases = standin::resolve(self.engine, self.args.bases.mode, &images, &[])?;
         request.labels.extend(standin::label(self.project, &request.bases));
         request.output = output;
         let known = match current::inputs(&ctx, &look, &definition, &request) {

@@ -91,7 +91,9 @@ impl<'a> Job<'a> {
             let under: Vec<String> = images.iter().filter(|image| *image != "scratch").cloned().collect();
             publish_guard::check(&request, &service.name, &under)?;
         }
-        request.bases = standin::resolve(engine, mode, &images)?;
+        let builder = engine.version()?.platform().parse()?;
+        let needed = definition.platforms(request.target.as_deref(), &setting, &builder)?.images;
+        request.bases = standin::resolve(engine, mode, &images, &needed)?;
         if request.pull && request.bases.iter().any(|base| base.stand_in.is_some()) {
             ctx.say("note: without `--pull`: no registry has a stand-in");
             request.pull = false;
@@ -101,7 +103,6 @@ impl<'a> Job<'a> {
             publish_guard::check(&request, &service.name, &standin::stand_ins_under(engine, &request.bases)?)?;
         }
         let setting = BuildSettings::new(ctx, &request.build_args, &request.platforms, &request.bases);
-        let builder = engine.version()?.platform().parse()?;
         let foreign = definition.platforms(request.target.as_deref(), &setting, &builder)?.foreign;
         request::check_platforms(engine, &request, &foreign)?;
         let name = request.tags.first().cloned().ok_or_else(|| fault::usage("the image has no tag"))?;
@@ -109,7 +110,7 @@ impl<'a> Job<'a> {
         if job.request.target == service.target && has_bases(&job.request) {
             let mut known = job.known_now();
             if matches!(&known, Answer::Known(known) if job.pull_bases(known)) {
-                job.request.bases = standin::resolve(engine, mode, &images)?;
+                job.request.bases = standin::resolve(engine, mode, &images, &needed)?;
                 known = job.known_now();
             }
             let doubt = match &known {
