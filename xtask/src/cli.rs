@@ -107,6 +107,12 @@ pub enum EngineVerb {
     Status,
     /// The line that gives this shell the private engine: eval "$(cargo xtask engine env)"
     Env,
+    /// Run a command with a builder that is the engine's own and pushes by digest, as the lines of `--push` do
+    WithBuilder {
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
 }
 
 /// Options of `test`.
@@ -217,7 +223,8 @@ mod tests {
 
     /// A name for a service; services.toml is not read yet. An unknown one is
     /// refused later with a list of the known ones.
-    const LISTED: [&str; 3] = ["services", "parts", "role"];
+    /// `command` is run as it is.
+    const LISTED: [&str; 4] = ["services", "parts", "role", "command"];
 
     #[test]
     fn no_option_takes_a_value_that_is_empty_blank_hidden_or_endless() {

@@ -120,6 +120,12 @@ pub struct BuildArgs {
     /// Push to the registry instead of loading into the engine
     #[arg(long, conflicts_with = "output")]
     pub push: bool,
+    /// With --push: put the tags on it without a proof
+    #[arg(long, requires = "push")]
+    pub no_test: bool,
+    /// With --push: put the tags even where a release gets another image, or `latest`, `1` or `1.2` an older one
+    #[arg(long, requires = "push")]
+    pub force_tags: bool,
     /// Write an OCI archive instead: oci=FILE
     #[arg(long, value_name = "oci=FILE", value_parser = option::oci_file)]
     pub output: Option<Utf8PathBuf>,
@@ -144,6 +150,9 @@ pub struct BuildArgs {
     /// The buildx builder instead of the current one
     #[arg(long, value_name = "NAME", value_parser = option::builder)]
     pub builder: Option<String>,
+    /// How long the build may take, and the push [default: 2h with --push]
+    #[arg(long, value_name = "AGE")]
+    pub timeout: Option<Age>,
     /// How the build shows its progress
     #[arg(long, value_enum)]
     pub progress: Option<Progress>,

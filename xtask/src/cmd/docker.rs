@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::cli::docker::{AllArgs, BuildArgs, ProveArgs};
+use crate::cmd::image::BuiltImage;
 use crate::cmd::image::job::{Built, Job};
 use crate::cmd::image::{parallel, plan_of, request};
 use crate::cmd::objects::docker as objects;
@@ -45,17 +46,20 @@ fn run(
     let engine = cmd::connect(ctx, project, args.setup.wanted)?;
     let ctx = &engine.ctx;
     let look = SharedScan::new(ctx, &services);
-    let _images = args.test.then(|| request::hold_images(ctx, project)).transpose()?;
+    let _images = (args.test || args.push).then(|| request::hold_images(ctx, project)).transpose()?;
     let mut prepared: Vec<parallel::Prepared<'_>> = requests
         .into_iter()
         .map(|(service, request)| {
             (service.name.as_str(), Job::new(&engine, project, service, request, args.bases.mode, &look))
         })
         .collect();
+    let prover = |service: &Service, image: BuiltImage| {
+        prove::proved(&engine, project, &[service], &[image], &ProveArgs::default())
+    };
     match prepared.pop() {
         Some((_, job)) if !names.is_empty() && prepared.is_empty() => {
-            let built = job?.run(|step| engine.run(step))?;
-            // A program gets one object: that of the test, which follows.
+            let built = job?.run(|step| engine.run(step), &prover)?;
+            // A program gets one object: that of the proof to come.
             if !args.test || ctx.format != Format::Json {
                 ctx.result(&built.object, || built.line())?;
             }
@@ -65,7 +69,7 @@ fn run(
         }
         last => {
             prepared.extend(last);
-            let (images, built) = parallel::run(&engine, prepared, jobs, args.test)?;
+            let (images, built) = parallel::run(&engine, prepared, jobs, args.test, &prover)?;
             let object = |proved| objects::Images { test: Some(proved), ..images };
             proved(&engine, project, args, &services, &built, object)
         }

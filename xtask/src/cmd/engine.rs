@@ -6,8 +6,11 @@ use crate::cmd::objects::{EngineDown, EngineEnv, EngineUp, Engines};
 use crate::ctx::Ctx;
 use crate::engine::{self, search};
 use crate::exec::engine::exports;
+use crate::exec::lent_builder::{LentBuilder, builder_of};
+use crate::fault;
 use crate::model::bytes::Bytes;
-use crate::plan;
+use crate::plan::step::{Plan, Step};
+use crate::plan::{self, publish};
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
@@ -38,11 +41,27 @@ pub fn run(ctx: &Ctx, verb: &EngineVerb) -> anyhow::Result<()> {
             })
         }
         EngineVerb::Status => status(ctx),
+        EngineVerb::WithBuilder { command } => with_builder(ctx, command),
         EngineVerb::Env => {
             let dir = engine::EngineFolder::of(ctx)?.dir;
             let line = exports(&search::within_private(ctx, &dir));
             ctx.result(&EngineEnv { export: line.clone() }, || line)
         }
+    }
+}
+
+/// Runs a command with the engine's BuildKit as a builder that pushes by digest,
+/// unless the one that it has does.
+fn with_builder(ctx: &Ctx, command: &[String]) -> anyhow::Result<()> {
+    let (tool, args) = command.split_first().ok_or_else(|| fault::usage("no command"))?;
+    let step = Step::new(tool).args(args);
+    if ctx.dry_run {
+        return cmd::print(ctx, None, &[Plan::of([step.through(publish::WITH_BUILDER)])]);
+    }
+    let engine = search::connect(ctx)?;
+    match LentBuilder::instead_of(&engine, builder_of(args))? {
+        Some(lent) => engine.run(&lent.lend(step)),
+        None => engine.run(&step),
     }
 }
 

@@ -58,6 +58,34 @@ pub fn prove<T: Object>(
     args: &ProveArgs,
     object: impl FnOnce(Proved) -> T,
 ) -> anyhow::Result<()> {
+    let proved = proved(engine, project, services, images, args)?;
+    let (failed, total) = (proved.failed(), proved.results.len());
+    let object = object(proved);
+    let delivered = engine.ctx.result(&object, || format!("{} passed, {failed} failed", total - failed));
+    // What failed is told, whether anybody reads the results or not.
+    match failed {
+        0 => delivered,
+        _ => Err(fault::failed(format!("{failed} of {total} containers did not prove their image"))
+            .help("what was expected and what came is above; `--keep` leaves the container for a look")
+            .into()),
+    }
+}
+
+impl Proved {
+    /// How many containers did not prove their image.
+    pub fn failed(&self) -> usize {
+        self.results.iter().filter(|proof| !proof.passed).count()
+    }
+}
+
+/// Proves the images of services, and tells people of each container.
+pub fn proved(
+    engine: &Engine,
+    project: &Project,
+    services: &[&Service],
+    images: &[BuiltImage],
+    args: &ProveArgs,
+) -> anyhow::Result<Proved> {
     let mut jobs = Vec::new();
     for (service, image) in services.iter().zip(images) {
         let Some(run) = &service.run else { continue };
@@ -78,7 +106,7 @@ pub fn prove<T: Object>(
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some((service, run, role, image, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let proof = one(&guard, service, run, *role, &image.id, size.clone(), args.with_deps);
+                    let proof = one(&guard, service, run, *role, image, size.clone(), args.with_deps);
                     if let Ok(proof) = &proof {
                         engine.ctx.say(proof.line());
                     }
@@ -93,17 +121,7 @@ pub fn prove<T: Object>(
     interrupt::check()?;
     let mut proofs: Vec<Proof> = proofs.into_inner().unwrap_or_default().into_iter().collect::<anyhow::Result<_>>()?;
     proofs.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
-    let failed = proofs.iter().filter(|proof| !proof.passed).count();
-    let total = proofs.len();
-    let object = object(Proved { passed: failed == 0, results: proofs });
-    let delivered = engine.ctx.result(&object, || format!("{} passed, {failed} failed", total - failed));
-    // Failures are reported even if nobody reads the results.
-    match failed {
-        0 => delivered,
-        _ => Err(fault::failed(format!("{failed} of {total} containers did not prove their image"))
-            .help("what was expected and what came is above; `--keep` leaves the container for a look")
-            .into()),
-    }
+    Ok(Proved { passed: proofs.iter().all(|proof| proof.passed), results: proofs })
 }
 
 fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a Service>> {
@@ -167,13 +185,18 @@ fn one(
     service: &Service,
     run: &Run,
     role: Option<&str>,
-    image: &str,
+    image: &BuiltImage,
     size: Option<Check>,
     with_deps: bool,
 ) -> anyhow::Result<Proof> {
-    let mut proof = Proof { service: service.name.clone(), role: role.map(str::to_owned), ..Proof::default() };
+    let mut proof = Proof {
+        service: service.name.clone(),
+        role: role.map(str::to_owned),
+        platform: image.platform.clone(),
+        ..Proof::default()
+    };
     proof.checks.extend(size);
-    for container in system::rounds(service, run, role, image, with_deps) {
+    for container in system::rounds(service, run, role, &image.id, image.platform.as_deref(), with_deps) {
         let what = container.what();
         let result = round(guard, &container, what, &mut proof);
         if proof.asks_the_log() {
@@ -233,15 +256,16 @@ fn round(
 impl Proof {
     /// One line if all checks passed; otherwise every failed check and the log.
     fn line(&self) -> String {
-        let name = format!("{} {}", self.service, self.role.as_deref().unwrap_or_default());
+        let parts = [Some(self.service.as_str()), self.role.as_deref(), self.platform.as_deref()];
+        let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         if self.passed {
             let seconds = self.seconds_to_ready.unwrap_or_default();
-            return format!("✓ {}: {} checks, ready in {seconds:.2} s", name.trim(), self.checks.len());
+            return format!("✓ {}: {} checks, ready in {seconds:.2} s", name, self.checks.len());
         }
         let failed = self.checks.iter().filter(|check| !check.passed);
         let lines: Vec<String> = failed.map(|check| format!("  {}: {}", check.name, check.detail)).collect();
         let log: String = self.log.lines().map(|line| format!("\n  │ {line}")).collect();
-        format!("✗ {}\n{}{log}", name.trim(), lines.join("\n"))
+        format!("✗ {}\n{}{log}", name, lines.join("\n"))
     }
 }
 
@@ -267,8 +291,9 @@ fn plans(
             }
         };
         let roles = system::roles(run, args.role.as_deref());
-        containers
-            .extend(roles.into_iter().flat_map(|role| system::rounds(service, run, role, &image, args.with_deps)));
+        containers.extend(
+            roles.into_iter().flat_map(|role| system::rounds(service, run, role, &image, None, args.with_deps)),
+        );
     }
     let names = needs(services);
     let needs = args.with_deps.then(|| cmd::need_images(engine, project, &names, args.bases.mode)).transpose()?;

@@ -184,6 +184,7 @@ fn containers<'a>(ctx: &Ctx, project: &'a Project, images: &BTreeMap<String, Str
         run,
         role,
         image: images.get(&service.name).cloned().unwrap_or_default(),
+        platform: None,
         with_needs: true,
         env: run.up_env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         pass: run.pass_env.iter().filter(|name| ctx.env.get(name).is_some()).cloned().collect(),

@@ -157,6 +157,15 @@ impl Engine {
         Ok(layers.iter().map(|layer| layer.size).sum())
     }
 
+    /// The digest that a registry has under a name, where it shows that to
+    /// anybody.
+    pub fn distributed(&self, reference: &str) -> anyhow::Result<Option<String>> {
+        let image: Image = reference.parse().map_err(fault::usage)?;
+        let parts = ["distribution"].into_iter().chain(image.parts()).chain(["json"]);
+        let found: Option<answers::Distributed> = self.get(&Route::new(&parts.collect::<Vec<_>>()))?;
+        Ok(found.map(|found| found.descriptor.digest))
+    }
+
     /// The answer to `GET /info`.
     pub fn info(&self) -> anyhow::Result<answers::Info> {
         self.must(&Route::new(&["info"]))

@@ -11,8 +11,8 @@
 //! | `tidy`  | with -v | returned       | error as `read`; runs after Ctrl-C    | half a minute |
 //! | `words` | with -v | with stderr, for people | what it said; runs after Ctrl-C | half a minute |
 //! | `undo`  | no      | returned       | what it said; runs after Ctrl-C       | what the caller says |
-//! | `run`   | yes     | to stderr      | error; its last lines came with it    | as long as it takes |
-//! | `stream`| no      | to a sink      | as `run`                              | as long as it takes |
+//! | `run`   | yes     | to stderr      | error; its last lines came with it    | what the step says |
+//! | `stream`| no      | to a sink      | as `run`                              | what the step says |
 //!
 //! Stdin is the text of the step, or nothing. `make`, and everything that runs
 //! after Ctrl-C, has a process group of its own, which the terminal's signal does
@@ -181,14 +181,14 @@ pub fn run(ctx: &Ctx, step: &Step) -> anyhow::Result<()> {
     if is_ours && ctx.terminal && std::io::stderr().is_terminal() {
         interrupt::check()?;
         let process = spawn::watched(&Call::of(ctx, step)).with_context(|| format!("could not run `{step}`"))?;
-        let mut stop = Stop::default();
+        let mut stop = Stop::of(step);
         let status = loop {
             if let Some(status) = process.ended(BEAT)? {
                 break status;
             }
             stop.forward(|| process.pids());
         };
-        return finish(step, status, "");
+        return finish(step, &stop, status, "");
     }
     if step.writes_json {
         return stream(ctx, step, |line| ctx.json_line(line));
@@ -201,7 +201,7 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()>
     interrupt::check()?;
     let running = spawn::lines(&Call::of(ctx, step)).with_context(|| format!("could not run `{step}`"))?;
     let mut tail = VecDeque::new();
-    let mut stop = Stop::default();
+    let mut stop = Stop::of(step);
     loop {
         match running.lines.recv_timeout(BEAT) {
             Ok(line) => {
@@ -218,45 +218,70 @@ pub fn stream(ctx: &Ctx, step: &Step, sink: impl Fn(&str)) -> anyhow::Result<()>
         // It was killed, and a process that it started still holds the output
         // open.
         if stop.is_over() {
-            return Err(fault::interrupted().into());
+            interrupt::check()?;
+            stop.check(step)?;
         }
     }
     let status = running.ended()?.context("the output ended before the command did")?;
-    finish(step, status, Vec::from(tail).join("\n").trim())
+    finish(step, &stop, status, Vec::from(tail).join("\n").trim())
 }
 
-fn finish(step: &Step, status: ExitStatus, tail: &str) -> anyhow::Result<()> {
+fn finish(step: &Step, stop: &Stop, status: ExitStatus, tail: &str) -> anyhow::Result<()> {
     interrupt::check()?;
+    stop.check(step)?;
     if status.success() { Ok(()) } else { Err(ended(step, status, tail).into()) }
+}
+
+/// What people call a command.
+fn name(step: &Step) -> String {
+    let verb = step.args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
+    std::iter::once(&step.tool).chain(verb).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// The error for a command that failed. It includes the command's own last lines
 /// for `cmd`, which prints them only if nobody has seen them yet.
 fn ended(step: &Step, status: ExitStatus, words: &str) -> fault::Fault {
-    let verb = step.args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
-    let name = std::iter::once(&step.tool).chain(verb).map(String::as_str).collect::<Vec<_>>().join(" ");
-    let fault = fault::failed(format!("`{name}` ended with {status}")).said(words);
+    let fault = fault::failed(format!("`{}` ended with {status}", name(step))).said(words);
     match &step.hint {
         Some(hint) => fault.help(hint),
         None => fault,
     }
 }
 
-/// Passes an interrupt on to a child that people watch: first it may notice
-/// Ctrl-C by itself, then it gets SIGTERM, then SIGKILL.
-#[derive(Default)]
-struct Stop(Option<Ending>);
+/// Passes an interrupt on to a child that people watch: first the time to notice
+/// Ctrl-C by itself, then SIGTERM, then SIGKILL. The same where its time is over.
+struct Stop {
+    until: Option<Instant>,
+    is_late: bool,
+    ending: Option<Ending>,
+}
 
 impl Stop {
+    fn of(step: &Step) -> Self {
+        Self { until: step.limit.map(|limit| Instant::now() + limit), is_late: false, ending: None }
+    }
+
     fn forward(&mut self, pids: impl Fn() -> Vec<u32>) {
-        if interrupt::raised() {
-            self.0.get_or_insert_with(|| Ending::new([200, 5_000, 10_000].map(Duration::from_millis))).forward(pids());
+        self.is_late = self.is_late || self.until.is_some_and(|until| Instant::now() > until);
+        if interrupt::raised() || self.is_late {
+            let steps = [200, 5_000, 10_000].map(Duration::from_millis);
+            self.ending.get_or_insert_with(|| Ending::new(steps)).forward(pids());
         }
     }
 
     /// Whether all signals have been sent in vain.
     fn is_over(&self) -> bool {
-        self.0.as_ref().is_some_and(|ending| ending.is_over(Duration::from_secs(2)))
+        self.ending.as_ref().is_some_and(|ending| ending.is_over(Duration::from_secs(2)))
+    }
+
+    /// An error where its time was over.
+    fn check(&self, step: &Step) -> Result<(), fault::Fault> {
+        if !self.is_late {
+            return Ok(());
+        }
+        let seconds = step.limit.unwrap_or_default().as_secs();
+        Err(fault::failed(format!("`{}` did not end within {seconds} s", name(step)))
+            .help("`--timeout` gives it more; what it did last is above: does the registry answer?"))
     }
 }
 

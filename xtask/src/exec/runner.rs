@@ -17,6 +17,16 @@ pub trait Executor {
     /// Runs a step.
     fn run(&self, step: &Step) -> anyhow::Result<()>;
 
+    /// Takes the digest that a step prints.
+    fn learn(&self, step: &Step) -> anyhow::Result<()> {
+        self.run(step)
+    }
+
+    /// Holds what a step prints against that digest.
+    fn agree(&self, step: &Step) -> anyhow::Result<()> {
+        self.run(step)
+    }
+
     /// Tries a step that is repeated until it succeeds.
     fn tries(&self, step: &Step) -> bool {
         self.run(step).is_ok()
@@ -58,6 +68,8 @@ pub fn perform(plan: &Plan, hand: &impl Executor) -> anyhow::Result<()> {
 fn one(act: &Action, hand: &impl Executor) -> anyhow::Result<()> {
     let (step, patience, what) = match act {
         Action::Run(step) => return hand.run(step),
+        Action::Learn(step) => return hand.learn(step),
+        Action::Agree(step) => return hand.agree(step),
         Action::Until { step, patience, what } => (step, patience, what),
     };
     let started = Instant::now();

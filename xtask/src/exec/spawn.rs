@@ -7,6 +7,7 @@
 //! | `watched`  | duct   | the text, or none | both on our stderr        | by itself, or by an interrupt |
 //! | `lines`    | duct   | the text, or none | both as one, line by line | as `watched` |
 //! | `talking`  | duct   | ours to write     | ours to read              | by `Process::end` |
+//! | `bridged`  | duct   | a stream          | the same stream           | with the stream, or by `Process::end` |
 //! | `detached` | duct   | none              | a log file                | by `Process::end`, or never |
 //! | `kill`     | duct   | none              | none                      | at once |
 //!
@@ -20,6 +21,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -58,7 +60,7 @@ impl<'a> Call<'a> {
 
     /// A step that runs at the root.
     pub fn of(ctx: &'a Ctx, step: &'a Step) -> Self {
-        let pairs = ctx.exports.iter().chain(&step.env);
+        let pairs = ctx.exports.iter().chain(&step.env).chain(&step.own_env);
         Self {
             tool: step.tool.as_ref(),
             args: step.argv().iter().map(OsStr::new).collect(),
@@ -258,6 +260,12 @@ pub fn talking(call: &Call<'_>) -> io::Result<(Process, ChildStream, PipeReader)
     let started = call.expression().stdin_file(stdin).stdout_file(stdout).stderr_file(stderr).start();
     let process = started.map(Process).map_err(|error| call.understood(error))?;
     Ok((process, ChildStream { to, from }, words))
+}
+
+/// Starts a command that talks to whoever is at the other end of a stream.
+pub fn bridged(call: &Call<'_>, stream: UnixStream) -> io::Result<Process> {
+    let started = call.expression().stdin_file(stream.try_clone()?).stdout_file(stream).stderr_null().start();
+    started.map(Process).map_err(|error| call.understood(error))
 }
 
 /// The stdin and stdout of a child as one stream.

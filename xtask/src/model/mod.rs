@@ -30,6 +30,8 @@ pub mod option;
 pub mod platform;
 pub mod progress;
 pub mod reference;
+pub mod registry_failure;
+pub mod release;
 pub mod tally;
 pub mod text;
 pub mod users;

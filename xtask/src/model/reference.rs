@@ -65,6 +65,18 @@ text_newtype!(
     check_image
 );
 
+impl Reference {
+    /// All before the tag.
+    pub fn repository(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&self.0, |(repository, _)| repository)
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> &str {
+        self.0.rsplit_once(':').map_or("", |(_, tag)| tag)
+    }
+}
+
 impl Tag {
     /// The tag of a build without `--tag`.
     pub fn local() -> Self {
@@ -391,7 +403,9 @@ mod tests {
     #[test]
     fn whole_references_need_a_tag() {
         for reference in ["a:b", "ghcr.io/o/n:v1", "127.0.0.1:5000/n:1"] {
-            assert!(reference.parse::<Reference>().is_ok(), "{reference}");
+            let read = reference.parse::<Reference>().unwrap();
+            assert_eq!(format!("{}:{}", read.repository(), read.tag()), reference);
+            assert!(!read.tag().contains(['/', ':']), "{reference}");
         }
         for reference in ["a", "127.0.0.1:5000/n", "ghcr.io/O/n:1", "a:", "A/b:1", "a_/b:1"] {
             assert!(reference.parse::<Reference>().is_err(), "{reference}");

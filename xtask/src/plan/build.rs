@@ -2,6 +2,7 @@
 //! around it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -10,6 +11,7 @@ use crate::model::environment;
 use crate::model::platform::Platform;
 use crate::model::progress::Progress;
 use crate::model::reference::Reference;
+use crate::plan::publish;
 use crate::plan::step::{Plan, Step};
 
 /// The destination of the image.
@@ -90,6 +92,15 @@ pub struct Request {
     pub unset: Vec<String>,
     /// Whether steps use the machine's network, for an engine without its own.
     pub host_network: bool,
+    /// The date of all that the build makes, in seconds since 1970; none: that
+    /// of the build, or what the environment says.
+    pub date: Option<u64>,
+    /// How long it may take; none: as long as it takes.
+    pub limit: Option<Duration>,
+    /// Whether what was pushed is proved before it gets its tags.
+    pub proves: bool,
+    /// Whether tags are put also where that breaks what they promise.
+    pub force_tags: bool,
 }
 
 impl Request {
@@ -118,6 +129,10 @@ impl Request {
             partial: PartialOutputs::default(),
             unset: Vec::new(),
             host_network: false,
+            date: None,
+            limit: None,
+            proves: false,
+            force_tags: false,
         }
     }
 
@@ -181,6 +196,12 @@ pub fn plan(request: &Request) -> Plan {
 
 /// The steps for the image.
 pub fn image(request: &Request) -> Plan {
+    if request.output == Output::Push {
+        let pasted = publish::metadata_file(&request.tags);
+        let file = request.metadata_file.as_ref().map_or(pasted.as_str(), |file| file.as_str());
+        let steps = vec![buildx(request).into(), publish::learn(file)];
+        return Plan { steps, finally: vec![Step::new("rm").args(["-f", file])] };
+    }
     let mut plan = Plan::of([buildx(request)]);
     if let Output::Oci(file) = &request.output {
         let new = new_archive(request, file);
@@ -244,12 +265,17 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         unset,
         host_network,
         partial,
+        date,
+        limit,
+        proves: _, // once it is pushed
+        force_tags: _,
     } = request;
     let bound = |base: &Base| Some(format!("{}=docker-image://{}", base.reference, base.stand_in.as_ref()?));
     let mut step = Step { unset: unset.clone(), ..Step::new("docker") }
         // Otherwise buildx asks git about the context, and git may start a
         // program that the checkout's `.git/config` names.
         .env(environment::GIT_INFO, "false")
+        .envs(date.map(|date| (environment::DATE, date.to_string())))
         .args(["buildx", "build"])
         // An attestation contains times, so no two builds would have the same
         // digest.
@@ -258,8 +284,10 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         .args(["--file", dockerfile.as_str()])
         .each("--target", target);
     if cache_to.is_none() {
+        // A digest has no tag: they are put on it when it is proved.
+        let pushes = *output == Output::Push;
         step = step
-            .each("--tag", tags.iter().map(Reference::as_str))
+            .each("--tag", tags.iter().filter(|_| !pushes).map(Reference::as_str))
             .each("--label", labels.iter().chain(run_labels).map(|(key, value)| format!("{key}={value}")))
             .each("--annotation", annotations);
     }
@@ -270,8 +298,12 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
     step = match (cache_to, output) {
         (Some(_), _) => step.args(["--output", "type=cacheonly"]),
         (None, Output::Load) => step.arg("--load"),
-        // OCI media types, because Docker's own have no annotations.
-        (None, Output::Push) => step.args(["--output", "type=image,push=true,oci-mediatypes=true"]),
+        // An index also of one platform: a manifest alone has another digest as soon as
+        // somebody signs it or joins it with others.
+        (None, Output::Push) => {
+            let step = step.through(publish::WITH_BUILDER).args(["--output", &publish::output(tags)]);
+            step.args(["--build-arg", "BUILDKIT_MULTI_PLATFORM=1"])
+        }
         (None, Output::Oci(file)) => step.args(["--output", &format!("type=oci,dest={}", new_archive(request, file))]),
     };
     // The build of the image has just refreshed everything.
@@ -287,6 +319,9 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         Cache::Registry(image) => Some(format!("type=registry,ref={image}")),
         Cache::Gha(scope) => Some(format!("type=gha,scope={scope}")),
     };
+    let pasted = (*output == Output::Push).then(|| publish::metadata_file(tags));
+    let written = metadata_file.as_ref().map(|file| file.to_string()).or(pasted);
+    step.limit = *limit;
     step.each("--cache-from", cache_from.filter(|_| !no_cache))
         .each("--cache-to", cache_to)
         .each("--build-arg", build_args)
@@ -294,7 +329,7 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
         .each("--build-context", bases.iter().filter_map(bound))
         .each("--progress", progress.map(|progress| progress.to_string()))
         .json(*progress == Some(Progress::Rawjson))
-        .each("--metadata-file", metadata_file.iter().filter(|_| cache_to.is_none()).map(|file| file.as_str()))
+        .each("--metadata-file", written.filter(|_| cache_to.is_none()))
         .args(host_network.then_some("--network=host"))
         .arg(partial.context.as_ref().unwrap_or(context).as_str())
 }

@@ -43,6 +43,8 @@ pub struct ContainerSpec<'a> {
     pub role: Option<&'a str>,
     /// The image.
     pub image: String,
+    /// The platform, where the image has several.
+    pub platform: Option<String>,
     /// Whether it joins the network and gets the variables of the needs.
     pub with_needs: bool,
     /// Additional environment variables (name, value).
@@ -207,10 +209,11 @@ impl<'a> ContainerGroup<'a> {
     /// production environment: not as root, nothing writable but /tmp, no
     /// capabilities.
     pub fn start(&self, container: &ContainerSpec<'_>) -> Step {
-        let ContainerSpec { service, run, role, image, with_needs, env, pass } = container;
+        let ContainerSpec { service, run, role, image, platform, with_needs, env, pass } = container;
         let what = container.what();
         let mut step = Step::new("docker")
             .args(["run", "--detach", "--name", &self.name(what)])
+            .each("--platform", platform)
             .args(["--publish", &format!("127.0.0.1::{}", run.port)])
             .args(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
             .each("--label", self.labels(Some(service)));
@@ -325,6 +328,7 @@ mod tests {
             run,
             role: None,
             image: "app".into(),
+            platform: None,
             with_needs,
             env: vec![("KEY".into(), "of up, hunter2".into())],
             pass: vec!["MINE".into()],

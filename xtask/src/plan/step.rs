@@ -12,6 +12,12 @@ pub const SECRET: &str = "{password}";
 /// The shell variable that holds the secret in printed lines.
 const PASSWORD: &str = "NEED_PASSWORD";
 
+/// Where the digest goes of an image that is only about to be built.
+pub const DIGEST: &str = "{digest}";
+
+/// The variable of a shell that has it.
+const DIGEST_VARIABLE: &str = "DIGEST";
+
 /// A text that never appears on a command line, in a log or in a printed plan.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -46,6 +52,8 @@ pub struct Step {
     pub own_args: Option<Vec<String>>,
     /// Variables to set. Never a secret, because they are printed.
     pub env: Vec<(String, String)>,
+    /// The same for this run alone, which no line shows.
+    pub own_env: Vec<(String, String)>,
     /// Variables to remove.
     pub unset: Vec<String>,
     /// The text for its stdin.
@@ -58,6 +66,11 @@ pub struct Step {
     pub hint: Option<String>,
     /// The time limit for a step whose answer we wait for without showing it.
     pub limit: Option<Duration>,
+    /// Words in front of it, on its line: the command that makes what it needs.
+    /// Who runs it has made that already.
+    pub through: Vec<String>,
+    /// Whether [`DIGEST`] in its arguments stands for a digest.
+    pub of_digest: bool,
 }
 
 impl Step {
@@ -75,6 +88,30 @@ impl Step {
     /// The step that `--setup` runs first.
     pub fn setup() -> Self {
         Self::new("cargo").args(["xtask", "setup", "--yes"])
+    }
+
+    /// Says what a pasted line has in front.
+    #[must_use]
+    pub fn through<S: Into<String>>(self, words: impl IntoIterator<Item = S>) -> Self {
+        Self { through: words.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Says that its arguments have a place for a digest.
+    #[must_use]
+    pub fn of_digest(self) -> Self {
+        Self { of_digest: true, ..self }
+    }
+
+    /// With that digest in its place.
+    #[must_use]
+    pub fn on(&self, digest: &str) -> Self {
+        let mut step = self.clone();
+        if self.of_digest {
+            let args = step.args.iter_mut().chain(step.own_args.iter_mut().flatten());
+            args.for_each(|arg| *arg = arg.replace(DIGEST, digest));
+            step.of_digest = false;
+        }
+        step
     }
 
     /// Appends one argument.
@@ -118,6 +155,12 @@ impl Step {
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+
+    /// Sets those that there are.
+    #[must_use]
+    pub fn envs<N: Into<String>, V: Into<String>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        pairs.into_iter().fold(self, |step, (name, value)| step.env(name, value))
     }
 
     /// Sets the text for its stdin.
@@ -167,7 +210,7 @@ impl fmt::Display for Step {
             write!(f, "printf '%s\\n'")?;
             for line in text.lines() {
                 match self.secret.is_some() && line.contains(SECRET) {
-                    true => write!(f, " {}", with_variable(line))?,
+                    true => write!(f, " {}", with_variable(line, SECRET, PASSWORD))?,
                     false => write!(f, " {}", quote(line))?,
                 }
             }
@@ -182,19 +225,25 @@ impl fmt::Display for Step {
         for (name, value) in &self.env {
             write!(f, "{name}={} ", quote(value))?;
         }
+        for word in &self.through {
+            write!(f, "{} ", quote(word))?;
+        }
         write!(f, "{}", quote(&self.tool))?;
         for arg in &self.args {
-            write!(f, " {}", quote(arg))?;
+            match self.of_digest && arg.contains(DIGEST) {
+                true => write!(f, " {}", with_variable(arg, DIGEST, DIGEST_VARIABLE))?,
+                false => write!(f, " {}", quote(arg))?,
+            }
         }
         Ok(())
     }
 }
 
-/// A line with a secret, as a word for a shell that has it in a variable.
-fn with_variable(line: &str) -> String {
+/// A text with such a place, as a word for a shell that has the variable.
+fn with_variable(text: &str, place: &str, variable: &str) -> String {
     let parts: Vec<String> =
-        line.split(SECRET).map(|part| if part.is_empty() { String::new() } else { quote(part).into_owned() }).collect();
-    parts.join(&format!("\"${PASSWORD}\""))
+        text.split(place).map(|part| if part.is_empty() { String::new() } else { quote(part).into_owned() }).collect();
+    parts.join(&format!("\"${variable}\""))
 }
 
 /// Quotes a word for a shell if necessary; `K=V` as an argument is not.
@@ -237,6 +286,10 @@ pub enum Action {
         /// What it waits for.
         what: String,
     },
+    /// Runs a command that prints the digest of the image that was built.
+    Learn(Step),
+    /// Runs a command that must print that digest.
+    Agree(Step),
 }
 
 impl From<Step> for Action {
@@ -249,7 +302,7 @@ impl Action {
     /// The command.
     pub fn step(&self) -> &Step {
         match self {
-            Self::Run(step) | Self::Until { step, .. } => step,
+            Self::Run(step) | Self::Until { step, .. } | Self::Learn(step) | Self::Agree(step) => step,
         }
     }
 }
@@ -258,6 +311,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(step) => step.fmt(f),
+            Self::Learn(step) => write!(f, "{DIGEST_VARIABLE}=$({step})"),
+            Self::Agree(step) => write!(f, "test \"$({step})\" = \"${DIGEST_VARIABLE}\""),
             Self::Until { step, patience, .. } => {
                 let again = format!("until {step}; do sleep 1; done");
                 Step::new("timeout").args([&patience.as_secs().to_string(), "sh", "-c", &again]).fmt(f)
@@ -352,6 +407,33 @@ mod tests {
         };
         assert!(pasted(&format!("touch '{0}'; {1}; r=$?; rm '{0}'; exit $r", file.display(), wait("-e", 60))).0);
         assert!(!pasted(&wait("-e", 1).to_string()).0);
+    }
+
+    #[test]
+    fn a_digest_is_learned_by_one_line_and_used_by_those_after_it() {
+        let (hole, through) = (format!("a b/n@{DIGEST}"), ["sh", "-c", "exec \"$@\" through", "sh"]);
+        let step = Step::new("echo").arg(&hole).of_digest().through(through);
+        assert_eq!(step.to_string(), "sh -c 'exec \"$@\" through' sh echo 'a b/n@'\"$DIGEST\"");
+        let plan = Plan {
+            steps: vec![
+                Action::Learn(Step::new("echo").arg("sha256:1")),
+                step.clone().into(),
+                Action::Agree(Step::new("echo").arg("sha256:1")),
+                Action::Agree(Step::new("echo").arg("sha256:2")),
+            ],
+            finally: Vec::new(),
+        };
+        let lines = lines(&[plan]).join("\n");
+        assert_eq!(pasted(&lines), (false, "a b/n@sha256:1 through\n".into()));
+        assert!(pasted(lines.rsplit_once('\n').unwrap().0).0);
+        let known = step.clone().run_as(step.clone().arg("own")).on("sha256:3");
+        assert_eq!(
+            (known.args, known.own_args.unwrap()[0].as_str()),
+            (vec!["a b/n@sha256:3".to_owned()], "a b/n@sha256:3")
+        );
+        // Words that only look like it are anybody's.
+        let other = Step::new("echo").arg(&hole);
+        assert_eq!((other.on("sha256:3").args, other.to_string()), (vec![hole], "echo 'a b/n@{digest}'".to_owned()));
     }
 
     #[test]

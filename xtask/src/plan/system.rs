@@ -56,6 +56,7 @@ pub fn rounds<'a>(
     run: &'a Run,
     role: Option<&'a str>,
     image: &str,
+    platform: Option<&str>,
     with_deps: bool,
 ) -> Vec<ContainerSpec<'a>> {
     let rounds: &[bool] = if with_deps && !run.needs.is_empty() { &[false, true] } else { &[false] };
@@ -64,6 +65,7 @@ pub fn rounds<'a>(
         run,
         role,
         image: image.to_owned(),
+        platform: platform.map(str::to_owned),
         with_needs: *with_needs,
         env: Vec::new(),
         pass: Vec::new(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
 pub mod demo;
+pub mod registry;
 pub mod slow;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -48,7 +49,17 @@ pub fn transcript(output: &Output) -> String {
     }
     // A snapshot holds for machines of either kind, and in every checkout.
     let root = camino::Utf8PathBuf::from_path_buf(root()).unwrap();
-    transcript.replace("linux-arm64", "linux-amd64").replace(&checkout::identity(&root), "thischeckout")
+    let transcript = ["linux-", "--quiet --platform linux/"]
+        .iter()
+        .fold(transcript, |text, before| text.replace(&format!("{before}arm64"), &format!("{before}amd64")))
+        .replace("--platform linux/arm64 --publish", "--platform linux/amd64 --publish")
+        .replace(&checkout::identity(&root), "thischeckout");
+    let date = Command::new("git").args(["show", "--no-patch", "--format=%ct", "HEAD"]).current_dir(&root).output();
+    let date = String::from_utf8(date.unwrap().stdout).unwrap();
+    match date.trim() {
+        "" => transcript,
+        date => transcript.replace(&format!("SOURCE_DATE_EPOCH={date} "), "SOURCE_DATE_EPOCH=thiscommit "),
+    }
 }
 
 /// Surroundings as they are.

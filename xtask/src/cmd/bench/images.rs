@@ -69,6 +69,7 @@ impl Bench<'_> {
                 run,
                 role: run.roles.first().map(String::as_str),
                 image: format!("{}:local", service.image),
+                platform: None,
                 with_needs: false,
                 env: Vec::new(),
                 pass: Vec::new(),

@@ -9,13 +9,16 @@ use serde::Deserialize;
 use crate::cmd::definition::{BuildSettings, Definition};
 use crate::cmd::image::current::{self, CurrentInputs};
 use crate::cmd::image::outputs::Outputs;
+use crate::cmd::image::publish::{Prover, Publisher, Verdict};
 use crate::cmd::image::publish_guard;
-use crate::cmd::image::{BuiltImage, PlannedBuild, explain::explain, find, named, record, request};
+use crate::cmd::image::{BuiltImage, PlannedBuild, explain::explain, find, named, record, request, whole};
 use crate::cmd::objects::docker::{self as objects, BuildOutcome};
 use crate::cmd::shared_scan::SharedScan;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
+use crate::exec::lent_builder::LentBuilder;
+use crate::exec::registry;
 use crate::exec::runner::{self, Executor};
 use crate::exec::{contents, context, files};
 use crate::fault;
@@ -24,7 +27,8 @@ use crate::model::config::{Project, Service};
 use crate::model::doubt::Answer;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
-use crate::plan::build::{Output, Request, image, plan};
+use crate::model::release::Published;
+use crate::plan::build::{Output, Request, image};
 use crate::plan::step::{Action, Plan, Step};
 use crate::standin;
 
@@ -126,13 +130,20 @@ impl<'a> Job<'a> {
     }
 
     /// Builds, unless the engine has the image already.
-    pub fn run(&self, build: impl Fn(&Step) -> anyhow::Result<()>) -> anyhow::Result<Built> {
+    pub fn run(&self, build: impl Fn(&Step) -> anyhow::Result<()>, prover: Prover<'_>) -> anyhow::Result<Built> {
         let started = Instant::now();
         let request = self.labelled();
         if let Some(id) = current::reuse(self.engine, self.project, &request)? {
             return self.built(BuildOutcome::UpToDate, vec![id], started);
         }
         let ctx = &self.engine.ctx;
+        let publisher = Publisher { engine: self.engine, service: self.service, request: &request, prover };
+        let pushes = request.output == Output::Push;
+        let expected = publisher.expected();
+        if pushes {
+            // Before anything is built.
+            publisher.tags(&expected)?;
+        }
         let marker = Marker::new(&self.project.name, &self.service.name, &request.platforms);
         let places = Outputs::prepare(ctx, &request, marker)?;
         let lent = self.definition.lend(ctx, request.clone())?;
@@ -157,16 +168,26 @@ impl<'a> Job<'a> {
                 record::add(ctx, self.project, &known.fingerprint.to_string(), made.ids());
             }
         }
-        if request.output == Output::Push {
-            record::add(ctx, self.project, record::PUSHED, made.ids());
-        }
+        let verdict = if pushes { self.publish(&publisher, &made, expected)? } else { Verdict::default() };
         let lost = places.keep_cache(ctx, &lent, context.path(), build)?;
         let warnings = lost.map(|why| format!("the layer cache of `{}` was not kept: {why}", self.service.name));
         warnings.iter().for_each(|warning| ctx.say(format!("warning: {warning}")));
         let mut built = self.built(BuildOutcome::Built, made.ids(), started)?;
         built.object.fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
         built.object.warnings = warnings.into_iter().collect();
+        built.object.test = verdict.proved;
+        built.object.not_proved = verdict.not_proved;
         Ok(built)
+    }
+
+    /// Proves what was pushed, and puts its tags on it.
+    fn publish(&self, publisher: &Publisher<'_>, made: &BuildMetadata, expected: Published) -> anyhow::Result<Verdict> {
+        let digest = made.digest.as_ref().context("buildx does not tell the digest of what it pushed")?;
+        let verdict = publisher.prove(digest)?;
+        // Somebody may have moved one meanwhile.
+        let tags = publisher.tags(&Published { digest: Some(digest.clone()), ..expected })?;
+        publisher.tag(digest, &tags)?;
+        Ok(verdict)
     }
 
     /// What `run` would do, by what is known now. Asks, and changes nothing.
@@ -181,7 +202,7 @@ impl<'a> Job<'a> {
         let setup = (!is_lent || !has_bases(&self.request)).then(Step::setup);
         let pulls = self.known.iter().flat_map(|known| self.pulls(known));
         let steps = setup.into_iter().chain(pulls).map(Action::Run);
-        let Plan { steps: build, finally } = plan(&lent);
+        let Plan { steps: build, finally } = whole(ctx, self.project, self.service, &lent);
         Ok(PlannedBuild { plan: Plan { steps: steps.chain(build).collect(), finally }, image: named(&lent) })
     }
 
@@ -240,7 +261,22 @@ impl<'a> Job<'a> {
         let metadata = files::Temporary::new(&format!("{}.json", self.service.name))?;
         let metadata_file = Some(metadata.path().to_owned());
         let own = Request { metadata_file, partial: places.partial(ctx, context), ..request.clone() };
-        let built = runner::perform(&image(request).run_as(image(&own)), &Building { ctx, places, build });
+        let pushes = request.output == Output::Push;
+        let lent = match pushes {
+            true => LentBuilder::instead_of(self.engine, request.builder.as_deref())?,
+            false => None,
+        };
+        let lent = lent.as_ref();
+        let build = |step: &Step| match lent {
+            Some(lent) => build(&lent.lend(step.clone())),
+            None => build(step),
+        };
+        let patient = |step: &Step| match pushes {
+            true => registry::patiently(self.engine, || build(step)),
+            false => build(step),
+        };
+        let hand = Building { ctx, places, build: &patient };
+        let built = runner::perform(&image(request).run_as(image(&own)), &hand);
         built.map_err(|error| explain(self.engine, self.service, error))?;
         let text = std::fs::read_to_string(metadata.path()).context("buildx does not tell what it made")?;
         serde_json::from_str(&text).context("buildx does not tell what it made as JSON of the usual shape")
@@ -250,7 +286,7 @@ impl<'a> Job<'a> {
         // Asking costs a tenth of a cached build, so only who reads the answer asks.
         let asks = self.engine.ctx.format == Format::Json;
         let pin = format!(":{}", request::pin(&self.engine.ctx)?);
-        let in_engine = !matches!(self.request.output, Output::Oci(_));
+        let in_engine = self.request.output == Output::Load;
         let object = objects::ImageObject {
             service: self.service.name.clone(),
             image: self.service.image.to_string(),
@@ -268,6 +304,7 @@ impl<'a> Job<'a> {
             fingerprint: self.known.as_ref().map(|known| known.fingerprint.to_string()),
             warnings: Vec::new(),
             test: None,
+            not_proved: Vec::new(),
         };
         Ok(Built { object, name: self.name.clone(), ids })
     }
@@ -312,6 +349,11 @@ impl<F: Fn(&Step) -> anyhow::Result<()>> Executor for Building<'_, F> {
         }
         self.ctx.show(step);
         self.places.put_archive()
+    }
+
+    // buildx has written it where we read it.
+    fn learn(&self, _step: &Step) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn clean(&self, _step: &Step) {}

@@ -6,6 +6,7 @@ mod explain;
 pub(super) mod job;
 mod outputs;
 pub(super) mod parallel;
+pub mod publish;
 mod publish_guard;
 pub mod record;
 pub mod request;
@@ -19,7 +20,7 @@ use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
 use crate::model::reference::{Reference, Tag, reference};
-use crate::plan::build::{Request, plan};
+use crate::plan::build::{Output, Request, image as build_of, plan};
 use crate::plan::step::Plan;
 
 use self::job::Job;
@@ -32,11 +33,13 @@ pub struct BuiltImage {
     pub name: Reference,
     /// What is run.
     pub id: String,
+    /// Which of several platforms.
+    pub platform: Option<String>,
 }
 
 /// What the engine has under a name, or has built by that digest: found once.
 pub fn find(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<BuiltImage>> {
-    Ok(engine.image(by)?.map(|image| BuiltImage { name: name.clone(), id: image.id }))
+    Ok(engine.image(by)?.map(|image| BuiltImage { name: name.clone(), id: image.id, platform: None }))
 }
 
 /// The build alone, for verbs that need an image first.
@@ -51,7 +54,8 @@ pub fn ensure(
     let request = request_for(&engine.ctx, project, service, target, tag)?;
     let look = SharedScan::new(&engine.ctx, &[service]);
     let job = Job::new(engine, project, service, request, bases, &look)?;
-    job.run(|step| engine.run(step))?.image(engine)
+    job.run(|step| engine.run(step), &|_, _| Err(fault::failed("only what is pushed is proved here").into()))?
+        .image(engine)
 }
 
 /// What [`image`] would do, and what its image is called then.
@@ -107,9 +111,21 @@ pub(super) fn plan_of<'a>(
 ) -> anyhow::Result<PlannedBuild> {
     let Some(engine) = engine else {
         check(ctx, service, &request)?;
-        return Ok(PlannedBuild { plan: plan(&request), image: named(&request) });
+        return Ok(PlannedBuild { plan: whole(ctx, project, service, &request), image: named(&request) });
     };
     Job::new(engine, project, service, request, bases, look)?.planned()
+}
+
+/// The build, and with a push what comes after it.
+fn whole(ctx: &Ctx, project: &Project, service: &Service, request: &Request) -> Plan {
+    let mut whole = plan(request);
+    if request.output == Output::Push {
+        let Plan { steps, finally } = publish::plan(ctx, project, service, request);
+        let built = build_of(request).steps.len();
+        whole.steps.splice(built..built, steps);
+        whole.finally.extend(finally);
+    }
+    whole
 }
 
 /// What the image of a request is run by before anybody knows its id: the name

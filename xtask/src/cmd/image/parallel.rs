@@ -10,6 +10,7 @@ use std::thread;
 
 use crate::cmd::image::explain::last_lines;
 use crate::cmd::image::job::{Built, Job};
+use crate::cmd::image::publish::Prover;
 use crate::cmd::objects::docker::{BuildOutcome, Images, OneOfAll};
 use crate::ctx::{Ctx, Format};
 use crate::exec::build_progress::BuildProgress;
@@ -18,6 +19,7 @@ use crate::exec::interrupt;
 use crate::fault::{self, Code, Fault};
 use crate::model::reference::Reference;
 use crate::plan::build::{Output, Request};
+use crate::plan::step::Step;
 
 /// A service's build, or why there is none.
 pub type Prepared<'a> = (&'a str, anyhow::Result<Job<'a>>);
@@ -28,15 +30,17 @@ pub fn run(
     jobs: Vec<Prepared<'_>>,
     at_once: Option<NonZeroUsize>,
     then_test: bool,
+    prover: Prover<'_>,
 ) -> anyhow::Result<(Images, Vec<Built>)> {
     let names: Vec<String> = jobs.iter().map(|(name, _)| (*name).to_owned()).collect();
     let progress = BuildProgress::new(&engine.ctx, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let build = |(name, job): Prepared<'_>| {
         let result = job.and_then(|job| {
-            job.run(|step| {
+            let build = |step: &Step| {
                 progress.line(name, &format!("$ {step}"));
                 engine.stream(step, |line| progress.line(name, line))
-            })
+            };
+            job.run(build, prover)
         });
         progress.done(name, result.as_ref().map_or_else(|_| "failed".into(), Built::line));
         result

@@ -2,6 +2,7 @@
 //! to decide when the engine is asked is nothing.
 
 use std::fs::File;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use docker_context::dockerfile::platforms::Foreign;
@@ -11,16 +12,21 @@ use crate::cmd;
 use crate::ctx::{Ctx, Format};
 use crate::exec::engine::Engine;
 use crate::exec::layers::Marker;
-use crate::exec::{checkout, files};
+use crate::exec::{checkout, files, git, run};
 use crate::fault::{self, Fault};
 use crate::model::config::{Project, Service};
 use crate::model::platform::Platform;
 use crate::model::progress::Progress;
 use crate::model::reference::{Reference, Tag, reference};
+use crate::model::release::{self, Version};
 use crate::model::{emulation, environment};
 use crate::plan;
 use crate::plan::build::{Cache, Output, PartialOutputs, Request};
 use crate::plan::step::Step;
+
+/// How long a build with a push may take: a registry that hangs holds BuildKit
+/// for ever.
+const PUSH: Duration = Duration::from_secs(2 * 3600);
 
 /// All that can be known before the engine is asked.
 pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs) -> anyhow::Result<Request> {
@@ -38,6 +44,13 @@ pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
     if let Some(file) = cmd::ca_bundle(ctx) {
         secrets.push(format!("id=ca-bundle,src={file}"));
     }
+    let chosen_by_action = |name: &str| ctx.env.get(name).filter(|_| args.tags.is_empty()).unwrap_or_default();
+    let tags = tags(ctx, project, service, args, chosen_by_action("DOCKER_METADATA_OUTPUT_TAGS"))?;
+    let run_labels: Vec<(String, String)> = chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     let mut labels = vec![
         (project.label("service"), service.name.clone()),
         ("org.opencontainers.image.title".into(), service.title.clone()),
@@ -46,14 +59,16 @@ pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
     if output == Output::Load {
         labels.push((project.label("checkout"), checkout::identity(&ctx.root)));
     }
-    let chosen_by_action = |name: &str| ctx.env.get(name).filter(|_| args.tags.is_empty()).unwrap_or_default();
-    let run_labels = chosen_by_action("DOCKER_METADATA_OUTPUT_LABELS")
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
+    // Whoever wants to move `latest` later reads there what it is on.
+    let says_version = run_labels.iter().any(|(key, _)| key == release::VERSION_LABEL);
+    if output != Output::Load && !says_version {
+        let version = tags.iter().filter_map(|tag| Version::of(tag.tag())).max();
+        labels.extend(version.map(|version| (release::VERSION_LABEL.to_owned(), version.to_string())));
+    }
+    let date = if output == Output::Load { None } else { commit_date(ctx) };
     let annotations = chosen_by_action("DOCKER_METADATA_OUTPUT_ANNOTATIONS");
-    let annotations = annotations.lines().flat_map(|line| annotation(line, platforms.len() > 1)).collect();
+    let has_index = output == Output::Push || platforms.len() > 1;
+    let annotations = annotations.lines().flat_map(|line| annotation(line, has_index)).collect();
     let progress = args.progress.or(ctx.verbose.then_some(Progress::Plain));
     if args.progress == Some(Progress::Rawjson) && ctx.terminal && ctx.format == Format::Text {
         ctx.say("note: rawjson is for programs; `--progress plain` is the log for people");
@@ -62,13 +77,12 @@ pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         dockerfile: service.dockerfile.clone(),
         context: service.context.clone(),
         target: service.target.clone(),
-        tags: tags(ctx, project, service, args, chosen_by_action("DOCKER_METADATA_OUTPUT_TAGS"))?,
+        tags,
         labels,
         run_labels,
         annotations,
         cache: cache(ctx, project, service, args, &platforms)?,
         platforms,
-        output,
         no_cache: args.no_cache,
         pull: args.pull,
         reuse: !(args.no_cache || args.pull || args.force),
@@ -81,7 +95,23 @@ pub fn resolve(ctx: &Ctx, project: &Project, service: &Service, args: &BuildArgs
         unset: environment::set_aside(ctx.env.names()),
         partial: PartialOutputs::default(),
         host_network: false,
+        date,
+        limit: args.timeout.map(|age| age.0).or((output == Output::Push).then_some(PUSH)),
+        proves: output == Output::Push && !args.no_test,
+        force_tags: args.force_tags,
+        output,
     })
+}
+
+/// When the commit was made, in seconds since 1970: what is built of it once
+/// more has the same dates. Whoever sets a date has said another one.
+fn commit_date(ctx: &Ctx) -> Option<u64> {
+    if ctx.variable(environment::DATE).is_some() {
+        return None;
+    }
+    let git = git::git(ctx);
+    git.top()?;
+    run::probe(ctx, &git.look(&["show", "--no-patch", "--format=%ct", "HEAD"]))?.trim().parse().ok()
 }
 
 /// What buildx would build for by itself, said out loud.
@@ -94,7 +124,8 @@ fn default_platform(ctx: &Ctx) -> anyhow::Result<Vec<Platform>> {
 }
 
 /// `manifest,index:KEY=VALUE` as an annotation a level: an older buildx takes
-/// several for a part of the key. One platform has no index to be annotated.
+/// several for a part of the key. What is loaded for one platform has no index to be
+/// annotated.
 fn annotation(line: &str, has_index: bool) -> Vec<String> {
     const LEVELS: [&str; 4] = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
     match line.split_once(':') {

@@ -32,9 +32,21 @@ pub struct ImageObject {
     /// Problems that did not stop the build.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// With `--test`.
+    /// With `--test` or `--push`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Proved>,
+    /// With `--push`: the platforms that were not proved, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_proved: Vec<NotProved>,
+}
+
+/// A platform that nothing was proved of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotProved {
+    /// Which.
+    pub platform: String,
+    /// For people.
+    pub why: String,
 }
 
 /// The result of a build.
@@ -45,6 +57,8 @@ pub enum BuildOutcome {
     Built,
     /// The image existed already.
     UpToDate,
+    /// It was in the registry already.
+    Promoted,
     /// There is no image.
     Failed,
 }
@@ -54,6 +68,7 @@ impl fmt::Display for BuildOutcome {
         f.write_str(match self {
             Self::Built => "built",
             Self::UpToDate => "up-to-date",
+            Self::Promoted => "promoted",
             Self::Failed => "failed",
         })
     }
@@ -102,6 +117,9 @@ pub struct Proof {
     pub service: String,
     /// Its role, if the service has roles.
     pub role: Option<String>,
+    /// Its platform, of an image that a registry holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// The checks.
     pub checks: Vec<Check>,
     /// How long it took until the first answer.

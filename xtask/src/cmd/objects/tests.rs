@@ -64,7 +64,8 @@ fn outcomes() -> Vec<BuildOutcome> {
     all(|one| match one {
         None => Some(BuildOutcome::Built),
         Some(BuildOutcome::Built) => Some(BuildOutcome::UpToDate),
-        Some(BuildOutcome::UpToDate) => Some(BuildOutcome::Failed),
+        Some(BuildOutcome::UpToDate) => Some(BuildOutcome::Promoted),
+        Some(BuildOutcome::Promoted) => Some(BuildOutcome::Failed),
         Some(BuildOutcome::Failed) => None,
     })
 }
@@ -89,11 +90,16 @@ fn image() -> ImageObject {
         outcome: BuildOutcome::Built,
         fingerprint: Some("zyxwvutsrqponmlkzyxwvutsrqponmlk".into()),
         warnings: vec!["the layer cache of `web` was not kept: …".into()],
-        test: Some(proved()),
+        test: Some(proved_of(Some("linux/amd64"))),
+        not_proved: vec![NotProved { platform: "linux/arm64".into(), why: "this machine does not run it".into() }],
     }
 }
 
 fn proved() -> Proved {
+    proved_of(None)
+}
+
+fn proved_of(platform: Option<&str>) -> Proved {
     let check = Check {
         name: CheckName { what: Checked::Health, servers: Servers::NoNeeds },
         passed: false,
@@ -102,6 +108,7 @@ fn proved() -> Proved {
     let proof = Proof {
         service: "web".into(),
         role: None,
+        platform: platform.map(str::to_owned),
         checks: vec![check],
         seconds_to_ready: Some(0.342),
         passed: false,
@@ -180,7 +187,13 @@ fn examples() -> Vec<Example> {
         outcome: BuildOutcome::Failed,
         error: "the build of `backend` failed: …".into(),
     };
-    let up_to_date = ImageObject { outcome: BuildOutcome::UpToDate, warnings: Vec::new(), test: None, ..image() };
+    let up_to_date = ImageObject {
+        outcome: BuildOutcome::UpToDate,
+        warnings: Vec::new(),
+        test: None,
+        not_proved: Vec::new(),
+        ..image()
+    };
     let figure = |name: &str, raw, ratio, unit| Figure { name: name.into(), ours: 0.052, raw, ratio, unit };
     vec![
         example("docker SERVICE", &image()),

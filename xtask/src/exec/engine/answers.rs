@@ -13,6 +13,21 @@ use serde::{Deserialize, Deserializer};
 /// Labels, by key.
 pub type Labels = BTreeMap<String, String>;
 
+/// What a registry has, by `GET /distribution/NAME/json`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Distributed {
+    /// Of the index or the manifest.
+    pub descriptor: Descriptor,
+}
+
+/// What a digest is of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Descriptor {
+    /// `sha256:…`.
+    pub digest: String,
+}
+
 /// An image, from `GET /images/NAME/json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
