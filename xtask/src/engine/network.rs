@@ -22,7 +22,7 @@ use super::{EngineFolder, firewall};
 use crate::ctx::Ctx;
 use crate::exec::{files, program, run};
 use crate::fault;
-use crate::model::base::fnv;
+use crate::model::identity;
 use crate::plan::step::Step;
 
 /// The second octets of 10.0.0.0/8 to choose from: few VPNs and clusters use
@@ -32,6 +32,9 @@ const OCTETS: std::ops::Range<u8> = 213..251;
 /// What `up` changed on the host, recorded for `down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineNetwork {
+    /// The engine's folder. A copy of the folder has the record of another engine.
+    #[serde(default)]
+    pub folder: String,
     /// The bridge of the default network.
     pub bridge: String,
     /// The second octet of the address range.
@@ -44,6 +47,11 @@ pub struct EngineNetwork {
 }
 
 impl EngineNetwork {
+    /// Whether it is the record of the engine in this folder, as far as it tells.
+    fn is_of(&self, folder: &str) -> bool {
+        self.folder.is_empty() || self.folder == folder
+    }
+
     /// The address range of the engine.
     pub fn range(&self) -> String {
         format!("10.{}.0.0/16", self.octet)
@@ -62,13 +70,22 @@ impl EngineNetwork {
 
 /// The name of the bridge: at most 15 bytes, and different for each folder.
 fn bridge(folder: &str) -> String {
-    format!("xt{:010x}", fnv(folder.as_bytes()) & 0xff_ffff_ffff)
+    format!("xt{:010x}", identity::short_hash(&[folder]) & 0xff_ffff_ffff)
+}
+
+/// All bridges that the engine in this folder may have: an earlier version named
+/// them otherwise, and recorded the name.
+fn bridges(folder: &str, record: Option<&EngineNetwork>) -> Vec<String> {
+    let recorded = record.filter(|record| record.is_of(folder)).map(|record| record.bridge.clone());
+    let mut names = vec![bridge(folder)];
+    names.extend(recorded.filter(|name| *name != names[0]));
+    names
 }
 
 /// A second octet for the folder that no route of this machine uses.
 fn octet(folder: &str, routes: &str) -> u8 {
     let count = u64::from(OCTETS.end - OCTETS.start);
-    let first = fnv(folder.as_bytes()) % count;
+    let first = identity::short_hash(&[folder]) % count;
     let taken = |octet: u8| routes.lines().skip(1).any(|line| has(line, octet));
     (0..count)
         .map(|step| OCTETS.start + u8::try_from((first + step) % count).unwrap_or_default())
@@ -93,13 +110,14 @@ fn has(line: &str, octet: u8) -> bool {
 pub fn up(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<EngineNetwork> {
     let name = bridge(folder.dir.as_str());
     let before = before(ctx, folder, &name);
-    let left = take_back(ctx, folder, &name, Some(&before));
+    let left = take_back(ctx, folder, Some(&before));
     if !left.is_empty() {
         return Err(stays(&left));
     }
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let octet = octet(folder.dir.as_str(), &routes);
-    let mut network = EngineNetwork { bridge: name, octet, iptables: choose(ctx, folder), before };
+    let mut network =
+        EngineNetwork { folder: folder.dir.to_string(), bridge: name, octet, iptables: choose(ctx, folder), before };
     // Recorded before anything changes, although the changes are found without
     // it, too.
     remember(folder, &network)?;
@@ -175,7 +193,7 @@ pub fn down(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
         // The record is lost, but a guard proves that nothing was forwarded.
         None => guarded(ctx, folder, &name).then(ForwardingBefore::default),
     };
-    let left = take_back(ctx, folder, &name, before.as_ref());
+    let left = take_back(ctx, folder, before.as_ref());
     if left.is_empty() {
         let _ = fs::remove_file(file(folder));
     }
@@ -184,21 +202,25 @@ pub fn down(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
 
 /// First restores forwarding, which needs the guard while it is on; then removes
 /// rules and bridges. Returns what remains.
-fn take_back(ctx: &Ctx, folder: &EngineFolder, name: &str, before: Option<&ForwardingBefore>) -> Vec<String> {
-    let mut left = Vec::new();
+fn take_back(ctx: &Ctx, folder: &EngineFolder, before: Option<&ForwardingBefore>) -> Vec<String> {
+    let (record, mut left) = (remembered(folder), Vec::new());
+    let name = &bridge(folder.dir.as_str());
     if let Some(before) = before.filter(|before| !before.forwarded) {
         let listings = programs(ctx, folder).into_iter().map(|program| list(ctx, folder, &program, "filter"));
         if !listings.into_iter().any(|listing| firewall::other_guard(&listing, name)) && !before.is_needed(name) {
             left.extend(before.restore());
         }
     }
-    left.extend(undo(ctx, folder, name, remembered(folder).as_ref()));
+    for name in bridges(folder.dir.as_str(), record.as_ref()) {
+        left.extend(undo(ctx, folder, &name, record.as_ref()));
+    }
     left
 }
 
 /// The record of `up`, if there is one.
 pub fn remembered(folder: &EngineFolder) -> Option<EngineNetwork> {
-    serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()
+    let record: EngineNetwork = serde_json::from_str(&fs::read_to_string(file(folder)).ok()?).ok()?;
+    record.is_of(folder.dir.as_str()).then_some(record)
 }
 
 /// Readable for everybody, because `engine status` reads it.
@@ -365,5 +387,33 @@ br-1\t0080DC0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
             assert!(bridge(&folder).len() <= 15);
         }
         assert_ne!(bridge("/a"), bridge("/b"));
+    }
+
+    #[test]
+    fn a_record_names_an_older_bridge_of_this_folder_and_of_no_other() {
+        let record = |folder: &str, bridge: &str| EngineNetwork {
+            folder: folder.into(),
+            bridge: bridge.into(),
+            octet: 220,
+            iptables: None,
+            before: ForwardingBefore::default(),
+        };
+        let own = bridge("/a");
+        let both = vec![own.clone(), "xt0".to_owned()];
+        for (record, expected) in [
+            (None, vec![own.clone()]),
+            (Some(record("/a", &own)), vec![own.clone()]),
+            (Some(record("/a", "xt0")), both.clone()),
+            (Some(record("", "xt0")), both),
+            (Some(record("/b", "xt0")), vec![own.clone()]),
+        ] {
+            assert_eq!(bridges("/a", record.as_ref()), expected, "{record:?}");
+        }
+        // Before records named their folder.
+        let old: EngineNetwork = serde_json::from_str(
+            r#"{"bridge":"xt0","octet":220,"iptables":null,"boot":"","forwarded":true,"open":[]}"#,
+        )
+        .unwrap();
+        assert!(old.is_of("/a"));
     }
 }

@@ -244,13 +244,6 @@ fn project(path: &str) -> Option<(&'static str, Upstream)> {
     })
 }
 
-/// FNV-1a: a hash that is the same on every machine and in every version of Rust.
-/// It names a bridge, and it tells whether a stand-in is made from the current
-/// recipe. It does not protect against forgery.
-pub fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,11 +351,5 @@ mod tests {
             }
             Ok(())
         });
-    }
-
-    #[test]
-    fn the_hash_is_the_published_one() {
-        assert_eq!(fnv(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
     }
 }

@@ -13,14 +13,24 @@ const LETTERS: &[u8; 16] = b"zyxwvutsrqponmlk";
 /// The id of a checkout: twelve letters, hashed from what distinguishes it from
 /// others.
 pub fn checkout(parts: &[&str]) -> String {
+    let nibbles = hash(parts).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.take(12).map(|nibble| char::from(LETTERS[usize::from(nibble)])).collect()
+}
+
+/// A number that names something by its parts: the start of their SHA-256.
+pub fn short_hash(parts: &[impl AsRef<[u8]>]) -> u64 {
+    hash(parts)[..8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Each part with its length before it, so that parts never run together.
+fn hash(parts: &[impl AsRef<[u8]>]) -> [u8; 32] {
     let mut hash = Hash::new();
-    for part in parts {
+    for part in parts.iter().map(AsRef::as_ref) {
         hash.update(part.len().to_string());
         hash.update("\n");
         hash.update(part);
     }
-    let nibbles = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles.take(12).map(|nibble| char::from(LETTERS[usize::from(nibble)])).collect()
+    hash.finalize()
 }
 
 /// Whether a text is the id of a checkout.
@@ -111,6 +121,13 @@ mod tests {
         {
             assert_eq!(wrong.parse::<RunId>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_short_hash_is_the_start_of_a_sha_256_of_parts_that_stay_apart() {
+        // printf '3\nabc1\nd' | sha256sum
+        assert_eq!(format!("{:016x}", short_hash(&["abc", "d"])), "3037bceb59465170");
+        assert_ne!(short_hash(&["ab", "cd"]), short_hash(&["abc", "d"]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use docker_context::dockerfile::mounts::{Mount, with_mounts};
 
 use crate::engine::packages;
-use crate::model::base::fnv;
+use crate::model::identity;
 
 /// The files of the build context, by path.
 const FILES: [(&str, &str); 13] = [
@@ -41,12 +41,8 @@ done > "$1/etc/apt/sources.list""#;
 /// The hash of everything that stand-ins are built from, except for versions of
 /// packages.
 pub fn recipe() -> String {
-    let mut bytes = Vec::new();
-    for (name, text) in FILES.iter().chain(&[("hook", HOOK)]) {
-        bytes.extend_from_slice(format!("{name} {}\n", text.len()).as_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    format!("{:016x}", fnv(&bytes))
+    let parts: Vec<&str> = FILES.iter().chain(&[("hook", HOOK)]).flat_map(|(name, text)| [*name, *text]).collect();
+    format!("{:016x}", identity::short_hash(&parts))
 }
 
 /// Writes the build context without the root file system. `mounts` are added to
