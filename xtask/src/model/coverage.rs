@@ -65,8 +65,12 @@ impl<'a> Coverage<'a> {
 
     /// What paths begin with that are read: one of these.
     pub fn heads(&self) -> Vec<String> {
-        let own = [self.service.dockerfile.as_str()].into_iter().chain(self.ignore_file.map(Utf8Path::as_str));
-        self.of_root(self.inputs.heads()).chain(own.map(str::to_owned)).collect()
+        self.of_root(self.inputs.heads()).chain(self.own().map(str::to_owned)).collect()
+    }
+
+    /// The files that say how it is built.
+    fn own(&self) -> impl Iterator<Item = &'a str> {
+        [self.service.dockerfile.as_str()].into_iter().chain(self.ignore_file.map(Utf8Path::as_str))
     }
 
     /// Beginnings of paths of the context, as they are from the root.
@@ -76,6 +80,15 @@ impl<'a> Coverage<'a> {
             context => format!("{context}/"),
         };
         heads.map(move |head| format!("{below}{head}"))
+    }
+
+    /// Whether anything below `FOLDER/`, from the root, may be read. `true` may be
+    /// wrong, `false` never is.
+    pub fn may_read_below(&self, folder: &str) -> bool {
+        let may = |head: String| folder.starts_with(&head) || head.starts_with(folder);
+        let dir = in_context(self.service.context.as_str(), folder.trim_end_matches('/'));
+        let is_kept_out = dir.is_some_and(|dir| self.ignore.excludes_below(dir));
+        self.own().any(|file| file.starts_with(folder)) || !is_kept_out && self.of_root(self.inputs.heads()).any(may)
     }
 
     /// The files that are read and that the filter leaves out.
@@ -355,6 +368,39 @@ mod tests {
             let found = with(".", paths, ignore, |it| findings(it, &tracked, &[]));
             let found: Vec<&str> = found.iter().map(|it| it.message.as_str()).collect();
             assert_eq!(found, [expected], "{ignore:?} {gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_nothing_is_read_of_is_told_without_looking_into_it() {
+        let text = "[project]\nname = \"demo\"\nregistry = \"ghcr.io\"\nowner = \"demo\"\n\
+                    [services.api]\nimage = \"api\"\npaths = [\"**\"]\ncontext = \"sub\"\n";
+        let project = Project::parse("services.toml".into(), text).unwrap();
+        for (source, rules, folder, expected) in [
+            ("api", "", "sub/api/", true),
+            ("api", "", "sub/api/b/", true),
+            ("api/b/c", "", "sub/api/", true),
+            ("api", "", "sub/.git/", false),
+            ("api", "", "api/", false),
+            (".", "", "sub/.git/", true),
+            (".", "", ".git/", false),
+            (".", "", "sub/", true),
+            (".", "sub/.git", "sub/.git/", true),
+            (".", ".git", "sub/.git/", false),
+            (".", ".git", "sub/.git/x/", false),
+            (".", ".git\n!.git/HEAD", "sub/.git/", true),
+            (".", ".git\n!.git/HEAD", "sub/.git/x/", false),
+            ("api/*.c", "", "sub/api/", true),
+            ("*", "", "sub/.git/", true),
+            ("api", ".git", "sub/how/", true),
+            ("api", "how", "sub/how/", true),
+        ] {
+            let text = format!("FROM a\nCOPY {source} /\n");
+            let inputs = inputs(text.as_bytes(), None, &BuildOptions::NOTHING).unwrap();
+            let ignore = Dockerignore::parse(rules).unwrap();
+            let (service, ignore_file) = (project.service("api").unwrap(), Some(Utf8Path::new("sub/how/ignore")));
+            let coverage = Coverage { service, inputs: &inputs, ignore: &ignore, ignore_file };
+            assert_eq!(coverage.may_read_below(folder), expected, "{source} {rules:?} {folder}");
         }
     }
 

@@ -143,6 +143,9 @@ fn goes_in(ctx: &Ctx, coverage: &Coverage<'_>, dir: &str, left: &mut usize) -> b
     if coverage.reader(dir.trim_end_matches('/')).is_some() {
         return true;
     }
+    if !coverage.may_read_below(dir) {
+        return false;
+    }
     let Ok(entries) = ctx.root.join(dir).read_dir_utf8() else { return true };
     for entry in entries {
         let Ok(entry) = entry else { return true };
