@@ -608,7 +608,8 @@ fn what_is_remembered_is_what_lies_there() {
     repo.cache = Some(cache.to_str().unwrap().to_owned());
     let record = || {
         let dir = cache.join("xtask/files");
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).next().unwrap()
+        let is_record = |path: &PathBuf| !path.ends_with("lock");
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).find(is_record).unwrap()
     };
     let print = |repo: &Repo| {
         let (print, remembered) = (repo.print(), repo.cache.as_ref().map(|_| fs::read(record()).unwrap()));

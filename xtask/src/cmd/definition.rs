@@ -7,7 +7,9 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_context::dockerfile::inputs::Inputs;
 use docker_context::dockerfile::platforms::{Platforms, platforms};
-use docker_context::dockerfile::{self, BaseConfig, BuildOptions, DockerfileError, Recipe};
+use docker_context::dockerfile::{
+    BaseConfig, BuildOptions, DockerfileCache, DockerfileError, ParsedDockerfile, Recipe,
+};
 use docker_context::dockerignore::Dockerignore;
 
 use crate::ctx::Ctx;
@@ -36,9 +38,10 @@ pub struct Definition<'a> {
 }
 
 /// The Dockerfile and the ignore file. Several services may share them.
-#[derive(PartialEq, Eq)]
 pub struct DefinitionFiles {
     text: Vec<u8>,
+    /// What it says, for all services that share it.
+    parsed: DockerfileCache,
     /// The bytes of the ignore file.
     pub ignore_text: Vec<u8>,
     /// Whether the Dockerfile is behind a link; then messages must not quote it.
@@ -53,6 +56,12 @@ pub struct DefinitionFiles {
 }
 
 impl DefinitionFiles {
+    fn says_the_same(&self, other: &Self) -> bool {
+        let Self { text, parsed: _, ignore_text, hidden, ignore: _, ignore_file, files } = self;
+        (text, ignore_text, *hidden) == (&other.text, &other.ignore_text, other.hidden)
+            && (ignore_file, files) == (&other.ignore_file, &other.files)
+    }
+
     fn read(ctx: &Ctx, service: &Service) -> Result<Self, Diagnostic> {
         let help = || format!("`services.{}.dockerfile` in {FILE} names it", service.name);
         let text = bytes(&ctx.root, &service.dockerfile).map_err(|broken| broken.help(help()))?;
@@ -66,7 +75,8 @@ impl DefinitionFiles {
             None => Dockerignore::default(),
         };
         let hidden = !is_itself(&ctx.root, &service.dockerfile);
-        Ok(Self { text, ignore_text, hidden, ignore, ignore_file, files: dockerfile_changes::definition(service) })
+        let (parsed, files) = (DockerfileCache::default(), dockerfile_changes::definition(service));
+        Ok(Self { text, parsed, ignore_text, hidden, ignore, ignore_file, files })
     }
 }
 
@@ -126,7 +136,7 @@ impl<'a> Definition<'a> {
     /// Checks that neither file has changed since it was read.
     pub fn stands(&self, ctx: &Ctx) -> Result<(), Doubt> {
         let again = Self::read(ctx, self.service).map_err(|fault| fault.to_string())?;
-        if again.both != self.both {
+        if !again.both.says_the_same(&self.both) {
             return Err(format!("{} or its ignore file changed while it was read", self.service.dockerfile).into());
         }
         Ok(())
@@ -164,7 +174,9 @@ impl<'a> Definition<'a> {
         };
         let hidden = false;
         let files = dockerfile_changes::definition(service);
-        Ok(Self { service, both: Arc::new(DefinitionFiles { text, ignore_text, hidden, ignore, ignore_file, files }) })
+        let parsed = DockerfileCache::default();
+        let both = DefinitionFiles { text, parsed, ignore_text, hidden, ignore, ignore_file, files };
+        Ok(Self { service, both: Arc::new(both) })
     }
 
     /// All possible definition files: one that is added or removed changes the
@@ -209,7 +221,7 @@ impl<'a> Definition<'a> {
 
     /// The base images of a stage.
     pub fn images(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Vec<String>, Diagnostic> {
-        dockerfile::base_images(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
+        self.parsed(setting).base_images(target).map_err(|error| self.broken(error))
     }
 
     /// What each platform needs, on a builder of this machine's platform.
@@ -224,7 +236,11 @@ impl<'a> Definition<'a> {
 
     /// The recipe of a stage.
     pub fn recipe(&self, target: Option<&str>, setting: &BuildSettings) -> Result<Recipe, Diagnostic> {
-        dockerfile::recipe(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))
+        self.parsed(setting).recipe(target).map_err(|error| self.broken(error))
+    }
+
+    fn parsed(&self, setting: &BuildSettings) -> Arc<ParsedDockerfile> {
+        self.both.parsed.parsed(&self.both.text, &setting.given())
     }
 
     fn broken(&self, error: DockerfileError) -> Diagnostic {
@@ -242,8 +258,7 @@ impl<'a> Definition<'a> {
         setting: &BuildSettings,
         links: &[(String, String)],
     ) -> Result<Inputs, Diagnostic> {
-        let mut inputs =
-            dockerfile::inputs(&self.both.text, target, &setting.given()).map_err(|error| self.broken(error))?;
+        let mut inputs = self.parsed(setting).inputs(target).map_err(|error| self.broken(error))?;
         let links: Vec<(&str, &str)> = links
             .iter()
             .filter_map(|(path, to)| Some((in_context(self.service.context.as_str(), path)?, to.as_str())))

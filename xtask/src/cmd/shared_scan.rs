@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -226,9 +226,13 @@ impl<'k> ServiceView<'k> {
     /// The files whose paths begin with one of these, as filters know them, in
     /// the order of their paths.
     pub fn files(&self, heads: &[String]) -> Vec<Cow<'k, File>> {
-        let known = self.known;
-        let (mut found, mut from) = (Vec::new(), 0);
-        for head in apart(heads.iter().map(String::as_str)) {
+        self.places(heads).into_iter().flatten().filter_map(|at| self.file(at)).collect()
+    }
+
+    /// Where those stand whose paths begin with one of these.
+    fn places(&self, heads: &[String]) -> Vec<Range<usize>> {
+        let (known, mut from) = (self.known, 0);
+        let mut of_head = |head: &str| {
             let first = |is_before: &dyn Fn(&File) -> bool, from: usize| {
                 let (mut low, mut high) = (from, known.len());
                 while low < high {
@@ -239,9 +243,9 @@ impl<'k> ServiceView<'k> {
             };
             let start = first(&|file| file.path.as_str() < head, from);
             from = first(&|file| file.path.starts_with(head), start);
-            found.extend((start..from).filter_map(|at| self.file(at)));
-        }
-        found
+            start..from
+        };
+        apart(heads.iter().map(String::as_str)).into_iter().map(&mut of_head).collect()
     }
 
     /// A file, if it is seen.
@@ -260,9 +264,15 @@ impl<'k> ServiceView<'k> {
         })
     }
 
-    /// The folders.
-    pub fn folders(&self) -> impl Iterator<Item = Cow<'k, File>> {
-        self.known.folders.iter().filter_map(|at| self.file(*at))
+    /// The folders whose paths begin with one of these.
+    pub fn folders(&self, heads: &[String]) -> impl Iterator<Item = Cow<'k, File>> {
+        let folders = &self.known.folders;
+        let of = move |places: Range<usize>| {
+            let start = folders.partition_point(|at| *at < places.start);
+            let end = folders.partition_point(|at| *at < places.end);
+            &folders[start..end]
+        };
+        self.places(heads).into_iter().flat_map(of).filter_map(|at| self.file(*at))
     }
 
     /// Git's own folders, of this repository and of others in it.

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use camino::Utf8PathBuf;
-use docker_context::dockerfile::{self, BuildOptions};
+use docker_context::dockerfile::{BuildOptions, DockerfileCache};
 use docker_context::dockerignore::{self, Dockerignore};
 
 use crate::model::config::Service;
@@ -32,6 +32,8 @@ pub struct Newer<'a> {
     pub links: &'a [(String, String)],
     /// The files that git knows, from the root; `None` if they are unknown.
     pub files: &'a dyn Fn() -> Option<Vec<&'a str>>,
+    /// The Dockerfiles of both sides, for all services that share them.
+    pub parsed: &'a DockerfileCache,
 }
 
 /// The files that may define how a service is built: its Dockerfile, and its
@@ -71,13 +73,17 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
     let (older, text) = (older?, text?);
     if is_dockerfile {
         let recipe = |text: &str, which: &str| {
-            dockerfile::recipe(text.as_bytes(), target, &given).map_err(|error| format!("the {which} one: {error}"))
+            newer
+                .parsed
+                .parsed(text.as_bytes(), &given)
+                .recipe(target)
+                .map_err(|error| format!("the {which} one: {error}"))
         };
         if let Some(place) = recipe(&text, "newer")?.first_change(&recipe(&older, "older")?) {
             return Ok(Some(place.to_string()));
         }
     }
-    let mut inputs = dockerfile::inputs(text.as_bytes(), target, &given).map_err(|error| error.to_string())?;
+    let mut inputs = newer.parsed.parsed(text.as_bytes(), &given).inputs(target).map_err(|error| error.to_string())?;
     let context = service.context.as_str();
     let link = |(path, to): &'_ (String, String)| Some((in_context(context, path)?.to_owned(), to.clone()));
     let links: Vec<(String, String)> = newer.links.iter().filter_map(link).collect();
@@ -149,7 +155,12 @@ mod tests {
         };
         let (old, new) = (old.map(|tree| move |path: &str| read(tree, path)), |path: &str| read(new, path));
         let old = old.as_ref().map(|old| old as Read<'_>);
-        let newer = Newer { platforms: vec!["linux/amd64"], links: &[], files: &|| Some(FILES.to_vec()) };
+        let newer = Newer {
+            platforms: vec!["linux/amd64"],
+            links: &[],
+            files: &|| Some(FILES.to_vec()),
+            parsed: &DockerfileCache::default(),
+        };
         let of = |name: &str| touch(project.service(name).unwrap(), path, Sides { old, new: &new }, &newer);
         [of("api"), of("web")]
     }

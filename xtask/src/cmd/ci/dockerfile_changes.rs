@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use docker_context::dockerfile::DockerfileCache;
+
 use crate::cmd::ci::indirect_changes::IndirectChanges;
 use crate::cmd::definition::BuildSettings;
 use crate::model::affected::Redefined;
@@ -22,6 +24,7 @@ pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnO
     let new = |path: &str| once(&news, sides.new, path);
     let old = sides.old.map(|read| move |path: &str| once(&olds, read, path));
     let sides = Sides { old: old.as_ref().map(|old| old as Read<'_>), new: &new };
+    let parsed = DockerfileCache::default();
     let answers: RefCell<HashMap<(String, String), Touch>> = RefCell::default();
     ask(&|service: &Service, path: &str| {
         let key = (service.name.clone(), path.to_owned());
@@ -30,7 +33,7 @@ pub fn with<T>(beside: &IndirectChanges<'_, '_>, sides: Sides<'_>, ask: impl FnO
         }
         let setting = BuildSettings::of_service(service);
         let platforms = setting.platforms.iter().map(Platform::as_str).collect();
-        let newer = Newer { platforms, links: beside.links(), files: &|| beside.tracked() };
+        let newer = Newer { platforms, links: beside.links(), files: &|| beside.tracked(), parsed: &parsed };
         let answer = touch(service, path, sides, &newer)?;
         answers.borrow_mut().insert(key, answer.clone());
         Some(answer)

@@ -65,9 +65,10 @@ fn made_of<'k>(
     build_args.extend(proxies(ctx).map(|proxies| ("`proxies` of the client's configuration".to_owned(), proxies)));
     // No filter names a folder: where it lists files, those of the folder count
     // and the folder does not.
-    let folders = seen.folders().filter(|folder| is_folder_read(definition, &inputs, &folder.path));
-    let recipe = definition.recipe(target, &setting).map_err(|broken| broken.to_string())?;
     let coverage = definition.coverage(&inputs);
+    let heads = coverage.heads();
+    let folders = seen.folders(&heads).filter(|folder| is_folder_read(definition, &inputs, &folder.path));
+    let recipe = definition.recipe(target, &setting).map_err(|broken| broken.to_string())?;
     let fingerprint = fingerprint::fingerprint(&FingerprintInputs {
         service,
         target,

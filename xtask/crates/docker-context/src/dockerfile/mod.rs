@@ -12,6 +12,7 @@ mod instruction;
 mod lines;
 pub mod mounts;
 mod normalized;
+mod parsed;
 pub mod platforms;
 mod recipe;
 mod remote;
@@ -20,14 +21,14 @@ mod trim;
 mod variables;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
-use graph::{Graph, Origin};
+use graph::Graph;
 use inputs::Inputs;
+pub use parsed::{DockerfileCache, ParsedDockerfile};
 pub use recipe::{Recipe, StageLine};
 use strsim::levenshtein;
-use variables::Budget;
 
 /// Why a Dockerfile can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,17 +92,7 @@ pub fn base_images(
     target: Option<&str>,
     given: &BuildOptions<'_>,
 ) -> Result<Vec<String>, DockerfileError> {
-    let mut images: Vec<String> = Vec::new();
-    for_each_platform(text, target, given, |graph, reached, _, _| {
-        for it in reached.iter().flat_map(|at| graph.stages[*at].origins()) {
-            match &it.origin {
-                Origin::Image(image) if image != "scratch" && !images.contains(image) => images.push(image.clone()),
-                _ => {}
-            }
-        }
-        Ok(())
-    })?;
-    Ok(images)
+    ParsedDockerfile::new(text, given).base_images(target)
 }
 
 /// What the stages of `target` read from the build context, before
@@ -112,15 +103,7 @@ pub fn base_images(
 ///
 /// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Inputs, DockerfileError> {
-    let mut found = Inputs::default();
-    for_each_platform(text, target, given, |graph, reached, _, budget| {
-        found.add(stages::read(graph, reached, given, budget)?);
-        Ok(())
-    })?;
-    if let Some((line, syntax)) = frontend(text, given).filter(|(_, syntax)| !is_dockers(syntax)) {
-        found.read_by_others(line, &syntax);
-    }
-    Ok(found)
+    ParsedDockerfile::new(text, given).inputs(target)
 }
 
 /// How `target` is built. Two Dockerfiles give the same recipe if they differ
@@ -131,53 +114,7 @@ pub fn inputs(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Re
 ///
 /// If BuildKit would refuse the Dockerfile, or if it has no such target.
 pub fn recipe(text: &[u8], target: Option<&str>, given: &BuildOptions<'_>) -> Result<Recipe, DockerfileError> {
-    let (mut recipe, mut is_clear) = (Recipe::default(), true);
-    for_each_platform(text, target, given, |graph, reached, _, _| {
-        if let Some(error) = reached.iter().find_map(|at| graph.stages[*at].broken.as_ref()) {
-            return Err(error.clone());
-        }
-        match recipe::parts(graph, reached) {
-            Some(parts) => recipe.add(parts),
-            None => is_clear = false,
-        }
-        Ok(())
-    })?;
-    let asked = frontend(text, given);
-    let is_ours = asked.as_ref().is_none_or(|(_, syntax)| is_dockers(syntax));
-    // Bytes that are not UTF-8 are decoded, and two different texts may then look
-    // the same. A frontend with `# check=` looks at the whole file.
-    if !is_clear || !is_ours || std::str::from_utf8(text).is_err() || lines::checks(text) {
-        return Ok(Recipe::whole(text));
-    }
-    recipe.asks(asked);
-    Ok(recipe)
-}
-
-/// Reads a Dockerfile once for each platform, because platforms set variables.
-fn for_each_platform(
-    text: &[u8],
-    target: Option<&str>,
-    given: &BuildOptions<'_>,
-    mut read: impl FnMut(&Graph, &BTreeSet<usize>, Option<&str>, &Budget) -> Result<(), DockerfileError>,
-) -> Result<(), DockerfileError> {
-    let checks = frontend(text, given).is_some_and(|(_, syntax)| knows_check(&syntax));
-    let platforms: Vec<Option<&str>> = match given.platforms.as_slice() {
-        [] => vec![None],
-        some => some.iter().copied().map(Some).collect(),
-    };
-    for platform in platforms {
-        let budget = Budget::new();
-        let graph = Graph::read(text, checks, given, platform, &budget)?;
-        let whole = |message: String| DockerfileError { line: 0, column: 0, message };
-        if graph.stages.is_empty() {
-            return Err(whole("no FROM instruction; write one, such as `FROM scratch`".into()));
-        }
-        let first = graph.target(target).ok_or_else(|| whole(no_stage(&graph, target.unwrap_or_default())))?;
-        let reached = graph.reached(first);
-        cycles::check(&graph, &reached)?;
-        read(&graph, &reached, platform, &budget)?;
-    }
-    Ok(())
+    ParsedDockerfile::new(text, given).recipe(target)
 }
 
 /// The frontend that the build asks for, and the line that does.

@@ -9,7 +9,7 @@ use super::instruction::InstructionKind;
 
 use super::stages::shortened;
 use super::variables::Budget;
-use super::{BuildOptions, DockerfileError, for_each_platform};
+use super::{BuildOptions, DockerfileError, ParsedDockerfile};
 
 /// What a target needs of platforms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn platforms(
         given.platforms.push(builder);
     }
     let mut found = Platforms::default();
-    for_each_platform(text, target, &given, |graph, reached, platform, budget| {
+    ParsedDockerfile::new(text, &given).for_each_platform(target, |graph, reached, platform, budget| {
         found.add(graph, reached, platform.unwrap_or(builder), builder, budget);
         Ok(())
     })?;

@@ -27,6 +27,16 @@ impl Budget {
         Self(Cell::new(0))
     }
 
+    /// So much is used already.
+    pub fn after(used: usize) -> Self {
+        Self(Cell::new(used))
+    }
+
+    /// How much is used.
+    pub fn used(&self) -> usize {
+        self.0.get()
+    }
+
     /// Whether the bound is exceeded.
     pub fn is_used_up(&self) -> bool {
         self.0.get() > Self::MOST

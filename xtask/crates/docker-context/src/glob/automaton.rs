@@ -72,7 +72,8 @@ impl PatternSet {
 
     /// Runs over a path. For each folder above the path and for the path itself,
     /// from the top, it calls `at_folder` with the length and the patterns that
-    /// match. `at_folder` returns whether to continue.
+    /// match. `at_folder` returns whether to continue. It is not called below a
+    /// folder where no pattern can match any more.
     pub fn run(&self, path: &str, mut at_folder: impl FnMut(usize, &Arc<[u32]>) -> bool) {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = memo.start(self);
@@ -82,6 +83,9 @@ impl PatternSet {
                 return;
             }
             state = memo.next(self, state, c);
+            if c == '/' && memo.sets[state as usize].is_empty() {
+                return;
+            }
         }
         told(&mut memo, path.len(), state);
     }
