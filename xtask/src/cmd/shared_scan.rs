@@ -1,6 +1,5 @@
-//! One look at the tree for all services that a command asks about: git is
-//! asked once, every file is looked at once, and each service sees of it what a
-//! build of its own would.
+//! Scans the tree once for all services of a command: it asks git once and looks
+//! at each file once. Each service then sees only what its own build would see.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,49 +20,51 @@ use crate::model::fingerprint::File;
 use crate::model::heads::apart;
 use crate::model::visibility::{self, View, Visibility};
 
-/// Where the two files of a service stand, and where it copies from.
+/// The paths of a service's Dockerfile and of its context.
 type DefinitionPaths<'a> = (&'a Utf8Path, &'a Utf8Path);
 
-/// What a command looks at.
+/// The scan that the services of one command share.
 pub struct SharedScan<'a> {
     ctx: &'a Ctx,
     definitions: BTreeMap<DefinitionPaths<'a>, Definition<'a>>,
     known: OnceLock<Result<Scan, Doubt>>,
-    /// Where something is wrong with what all see, each is looked at alone.
+    /// If the shared scan fails, each definition is scanned alone.
     alone: BTreeMap<DefinitionPaths<'a>, OnceLock<Result<Scan, Doubt>>>,
 }
 
-/// What was seen.
+/// The result of a scan.
 pub struct Scan {
-    /// All of it.
+    /// The whole tree.
     pub tree: WorkTree,
-    /// As filters know it, in the order of the paths, each with its place among
-    /// what lies there; none: it is the same.
+    /// The files under the names that filters use, sorted by path, each with its
+    /// index in `tree.lying`. `None`: `tree.lying` is this list already.
     of_filters: Option<Vec<(File, Option<usize>)>>,
     folders: Vec<usize>,
     links: Vec<usize>,
     gits: Vec<usize>,
-    /// What each context holds; none: there is one definition, which sees all.
+    /// The view of each context. `None`: there is only one definition, and it
+    /// sees everything.
     views: Option<BTreeMap<(String, String), OnceLock<ContextView>>>,
 }
 
 struct ContextView {
     view: View,
-    /// Files with several names, as this view has them.
+    /// Ids of files with several names, as this view sees them.
     twins: BTreeMap<usize, String>,
 }
 
-/// What one service sees.
+/// The part of a scan that one service sees.
 pub struct ServiceView<'k> {
     known: &'k Scan,
     shared: Option<&'k ContextView>,
-    /// Its own two files and the folders on the way, where its context lacks them.
+    /// The service's own Dockerfile and ignore file with their parent folders,
+    /// if its context does not hold them.
     own: Vec<usize>,
 }
 
 impl<'a> SharedScan<'a> {
-    /// Reads how the services are built; those that can't be read are looked at
-    /// alone.
+    /// Reads the definitions of the services. A definition that can't be read is
+    /// left out of the shared scan.
     pub fn new<'s>(ctx: &'a Ctx, services: impl IntoIterator<Item = &'s &'a Service>) -> Self
     where
         'a: 's,
@@ -81,7 +82,7 @@ impl<'a> SharedScan<'a> {
         Self { ctx, definitions, known: OnceLock::new(), alone }
     }
 
-    /// How a service is built, as it was read.
+    /// The definition of a service, from the same reading as the scan.
     pub fn definition(&self, service: &'a Service) -> Result<Definition<'a>, Diagnostic> {
         match self.definitions.get(&place(service)) {
             Some(known) => Definition::sharing(self.ctx, service, Arc::clone(known.both())),
@@ -89,28 +90,30 @@ impl<'a> SharedScan<'a> {
         }
     }
 
-    /// The tree as all of them see it together, or why nobody knows.
+    /// The tree as all services see it together. `Err` says why the scan failed.
     pub fn tree(&self) -> Result<&WorkTree, Doubt> {
         self.known().map(|known| &known.tree)
     }
 
-    /// The same without asking git, and without reading any file.
+    /// The same without asking git or reading a file.
     pub fn stats(&self) -> Result<FileStats, Doubt> {
         file_stats::walk(self.ctx, &CombinedContexts::of(&self.definitions.values().collect::<Vec<_>>()))
     }
 
-    /// The word of the copies that BuildKit has of what a service sees; none:
-    /// nobody knows what it sees, as behind a link.
+    /// The key of BuildKit's copy of the files that a service sees. `None`: we
+    /// don't know what it sees, for example behind a link.
     pub fn copy(&self, definition: &Definition<'_>) -> Option<u64> {
         let seen = self.seen_by(definition).ok().filter(|_| definition.linked(self.ctx).is_none())?;
         Some(seen.known.tree.copy)
     }
 
-    /// What of that a service sees was touched since, for people.
+    /// A message about the files that a service sees and that changed since the
+    /// scan.
     pub fn touched(&self, definition: &Definition<'_>) -> Option<String> {
         let told = || {
             let before = &self.seen_by(definition)?.known.tree.stats;
-            // Whether it was looked into in vain says nothing: what came or went has touched it.
+            // Ignore whether the walk found nothing in a folder: the folder's
+            // times show what came or went.
             let name =
                 |path: &str| path.strip_suffix('/').filter(|path| path.ends_with('/')).unwrap_or(path).to_owned();
             let named = |(path, stat): &(String, FileStat)| (name(path), *stat);
@@ -127,7 +130,7 @@ impl<'a> SharedScan<'a> {
         self.known.get_or_init(|| Scan::look(self.ctx, &all)).as_ref().map_err(Clone::clone)
     }
 
-    /// What a service sees of it.
+    /// The part that a service sees.
     pub fn seen_by(&self, definition: &Definition<'_>) -> Result<ServiceView<'_>, Doubt> {
         let of_look = self.definitions.get(&place(definition.service));
         if !of_look.is_some_and(|it| Arc::ptr_eq(it.both(), definition.both())) {
@@ -151,7 +154,8 @@ fn place(service: &Service) -> DefinitionPaths<'_> {
 impl Scan {
     fn look(ctx: &Ctx, definitions: &[&Definition<'_>]) -> Result<Self, Doubt> {
         let tree = worktree::look(ctx, &CombinedContexts::of(definitions))?;
-        // What they say must not have changed since it was read.
+        // The Dockerfiles and ignore files must not have changed since they were
+        // read.
         definitions.iter().try_for_each(|definition| definition.stands(ctx))?;
         let of_filters = tree.of_filters();
         let contexts: Vec<_> = definitions.iter().map(|definition| key(definition)).collect();
@@ -172,7 +176,7 @@ impl Scan {
         self.of_filters.as_ref().map_or_else(|| &self.tree.lying[at], |files| &files[at].0)
     }
 
-    /// Its place among what lies there.
+    /// The index in `tree.lying`.
     fn lying(&self, at: usize) -> Option<usize> {
         self.of_filters.as_ref().map_or(Some(at), |files| files[at].1)
     }
@@ -206,30 +210,32 @@ impl Scan {
     }
 }
 
-/// Services that agree on these see the same but for their own two files.
+/// Services with an equal key see the same files, apart from their own
+/// Dockerfile and ignore file.
 fn key(definition: &Definition<'_>) -> (String, String) {
     (definition.service.context.to_string(), format!("{:?}", definition.context().ignore))
 }
 
 impl<'k> ServiceView<'k> {
-    /// Whether what lies at this place is seen.
+    /// Whether the service sees the file with this index.
     fn sees(&self, at: usize) -> bool {
         let Some(shared) = self.shared else { return true };
         self.known.tree.listed[at] || shared.view.sees(at) || self.own.contains(&at)
     }
 
-    /// Whether it sees a file, or a folder whose path ends in `/`.
+    /// Whether the service sees this file, or this folder if the path ends in
+    /// `/`.
     pub fn has(&self, path: &str) -> bool {
         visibility::position(&self.known.tree.lying, path).is_some_and(|at| self.sees(at))
     }
 
-    /// The files whose paths begin with one of these, as filters know them, in
-    /// the order of their paths.
+    /// The files whose paths begin with one of `heads`, under the names that
+    /// filters use, sorted by path.
     pub fn files(&self, heads: &[String]) -> Vec<Cow<'k, File>> {
         self.places(heads).into_iter().flatten().filter_map(|at| self.file(at)).collect()
     }
 
-    /// Where those stand whose paths begin with one of these.
+    /// The indexes of the files whose paths begin with one of `heads`.
     fn places(&self, heads: &[String]) -> Vec<Range<usize>> {
         let (known, mut from) = (self.known, 0);
         let mut of_head = |head: &str| {
@@ -248,7 +254,7 @@ impl<'k> ServiceView<'k> {
         apart(heads.iter().map(String::as_str)).into_iter().map(&mut of_head).collect()
     }
 
-    /// A file, if it is seen.
+    /// The file with this index, if the service sees it.
     fn file(&self, at: usize) -> Option<Cow<'k, File>> {
         let file = self.known.file(at);
         let Some(lying) = self.known.lying(at) else { return Some(Cow::Borrowed(file)) };
@@ -264,7 +270,7 @@ impl<'k> ServiceView<'k> {
         })
     }
 
-    /// The folders whose paths begin with one of these.
+    /// The folders whose paths begin with one of `heads`.
     pub fn folders(&self, heads: &[String]) -> impl Iterator<Item = Cow<'k, File>> {
         let folders = &self.known.folders;
         let of = move |places: Range<usize>| {
@@ -275,13 +281,13 @@ impl<'k> ServiceView<'k> {
         self.places(heads).into_iter().flat_map(of).filter_map(|at| self.file(*at))
     }
 
-    /// Git's own folders, of this repository and of others in it.
+    /// The `.git` folders of this repository and of repositories inside it.
     pub fn git_folders(&self) -> impl Iterator<Item = &'k str> {
         let known = self.known;
         known.gits.iter().filter(|at| self.sees(**at)).map(|at| known.tree.lying[*at].path.as_str())
     }
 
-    /// Where the symbolic links lead, as they say it.
+    /// The symbolic links and their targets, as written in the link.
     pub fn links(&self) -> Vec<(String, String)> {
         let lying = &self.known.tree.lying;
         let links = self.known.links.iter().filter(|at| self.sees(**at)).map(|at| lying[*at].clone());
@@ -289,11 +295,12 @@ impl<'k> ServiceView<'k> {
     }
 }
 
-/// What several builds see. Only those are asked that a path can concern.
+/// The files that several builds see. For each path, it asks only the contexts
+/// that can contain it.
 struct CombinedContexts<'d> {
-    /// The files that say how they are built.
+    /// The Dockerfiles and ignore files of the builds.
     files: BTreeSet<String>,
-    /// Where contexts begin.
+    /// The folders where contexts begin.
     begins: BTreeSet<String>,
     contexts: BTreeMap<&'d str, Vec<Context<'d>>>,
 }

@@ -1,8 +1,9 @@
-//! Which checkout and which run things on an engine belong to.
+//! Identifies the checkout and the run that things on an engine belong to.
 //!
-//! An engine is shared: by clones of one repository, by other users, by
-//! containers that hold its socket. A project's name is the same in all of
-//! them, and so may be a process's number. So whatever we make says both.
+//! Several clones of a repository, several users, and containers with the
+//! engine's socket can share one engine. The project's name is the same for all
+//! of them, and their process ids can be equal. So everything that we create is
+//! labelled with the checkout and the run.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,9 +19,9 @@ use crate::exec::{files, proc, run};
 use crate::model::identity::{Liveness, RunId, checkout};
 use crate::plan::step::Secret;
 
-/// The word of the checkout at `root`: the folder's inode and when it was born,
-/// which hold in every namespace that it is mounted in and under every name,
-/// and which no copy of it has.
+/// The identity of the checkout at `root`, from the folder's inode and time of
+/// birth. It is the same in every namespace and under every name, and a copy of
+/// the folder has another one.
 pub fn identity(root: &Utf8Path) -> String {
     let Ok(folder) = root.metadata() else { return checkout(&[root.as_str()]) };
     let inode = folder.ino().to_string();
@@ -28,41 +29,41 @@ pub fn identity(root: &Utf8Path) -> String {
         folder.created().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos().to_string()));
     match born {
         Some(born) => checkout(&[&inode, &born]),
-        // A file system that keeps no time of birth uses its inodes again.
+        // This file system stores no time of birth and reuses inodes.
         None => checkout(&[&folder.dev().to_string(), &inode, root.as_str()]),
     }
 }
 
-/// Where all who use the checkout meet, whatever their HOME is: git's own folder
-/// for it. None where there is no git, or nothing of ours can be written.
+/// A file in git's own folder. All users of the checkout find it there, whatever
+/// their HOME is. `None` if there is no git or we can't write there.
 pub fn meeting_place(ctx: &Ctx, name: &str) -> Option<Utf8PathBuf> {
     let dir = run::probe(ctx, &git(ctx).look(&["rev-parse", "--absolute-git-dir"]))?;
     let file = Utf8PathBuf::from(dir).join(name);
     files::open(&file).is_ok().then_some(file)
 }
 
-/// The run that this process is.
+/// The run of this process.
 pub fn this_run() -> RunId {
     let pid = proc::own().unwrap_or_else(std::process::id);
     RunId { space: space(), pid, start: started(pid).unwrap_or_default() }
 }
 
-/// Whether the process behind a run is there. Only what /proc shows of the very
-/// same boot and namespace is an answer.
+/// Whether the process of a run still exists. Only `/proc` of the same boot and
+/// namespace can answer this.
 pub fn life(run: &RunId) -> Liveness {
     run.life(&space(), started)
 }
 
-/// A password that nobody has had before.
+/// A new random password.
 pub fn password() -> anyhow::Result<Secret> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("no chance in /dev/urandom")?;
     Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 
-/// `BOOT-NAMESPACE`: the machine since it booted, and who else counts processes
-/// as we do. Where /proc is another namespace's, nobody can tell whose numbers
-/// are meant, and `0` is no namespace.
+/// `BOOT-NAMESPACE`: this boot of the machine, and this process's pid namespace.
+/// If `/proc` shows another namespace, we can't tell which processes its numbers
+/// mean, and the namespace is `0`.
 fn space() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok().filter(|_| proc::own() == Some(std::process::id()));
@@ -73,7 +74,8 @@ fn space() -> String {
     format!("{}-{:x}", boot.get(..8).unwrap_or("unknown"), number.unwrap_or(0))
 }
 
-/// When a process began, in the kernel's ticks: a number alone is used again.
+/// The start time of a process in the kernel's ticks. The process id alone is
+/// not enough, because ids are reused.
 fn started(pid: u32) -> Option<u64> {
     proc::of(pid).filter(proc::ProcessStat::is_alive).map(|stat| stat.started)
 }

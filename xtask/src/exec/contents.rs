@@ -1,5 +1,5 @@
-//! What the files of a tree hold: read once, by git's own hash, and remembered
-//! as long as the kernel says that nothing about a file has changed.
+//! Reads the contents of a tree's files once, as git object ids. The ids stay
+//! valid as long as the kernel reports no change of the file.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -15,19 +15,20 @@ use crate::exec::{checkout, clock, files, run};
 use crate::model::content_cache::{self, Before, ContentCache, Copies, FileStat};
 use crate::model::doubt::Doubt;
 
-/// No record of ours is larger: what does not fit is read again.
+/// The maximum size of a record. We read the files again if their record would
+/// be larger.
 const RECORD: usize = 64 << 20;
 
-/// What is known of the files of a tree.
+/// The contents of a tree's files.
 pub struct Contents {
-    /// The id of what each regular file holds, and the mode of each folder.
+    /// The git id of each regular file, and the mode of each folder.
     pub ids: Vec<Option<String>>,
-    /// The word of the copies that BuildKit has of them: by this one it takes
-    /// none of them for another.
+    /// The key of BuildKit's copies. In copies under this key, BuildKit does not
+    /// mistake an old file for one of these.
     pub copy: u64,
 }
 
-/// What these hold.
+/// Looks up or reads the contents of the files.
 pub fn contents(ctx: &Ctx, all: &[WalkedFile<'_>]) -> Result<Contents, Doubt> {
     let began = clock::now();
     let file = record(ctx);
@@ -66,12 +67,13 @@ pub fn contents(ctx: &Ctx, all: &[WalkedFile<'_>]) -> Result<Contents, Doubt> {
     }
     let copies = old.filter(|_| !is_mistaken);
     let written = file.filter(|_| !ctx.dry_run).and_then(|file| remember(ctx, &file, &bytes, copies, all, &ids, began));
-    // What is not written down nobody can compare with later.
+    // Without a record, later runs can't compare, so this key is used only once.
     Ok(Contents { ids, copy: written.unwrap_or_else(files::random) })
 }
 
-/// Writes a new record; where that fails, files are read again. The word of the
-/// copies: that of the old ones, if they still stand.
+/// Writes a new record. If that fails, the next run reads the files again.
+/// Returns the key of the copies: the old key, if the old copies are still
+/// valid.
 fn remember(
     ctx: &Ctx,
     file: &Utf8Path,
@@ -88,7 +90,8 @@ fn remember(
         let (mut known, mut record) = (ContentCache::of(old), content_cache::begin(copies));
         for (WalkedFile { path, stat, .. }, id) in all.iter().zip(ids) {
             if let Some(id) = id {
-                // What lies before it in the old record is another service's.
+                // Earlier entries in the old record belong to other services.
+                // Copy them.
                 known.id(path, stat, &mut record);
                 content_cache::add(&mut record, path, stat, id, began);
             }
@@ -99,7 +102,8 @@ fn remember(
     let mut copies = with_all(copies.unwrap_or_else(none));
     let mut record = made(old, copies);
     if record.len() >= RECORD {
-        // Too many that are gone, or of another service: begin anew.
+        // The record has too many entries of deleted files or of other services.
+        // Start an empty one.
         copies = with_all(none());
         record = made(&[], copies);
     }
@@ -107,15 +111,16 @@ fn remember(
     is_kept.then_some(copies.word)
 }
 
-/// After a build during which something was touched: BuildKit may have it as
-/// nobody here has seen it.
+/// Call this after a build if a file changed during the build: BuildKit's copy
+/// may hold contents that we have not seen.
 pub fn forget_copies(ctx: &Ctx) {
     if let Some(file) = record(ctx) {
         replace(ctx, &file, |now| content_cache::renewed(now, files::random()));
     }
 }
 
-/// Replaces the record by what is made of it, unless that is nothing. Whether it did.
+/// Replaces the record with the result of `new`, if there is one. Returns
+/// whether it was replaced.
 fn replace(ctx: &Ctx, file: &Utf8Path, new: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> bool {
     let lock = file.with_file_name("lock");
     let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what files hold") else { return false };
@@ -123,7 +128,7 @@ fn replace(ctx: &Ctx, file: &Utf8Path, new: impl FnOnce(&[u8]) -> Option<Vec<u8>
     trust::is_record_ours(ctx, &lock) && new.is_some_and(|new| files::write(file, new).is_ok())
 }
 
-/// Where it is remembered what the files of this checkout held: outside of it.
+/// The record of this checkout's files. It is outside the checkout.
 fn record(ctx: &Ctx) -> Option<Utf8PathBuf> {
     let file = ctx.cache_dir()?.join("xtask/files").join(checkout::identity(&ctx.root));
     let is_ours = file.is_absolute() && !file.starts_with(&ctx.root) && trust::is_record_ours(ctx, &file);
@@ -137,10 +142,11 @@ fn read_record(file: &Utf8Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Gives each file git's own id for what is in it, as it is.
+/// Computes git's id of each file from the bytes on disk.
 pub fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, Doubt> {
-    // Paths of the list are from git's own top, so they are whole; one a line,
-    // and what can't stand in a line is an argument.
+    // Git resolves the paths in the list from the top of its repository, so we
+    // pass absolute paths, one per line. A path that doesn't fit in a line
+    // becomes an argument.
     let root = ctx.root.canonicalize_utf8().map_err(|error| format!("{}: {error}", ctx.root))?;
     let paths = |files: &[&str]| -> Vec<String> { files.iter().map(|path| root.join(path).into()).collect() };
     let is_odd = |path: &&str| root.as_str().contains('\n') || path.contains('\n') || path.ends_with('\r');
@@ -148,7 +154,7 @@ pub fn hash<'p>(ctx: &Ctx, files: &[&'p str]) -> Result<Vec<(&'p str, String)>, 
     let git = |last: &str| git(ctx).look(&["hash-object", "--no-filters", last]);
     let list: String = paths(&plain).iter().map(|path| format!("{path}\n")).collect();
     let mut steps = vec![(plain, git("--stdin-paths").stdin(list))];
-    // As many as a command line takes.
+    // A command line has room for this many.
     steps.extend(odd.chunks(200).map(|some| (some.to_vec(), git("--").args(paths(some)))));
     let mut hashed = Vec::new();
     for (files, step) in steps.into_iter().filter(|(files, _)| !files.is_empty()) {

@@ -1,9 +1,9 @@
-//! By what name a build of ours goes to its context.
+//! Chooses the path through which our build reaches its context.
 //!
-//! BuildKit keeps a copy of every context that it was sent, and asks again only
-//! for what has another size or time. It finds the copy by the last part of the
-//! context's path: two folders called `repo` share one. So a build goes to its
-//! context through a link of its own, whose name is nobody else's.
+//! BuildKit keeps a copy of every context that it received, and then asks only
+//! for files whose size or time differs. It finds the copy by the last part of
+//! the context's path, so two folders called `repo` share one copy. Our build
+//! therefore uses a link to the context, and the name of the link is unique.
 
 use anyhow::Context as _;
 use camino::Utf8Path;
@@ -14,10 +14,10 @@ use crate::exec::files::{self, Temporary};
 use crate::model::identity;
 use crate::plan::build::Request;
 
-/// A link to the context of a request, for one run. `copy` is the word of the
-/// copies that BuildKit has of these files; none: nobody knows what it has.
-/// Where other rules or another Dockerfile's folder are sent along, it is
-/// another copy as well.
+/// Creates a link to the context of a request, for one run. `copy` is the key of
+/// BuildKit's copy of these files. `None`: we don't know what BuildKit has.
+/// Other ignore rules, or another folder of the Dockerfile, need another copy as
+/// well.
 pub fn link(ctx: &Ctx, request: &Request, copy: Option<u64>, rules: &[u8]) -> anyhow::Result<Temporary> {
     let folder = ctx.root.join(&request.context).canonicalize_utf8();
     let folder = folder.with_context(|| format!("could not find the context {}", request.context))?;

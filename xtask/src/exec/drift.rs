@@ -1,9 +1,10 @@
-//! What lies in the tree and is not what a fresh checkout of git's index gives.
+//! Finds the files that differ from a fresh checkout of git's index.
 //!
-//! Git is asked what it has, and the tree what it holds; what git thinks of the
-//! difference (times, `assume-unchanged`, `core.fileMode`) is not asked. Nothing
-//! that the checkout configures is run: what a filter makes of a file can't be
-//! told, so such a file counts as changed.
+//! We ask git what the index holds, and read the tree ourselves. Git's own
+//! comparison does not count, because times, `assume-unchanged` and
+//! `core.fileMode` can hide a change. We run no program that the checkout
+//! configures. So we can't tell what a filter makes of a file, and the file
+//! counts as changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -17,24 +18,24 @@ use crate::exec::{contents, files, revision, run};
 use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
 
-/// Leaves only files that git converts on their way into the tree, whatever it
-/// is configured to do with line ends.
+/// Selects the files that git converts at checkout, whatever line ends are
+/// configured.
 const CONVERTED: &str = ":(exclude,attr:!eol !ident !filter !working-tree-encoding)";
-/// The same of those that a program converts.
+/// Selects the files that a program converts at checkout.
 const FILTERED: &str = ":(exclude,attr:!filter)";
 
-/// What is not as git has it.
+/// The files that differ from git's index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// Of what git tracks, and what is new.
+    /// Tracked files that differ, and new files.
     pub listed: BTreeSet<String>,
-    /// What a build sees and git does not list: ignored files, repositories of
-    /// their own, folders (ending in `/`) that are empty or closed.
+    /// Paths that a build sees and git does not list: ignored files, nested
+    /// repositories, and folders (ending in `/`) that are empty or unreadable.
     pub seen: BTreeSet<String>,
 }
 
 impl Drift {
-    /// Looks for all that has drifted.
+    /// Finds all differences.
     pub fn of(ctx: &Ctx, tree: &WorkTree) -> Result<Self, Doubt> {
         let modules = tree.listing.modules();
         let is_of_module = |path: &str| modules.iter().find(|module| is_below(path, module));
@@ -53,7 +54,8 @@ fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a submodule is not the commit that the index has, or holds anything else.
+/// Whether a submodule is at another commit than the index says, or has other
+/// contents.
 fn is_module_changed(ctx: &Ctx, tree: &WorkTree, module: &str) -> Result<bool, Doubt> {
     let head = worktree::head(ctx, module);
     if tree.listing.index.get(module).is_none_or(|(_, id)| *id != head) {
@@ -73,7 +75,8 @@ fn is_module_changed(ctx: &Ctx, tree: &WorkTree, module: &str) -> Result<bool, D
     Ok(drift != Drift::default())
 }
 
-/// `counts` leaves paths out; `all`: what git tracks and nobody saw is gone.
+/// Compares files with the index. It checks only the paths that `counts`
+/// accepts. If `all` is set, a tracked file that is not in `lying` is deleted.
 fn between(
     ctx: &Ctx,
     lying: &[File],
@@ -86,7 +89,8 @@ fn between(
     let converted = Converted::look(ctx, listing)?;
     let made = converted.as_checked_out(ctx, listing)?;
     let (mut links, mut gone) = (Vec::new(), Vec::new());
-    // Both are in the order of their paths. Were they not, more would have drifted.
+    // Both lists are sorted by path. If they were not, we would only find too
+    // many differences.
     let mut index = listing.index.iter().peekable();
     for File { path, mode, id } in lying.iter().filter(|file| counts(&file.path)) {
         if path.ends_with('/') {
@@ -120,7 +124,7 @@ fn between(
     Ok(drift)
 }
 
-/// Whether git has anything in a folder, whose path ends in `/`.
+/// Whether git tracks a file in this folder. The path ends in `/`.
 fn is_folder(listing: &Listing, path: &str) -> bool {
     let mut rest = listing.index.range::<str, _>((Bound::Included(path), Bound::Unbounded));
     rest.next().is_some_and(|(tracked, _)| tracked.starts_with(path))
@@ -130,7 +134,7 @@ fn is_there(ctx: &Ctx, path: &str) -> bool {
     ctx.root.join(path).symlink_metadata().is_ok()
 }
 
-/// What git gives a file, an executable one and a folder when it makes them.
+/// The modes that git gives to a new file, a new executable and a new folder.
 fn modes(umask: u32) -> (String, String, String) {
     let mode = |kind: u32, bits: u32| format!("{:o}", kind | bits & !umask);
     (mode(0o100_000, 0o666), mode(0o100_000, 0o777), mode(0o040_000, 0o777))
@@ -142,7 +146,7 @@ fn umask() -> u32 {
     line.and_then(|bits| u32::from_str_radix(bits.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-/// The links among these that lead elsewhere than git has it.
+/// The links whose target differs from the one in git.
 fn retargeted(ctx: &Ctx, links: &[(&String, &String, &String)]) -> Result<Vec<String>, Doubt> {
     if links.is_empty() {
         return Ok(Vec::new());
@@ -157,7 +161,7 @@ fn retargeted(ctx: &Ctx, links: &[(&String, &String, &String)]) -> Result<Vec<St
     Ok(changed)
 }
 
-/// What git converts on its way into the tree.
+/// The files that git converts at checkout.
 #[derive(Default)]
 struct Converted {
     files: BTreeSet<String>,
@@ -179,18 +183,18 @@ impl Converted {
             if key == "core.eol" { value.to_lowercase() == "crlf" } else { !is_off }
         });
         let files = if by_rule { listing.index.keys().cloned().collect() } else { list(CONVERTED)? };
-        // Who converts nothing filters nothing.
+        // Filtered files are a part of the converted files.
         let filtered = if files.is_empty() { BTreeSet::new() } else { list(FILTERED)? };
         Ok(Self { files, filtered })
     }
 
-    /// Whether nobody can tell what a checkout gives, short of a program of the
-    /// checkout's.
+    /// Whether only a program of the checkout could tell what git would write.
     fn is_unclear(&self, path: &str) -> bool {
         self.filtered.contains(path)
     }
 
-    /// The ids of what a checkout makes of the others, in a folder of our own.
+    /// The ids of the other converted files after a checkout into our own
+    /// folder.
     fn as_checked_out(&self, ctx: &Ctx, listing: &Listing) -> Result<BTreeMap<String, String>, Doubt> {
         let is_file = |path: &&String| listing.index.get(*path).is_some_and(|(mode, _)| mode.starts_with("100"));
         let paths: Vec<&String> = self.files.difference(&self.filtered).filter(is_file).collect();
@@ -204,7 +208,7 @@ impl Converted {
         let list: String = paths.iter().map(|path| format!("{path}\0")).collect();
         let step = git.look(&["checkout-index", "--quiet", "--force", &to, "-z", "--stdin"]).stdin(list);
         run::bytes(ctx, &step).map_err(why)?;
-        // Git names them from its own top.
+        // Git resolves these paths from the top of its repository.
         let up = git.top().map_or(0, |top| top.split('/').filter(|part| *part == "..").count());
         let below: Vec<&str> = ctx.root.components().rev().take(up).map(|part| part.as_str()).collect();
         let root = below.iter().rev().fold(folder.path().to_owned(), |dir, part| dir.join(part));

@@ -1,5 +1,5 @@
-//! What the file system says of the tree: which files and folders a build can
-//! see, and when each was last touched. No file is read.
+//! Walks the tree: which files and folders a build can see, and when each of
+//! them last changed. It reads no file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -15,38 +15,38 @@ use crate::model::content_cache::FileStat;
 use crate::model::doubt::Doubt;
 use crate::model::visibility::{Visibility, is_of_git};
 
-/// Every file and folder that a build can see, and the folders that were looked
-/// into for them, with what the kernel says of it. Two moments are equal:
-/// nothing was touched in between.
+/// Every file and folder that a build can see, and the folders that were
+/// searched for them, with the kernel's data about each. If two of these are
+/// equal, nothing changed in between.
 pub type FileStats = Vec<(String, FileStat)>;
 
-/// One of them, looked at beside what git lists.
+/// A file or folder from the walk or from git's list.
 #[derive(Clone, Copy, Debug)]
 pub struct WalkedFile<'a> {
-    /// Its path; that of a folder ends in `/`.
+    /// The path. A folder's path ends in `/`.
     pub path: &'a str,
-    /// What the kernel says of it.
+    /// The kernel's data about it.
     pub stat: FileStat,
-    /// Whether a build can see it; else git alone knows it.
+    /// Whether a build can see it. Otherwise only git lists it.
     pub walked: bool,
     /// Whether git lists it.
     pub listed: bool,
 }
 
-/// All that a build can see, as it lies there, without reading it.
+/// Lists everything that a build can see, without reading it.
 pub fn walk(ctx: &Ctx, sight: &dyn Visibility) -> Result<FileStats, Doubt> {
     let root = ctx.root.symlink_metadata().map_err(|error| format!("./: {error}"))?;
     let mut found = vec![(String::new(), stat(&root))];
     let threads = thread::available_parallelism().map_or(1, usize::from);
     TreeWalk { root: &ctx.root, sight }.folder("", false, threads, &mut found)?;
-    // It is, short of odd names: `F/!` comes before `F//`.
+    // The list is usually sorted already, but `F/!` comes before `F//`.
     if !found.is_sorted_by(|(a, _), (b, _)| a < b) {
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     }
     Ok(found)
 }
 
-/// What is not the same at another moment, for people; none: nothing.
+/// A message about the differences between two walks. `None` if there are none.
 pub fn touched(before: &FileStats, after: &FileStats) -> Option<String> {
     let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().map(|(path, stat)| (path, stat)).collect(),
@@ -54,7 +54,7 @@ pub fn touched(before: &FileStats, after: &FileStats) -> Option<String> {
     );
     let paths: BTreeSet<&String> = old.keys().chain(new.keys()).copied().collect();
     let mut touched: Vec<&String> = paths.into_iter().filter(|path| old.get(path) != new.get(path)).collect();
-    // A file says more than the folders that it is in.
+    // Name a file first: it says more than its folders.
     touched.sort_by_key(|path| path.is_empty() || path.ends_with('/'));
     let name = |path: &str| match path.trim_end_matches('/') {
         "" => "./".to_owned(),
@@ -68,12 +68,13 @@ pub fn touched(before: &FileStats, after: &FileStats) -> Option<String> {
     }
 }
 
-/// A folder that was only looked into goes by `FOLDER//`.
+/// Whether the entry itself is seen. A folder that was only searched ends in
+/// `//`.
 pub fn holds_itself(path: &str) -> bool {
     !path.ends_with("//") && !path.is_empty()
 }
 
-/// Where the links among these lead, as they say it.
+/// The symbolic links in the walk, and their targets as written in the link.
 pub fn links_of(ctx: &Ctx, stats: &FileStats) -> Vec<(String, String)> {
     let links = stats.iter().filter(|(_, stat)| stat.mode & 0o170_000 == 0o120_000);
     links.filter_map(|(path, _)| Some((path.clone(), ctx.root.join(path).read_link_utf8().ok()?.into()))).collect()
@@ -84,7 +85,7 @@ struct TreeWalk<'a> {
     sight: &'a dyn Visibility,
 }
 
-/// What is seen in a folder, or looked into.
+/// A file or folder that is seen, or a folder to search.
 struct Entry {
     path: String,
     held: bool,
@@ -93,9 +94,10 @@ struct Entry {
 }
 
 impl TreeWalk<'_> {
-    /// Adds all that is seen below a folder, and the folders themselves: those
-    /// that are seen, those on the way to what is, and as `FOLDER//` those that
-    /// had nothing. `all`: nobody has to ask about each. Whether anything is seen.
+    /// Adds everything that is seen below a folder, and the folders themselves.
+    /// A folder without anything seen in it becomes `FOLDER//`. If `all` is set,
+    /// everything below is seen and needs no check. Returns whether anything is
+    /// seen.
     fn folder(&self, dir: &str, all: bool, threads: usize, found: &mut FileStats) -> Result<bool, Doubt> {
         let (entries, mut any) = self.entries(dir, all)?;
         let all_below = |entry: &Entry| all || self.sight.holds_all(&entry.path);
@@ -144,8 +146,8 @@ impl TreeWalk<'_> {
         Ok(any)
     }
 
-    /// In the order of their paths; and whether anything was seen that is gone
-    /// again.
+    /// The entries of a folder, sorted by path, and whether something that is
+    /// seen was deleted meanwhile.
     fn entries(&self, dir: &str, all: bool) -> Result<(Vec<Entry>, bool), Doubt> {
         let unreadable = |error: std::io::Error| format!("./{dir}: {error}");
         let not_text = || format!("./{dir}: a file's name is not UTF-8");
@@ -166,8 +168,9 @@ impl TreeWalk<'_> {
                 walked = holds && !is_of_git;
             }
             if held || walked {
-                // Before it is looked into: what comes meanwhile has touched it.
-                // What is gone again was touched: the folder says so.
+                // Read the times before the folder's contents: what is created
+                // meanwhile changes them. If the entry was deleted meanwhile,
+                // its folder's times changed.
                 let Ok(metadata) = entry.metadata() else {
                     any |= held;
                     continue;
@@ -182,7 +185,7 @@ impl TreeWalk<'_> {
     }
 }
 
-/// What the kernel says of a file.
+/// The kernel's data about a file.
 pub fn stat(metadata: &Metadata) -> FileStat {
     FileStat {
         mode: metadata.mode(),
@@ -195,7 +198,7 @@ pub fn stat(metadata: &Metadata) -> FileStat {
     }
 }
 
-/// Waits until whatever is touched from now on has another time than now.
+/// Waits until every later change gets another time than the changes so far.
 pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a FileStat)>) -> Result<(), Doubt> {
     let now = clock::now();
     let mut longest = Duration::ZERO;

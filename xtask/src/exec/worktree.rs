@@ -1,10 +1,10 @@
-//! What the working tree holds, file by file, as a build would find it.
+//! Reads the working tree, file by file, as a build would find it.
 //!
-//! Git says which paths there are, and nothing else: what it calls unchanged
-//! was perhaps checked out under other rules, or is a file that it was told not
-//! to look at. What a file holds is read here, and remembered as long as the
-//! kernel says that nothing about the file has changed. Where nobody can tell,
-//! that is a doubt, and a doubt means a build.
+//! Git only tells us the paths. A file that git calls unchanged may have been
+//! checked out under other rules, or git may have been told not to look at it.
+//! So we read the contents ourselves, and remember them as long as the kernel
+//! reports no change of the file. If we can't tell, that is a doubt, and a doubt
+//! means a build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -17,48 +17,49 @@ use crate::model::doubt::Doubt;
 use crate::model::fingerprint::File;
 use crate::model::visibility::Visibility;
 
-/// Of a symbolic link and of a submodule, as git writes their modes.
+/// Git's modes of a symbolic link and of a submodule.
 pub const LINK: &str = "120000";
 pub(super) const SUBMODULE: &str = "160000";
 
-/// All that was looked at, at one moment.
+/// The working tree at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkTree {
-    /// The files below the root, in the order of their paths: those that git
-    /// tracks, those that it does not ignore, and all those, folders ending in
-    /// `/` among them, that a build can see. Each goes by its own name.
+    /// The files below the root, sorted by path: tracked files, files that git
+    /// does not ignore, and everything that a build can see, including folders
+    /// (ending in `/`). Each file has its own path, also in a submodule.
     pub lying: Vec<File>,
-    /// Which of them a build can see; the others only git knows.
+    /// For each of them, whether a build can see it. Otherwise only git lists
+    /// it.
     pub walked: Vec<bool>,
-    /// Which of them git lists.
+    /// For each of them, whether git lists it.
     pub listed: Vec<bool>,
-    /// When each of them was last touched.
+    /// The kernel's data about everything that a build can see.
     pub stats: FileStats,
-    /// What git lists.
+    /// The files that git lists.
     pub listing: Listing,
-    /// The submodules, with their commits.
+    /// The submodules and their commits.
     modules: Vec<File>,
-    /// The word of the copies that BuildKit has of it, as of [`contents`].
+    /// The key of BuildKit's copy of the tree, see [`contents`].
     pub copy: u64,
-    /// Those that have several names, in the order of their paths.
+    /// Files with several names, sorted by path.
     pub twins: Vec<HardLink>,
 }
 
-/// A name of a file that has several.
+/// One name of a file that has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HardLink {
-    /// Its place among those that lie here.
+    /// The index in `lying`.
     pub at: usize,
-    /// What the names have in common: device and inode.
+    /// The device and inode, which all names of the file share.
     pub file: (u64, u64),
-    /// The id of what is in it.
+    /// The id of the contents.
     pub id: String,
 }
 
 impl WorkTree {
-    /// The same files as filters know them, those of a submodule by its path,
-    /// each with its place among those that lie here; a submodule has none.
-    /// None: they are the same.
+    /// The files under the names that filters use: a file in a submodule has the
+    /// submodule's path. Each has its index in `lying`; the submodule itself has
+    /// none. `None`: `lying` is this list already.
     pub fn of_filters(&self) -> Option<Vec<(File, Option<usize>)>> {
         if self.modules.is_empty() {
             return None;
@@ -69,20 +70,20 @@ impl WorkTree {
         Some(files)
     }
 
-    /// One of them.
+    /// One file under the name that filters use.
     pub fn of_filter(&self, file: &File) -> File {
         of_module(file, &self.modules)
     }
 
-    /// Git's own folders, of this repository and of others in it: their places
-    /// among what lies here.
+    /// The `.git` folders of this repository and of repositories inside it, as
+    /// indexes in `lying`.
     pub fn gits(&self) -> impl Iterator<Item = usize> {
         let is_of_git = |at: &usize| self.lying[*at].path == ".git/" || self.lying[*at].path.ends_with("/.git/");
         (0..self.lying.len()).filter(is_of_git)
     }
 
-    /// The ids of files with several names, where not all of these are seen. Of
-    /// one file with two names an image has one file with two names.
+    /// The ids of files with several names if only these names are seen. In an
+    /// image, two names of one file stay two names of one file.
     pub fn twins_as_seen(&self, sees: impl Fn(usize) -> bool) -> Vec<(usize, String)> {
         let mut names = BTreeMap::new();
         let seen = self.twins.iter().filter(|twin| sees(twin.at));
@@ -94,24 +95,24 @@ impl WorkTree {
     }
 }
 
-/// What git lists, from the root.
+/// The files that git lists, by their paths from the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// What is in the index: mode and id by path, one of several where a merge
-    /// is not done.
+    /// The index: mode and id by path. In an unfinished merge, one of the
+    /// entries of a path.
     pub index: BTreeMap<String, (String, String)>,
-    /// What is neither there nor ignored.
+    /// Files that are neither in the index nor ignored.
     pub new: BTreeSet<String>,
 }
 
 impl Listing {
-    /// The paths of submodules.
+    /// The paths of the submodules.
     pub fn modules(&self) -> Vec<String> {
         self.index.iter().filter(|(_, (mode, _))| mode == SUBMODULE).map(|(path, _)| path.clone()).collect()
     }
 }
 
-/// Looks at the tree. `Err` is why nobody knows.
+/// Reads the tree. `Err` says why we can't tell.
 pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
@@ -136,7 +137,7 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
                 LINK.clone_into(&mut file.mode);
                 file.id = format!("-> {target}");
             }
-            // A file's path that is a folder now: what is in it is listed.
+            // A folder has replaced this file. Its contents are listed.
             0o040_000 if !path.ends_with('/') => continue,
             0o040_000 => {}
             0o100_000 => {
@@ -161,14 +162,14 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
     Ok(WorkTree { stats, listing, modules, ..tree })
 }
 
-/// What a build can see and what git lists, in the order of their paths.
+/// Everything that a build can see or that git lists, sorted by path.
 fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<WalkedFile<'a>> {
     let seen = stats.iter().filter(|(path, _)| file_stats::holds_itself(path));
     let mut all: Vec<WalkedFile<'_>> =
         seen.map(|(path, stat)| WalkedFile { path, stat: *stat, walked: true, listed: false }).collect();
     let (seen, mut at, mut folders) = (all.len(), 0, BTreeMap::new());
     for path in listing.index.keys().chain(&listing.new) {
-        // Both lists begin anew with what is new.
+        // Both lists are sorted, and the second begins from the start.
         if at > 0 && all[at - 1].path >= path.as_str() {
             at = 0;
         }
@@ -189,7 +190,8 @@ fn all<'a>(ctx: &Ctx, stats: &'a FileStats, listing: &'a Listing) -> Vec<WalkedF
     all
 }
 
-/// Whether a path leads through folders alone: behind a link lies another file.
+/// Whether all parents of a path are folders. Behind a link the path would name
+/// another file.
 fn is_below_folders(ctx: &Ctx, path: &str, known: &mut BTreeMap<String, bool>) -> bool {
     let Some((dir, _)) = path.rsplit_once('/') else { return true };
     if let Some(known) = known.get(dir) {
@@ -201,13 +203,14 @@ fn is_below_folders(ctx: &Ctx, path: &str, known: &mut BTreeMap<String, bool>) -
     all
 }
 
-/// The paths that git tracks, from the root.
+/// The tracked paths, from the root.
 pub fn tracked(ctx: &Ctx) -> Result<Vec<String>, Doubt> {
     let bytes = run::bytes(ctx, &git(ctx).look(&["ls-files", "-z"])).map_err(why)?;
     Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Where the links among these files lead, as they say it.
+/// The symbolic links among these files, and their targets as written in the
+/// link.
 pub fn links(files: &[File]) -> Vec<(String, String)> {
     let links = files.iter().filter(|file| file.mode == LINK);
     links.filter_map(|link| Some((link.path.clone(), link.id.strip_prefix("-> ")?.to_owned()))).collect()
@@ -220,13 +223,14 @@ pub(super) fn listing(ctx: &Ctx) -> Result<Listing, Doubt> {
     listed(&text)
 }
 
-/// `? PATH`, or `TAG MODE ID STAGE⇥PATH`; paths from the root.
+/// Parses `? PATH` or `TAG MODE ID STAGE⇥PATH`. Paths are from the root.
 fn listed(text: &str) -> Result<Listing, Doubt> {
-    // What is in order already makes a map at once.
+    // Collecting a sorted list into a map is fast.
     let (mut index, mut new) = (Vec::new(), Vec::new());
     for entry in text.split_terminator('\0') {
         match entry.strip_prefix("? ") {
-            // A repository of its own; what a build sees of it is walked.
+            // A nested repository. The walk finds the files that a build sees in
+            // it.
             Some(path) if path.ends_with('/') => {}
             Some(path) => new.push(path.to_owned()),
             None => {
@@ -245,7 +249,7 @@ fn listed(text: &str) -> Result<Listing, Doubt> {
     Ok(Listing { index: index.into_iter().collect(), new: new.into_iter().collect() })
 }
 
-/// The commit that lies in a submodule's folder; nothing where none does.
+/// The commit in a submodule's folder, or an empty string if there is none.
 pub(super) fn head(ctx: &Ctx, module: &str) -> String {
     let dir = ctx.root.join(module);
     if dir.join(".git").symlink_metadata().is_err() {
@@ -255,7 +259,8 @@ pub(super) fn head(ctx: &Ctx, module: &str) -> String {
     run::probe(&at, &git(&at).look(&["rev-parse", "--verify", "--quiet", "HEAD"])).unwrap_or_default()
 }
 
-/// A file of a submodule goes by the submodule's path: that is what filters know.
+/// Gives a file of a submodule the submodule's path, which is the path that
+/// filters know.
 fn of_module(file: &File, modules: &[File]) -> File {
     let below = |module: &File| {
         let rest = file.path.strip_prefix(&module.path)?.strip_prefix('/')?;

@@ -1,16 +1,16 @@
-//! What `ci plan` costs, beside the question to git that it can't do without.
+//! Measures `ci plan` beside the `git diff` that it needs.
 
 use crate::cmd::bench::{Bench, timed};
 use crate::cmd::objects::Figure;
 use crate::exec::{files, git};
 use crate::model::config::FILE;
 
-/// How many files change.
+/// The number of changed files.
 const FILES: usize = 1000;
 
 impl Bench<'_> {
-    /// Two commits that differ in many files, none of which any service is made
-    /// from: then no pattern is spared.
+    /// Compares two commits that differ in many files. No service uses any of
+    /// the files, so every pattern must be checked.
     pub(super) fn plans(&mut self, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let folder = files::Temporary::new("history")?;
         let root = folder.path();

@@ -1,4 +1,5 @@
-//! What images cost: to build, to ship, to start and to stop.
+//! Measures how long images take to build, start and stop, and how many bytes a
+//! push sends.
 
 use std::time::Instant;
 
@@ -90,7 +91,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The same build without us.
+    /// The request for the same build with the raw tool.
     fn request(&self, service: &Service, output: Output) -> anyhow::Result<Request> {
         let ctx = self.at_copy();
         let look = SharedScan::new(&ctx, &[service]);
@@ -102,7 +103,8 @@ impl Bench<'_> {
         request.output = output;
         let known = match current::inputs(&ctx, &look, &definition, &request) {
             Answer::Known(known) => known,
-            // Two images that differ by a label would take each other's names.
+            // If the two images had different labels, each build would take the
+            // name from the other's image.
             Answer::Doubt(why) => {
                 return Err(fault::failed(format!("`{}` can't be compared: {why}", service.name)).into());
             }
@@ -111,7 +113,7 @@ impl Bench<'_> {
         definition.lend(&ctx, request)
     }
 
-    /// A source file that the image is made of.
+    /// A source file that goes into the image.
     fn source(&self, service: &Service) -> Option<Utf8PathBuf> {
         let list = git::git(&self.engine.ctx).look(&["ls-files", "-z"]);
         let files = self.engine.read(&list).ok()?;
@@ -143,7 +145,7 @@ impl Bench<'_> {
         Ok(std::fs::write(file, kept + &line)?)
     }
 
-    /// The image's layers as a registry would get them.
+    /// The image's layers in the form that a registry receives.
     fn layers(&self, service: &Service) -> anyhow::Result<Shipped> {
         let folder = files::Temporary::new("image.tar")?;
         let mut request = self.request(service, Output::Load)?;
@@ -161,8 +163,8 @@ impl Bench<'_> {
         Ok(Shipped { layers, rest: config.size + first.size })
     }
 
-    /// How many of an image's layers are its base's: those of the image that
-    /// its last stage begins with.
+    /// The number of layers that an image shares with the base of its last
+    /// stage.
     fn base_layers(&self, service: &Service) -> anyhow::Result<usize> {
         let ctx = self.at_copy();
         let ours = self.layer_ids(&format!("{}:local", service.image))?;
@@ -183,7 +185,7 @@ impl Bench<'_> {
     }
 }
 
-/// What a registry gets: layers, and the size of the rest.
+/// What a registry receives: the layers, and the size of everything else.
 struct Shipped {
     layers: Vec<Descriptor>,
     rest: u64,

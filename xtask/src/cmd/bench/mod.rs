@@ -1,8 +1,8 @@
-//! `bench`: our figures, each beside the raw tool in the same run.
+//! `bench`: measures xtask and the raw tool in the same run.
 //!
-//! A time on a shared machine says little; the ratio of two medians, taken in
-//! turns, says what xtask costs. Everything happens in a copy of the checkout,
-//! so that the line that is changed is nobody's work.
+//! A time on a shared machine says little. The ratio of two medians, measured in
+//! turns, shows what xtask adds. Everything runs in a copy of the checkout, so
+//! the benchmark changes nobody's work.
 
 mod changes;
 mod images;
@@ -60,7 +60,7 @@ struct Bench<'a> {
     changes: u32,
 }
 
-/// No build takes longer.
+/// The time limit of a build.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 impl Bench<'_> {
@@ -74,23 +74,23 @@ impl Bench<'_> {
         self.plans(figures)
     }
 
-    /// The checkout as it stands, without what git ignores.
+    /// Copies the checkout as it is, without ignored files.
     fn copy(&self) -> anyhow::Result<()> {
         let ctx = &self.engine.ctx;
         let list = git::git(ctx).look(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         for file in run::read(ctx, &list)?.split('\0').filter(|file| !file.is_empty()) {
             let to = self.root.join(file);
             std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
-            // A file that is deleted but not yet in the index is no file.
+            // Skip a file that is deleted, but still in the index.
             if ctx.root.join(file).is_file() {
                 std::fs::copy(ctx.root.join(file), to)?;
             }
         }
-        // As in a checkout, git knows every file.
+        // Add every file to git, as in a checkout.
         self.commit(&self.root)
     }
 
-    /// Makes a repository of a folder, with all that is in it.
+    /// Turns a folder into a repository and commits everything in it.
     fn commit(&self, dir: &Utf8Path) -> anyhow::Result<()> {
         let identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false"];
         let git = || git::elsewhere(&self.engine.ctx).look(&["-C", dir.as_str()]).args(identity);
@@ -99,7 +99,7 @@ impl Bench<'_> {
         self.engine.read(&git().args(["commit", "--quiet", "--no-verify", "--message=all"])).map(drop)
     }
 
-    /// Our own program, as CI calls it.
+    /// Our own program, called as CI calls it.
     fn ours(&self, root: &Utf8Path) -> anyhow::Result<Step> {
         let binary = Utf8PathBuf::from_path_buf(std::env::current_exe()?)
             .map_err(|_| fault::failed("our own path is not UTF-8"))?;
@@ -117,7 +117,8 @@ impl Bench<'_> {
         Ok(started.elapsed().as_secs_f64())
     }
 
-    /// Ours and the raw tools in turns, each after the same preparation.
+    /// Runs ours and the raw tool in turns, with the same preparation before
+    /// each run.
     fn in_turns(
         &mut self,
         ours: &Step,

@@ -1,5 +1,5 @@
-//! What a repository of many files and many services costs, beside what git
-//! takes to look at the same files.
+//! Measures a repository with many files and many services, beside the git
+//! commands that look at the same files.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::cmd::bench::{Bench, Figure, timed};
 use crate::exec::{files, git};
 use crate::model::config::FILE;
 
-/// How many services share the files.
+/// The number of services that share the files.
 const SERVICES: u32 = 40;
-/// How many of the files are changed and not committed.
+/// The number of files with uncommitted changes.
 const CHANGED: u32 = 1000;
 
 impl Bench<'_> {
-    /// All figures of a repository that is made for them.
+    /// Creates a repository and measures all figures in it.
     pub(super) fn scale(&mut self, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let folder = files::Temporary::new("scale")?;
         let root = folder.path();
@@ -58,7 +58,8 @@ impl Bench<'_> {
             (all, &[][..], "json", &both[..]),
         ] {
             let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD", "--format", format]).args(services);
-            // Once, so that it is known what the files hold.
+            // Run it once first, so that xtask has recorded the contents of the
+            // files.
             self.time(&ours)?;
             let pairs = self.in_turns(&ours, raw, |_| Ok(()))?;
             figures.push(timed(format!("ci plan, {count} files, {CHANGED} changed, {what}"), pairs));
@@ -71,7 +72,7 @@ fn name(number: u32) -> String {
     format!("service-{number:02}")
 }
 
-/// A stage and a folder for each service.
+/// Creates a stage and a folder for each service.
 fn definitions(root: &Utf8Path) -> anyhow::Result<()> {
     let mut toml = "[project]\nname = \"xtask-scale\"\nregistry = \"localhost\"\nowner = \"nobody\"\n".to_owned();
     let mut dockerfile = String::new();
