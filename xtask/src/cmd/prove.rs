@@ -71,13 +71,6 @@ pub fn prove<T: Object>(
     }
 }
 
-impl Proved {
-    /// How many containers did not prove their image.
-    pub fn failed(&self) -> usize {
-        self.results.iter().filter(|proof| !proof.passed).count()
-    }
-}
-
 /// Proves the images of services, and tells people of each container.
 pub fn proved(
     engine: &Engine,
@@ -119,9 +112,7 @@ pub fn proved(
     });
     drop(guard);
     interrupt::check()?;
-    let mut proofs: Vec<Proof> = proofs.into_inner().unwrap_or_default().into_iter().collect::<anyhow::Result<_>>()?;
-    proofs.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
-    Ok(Proved { passed: proofs.iter().all(|proof| proof.passed), results: proofs })
+    Ok(Proved::of(proofs.into_inner().unwrap_or_default().into_iter().collect::<anyhow::Result<_>>()?))
 }
 
 fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a Service>> {

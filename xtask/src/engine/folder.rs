@@ -157,7 +157,8 @@ impl EngineFolder {
             Some(seen) if seen.kind == trust::FileKind::File && trust::believed(ctx).contains(&seen.uid) => {
                 Some(fs::read_to_string(&marker).with_context(|| format!("could not read {marker}"))?)
             }
-            Some(_) => Some(String::new()),
+            // Of somebody else, or no file: that is no beginning of our words.
+            Some(_) => return Ok(Holds::Strange(MARKER.to_owned())),
         };
         Ok(holds(&names, mark.as_deref(), self.is_earlier(&names)))
     }
@@ -311,5 +312,59 @@ mod tests {
             let list: Vec<_> = names.split_whitespace().map(str::to_owned).collect();
             assert_eq!(is_earlier(&list, packages, program.as_ref(), record), expected, "{names} {record}");
         }
+    }
+
+    #[test]
+    fn our_words_count_in_a_file_of_ours_and_not_behind_a_link() {
+        let place = files::Temporary::new("marker").unwrap();
+        fs::create_dir_all(place.path()).unwrap();
+        let folder = EngineFolder { dir: place.path().join("engine") };
+        let (ctx, marker) = (Ctx::default(), folder.dir.join(MARKER));
+        let held = || folder.holds(&ctx).unwrap();
+        assert_eq!(held(), Holds::Nothing, "there is no folder");
+        fs::create_dir(&folder.dir).unwrap();
+        assert_eq!(held(), Holds::Nothing);
+        fs::write(&marker, MARK).unwrap();
+        assert_eq!(held(), Holds::Engine);
+        fs::rename(&marker, place.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(place.path().join("elsewhere"), &marker).unwrap();
+        assert_eq!(held(), Holds::Strange(MARKER.into()));
+        fs::remove_file(&marker).unwrap();
+        fs::create_dir(&marker).unwrap();
+        assert_eq!(held(), Holds::Strange(MARKER.into()));
+    }
+
+    #[test]
+    fn a_folder_is_taken_that_its_sockets_fit_in_and_that_leads_nowhere_else() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = files::Temporary::new("folder").unwrap();
+        fs::create_dir_all(place.path()).unwrap();
+        let root = place.path().canonicalize_utf8().unwrap();
+        let of = |dir: &Utf8Path| {
+            let env = [("XTASK_ENGINE_DIR", dir.as_str())].into_iter().collect();
+            let found = EngineFolder::of(&Ctx { env, ..Ctx::default() });
+            found.map(|folder| folder.dir).map_err(|error| error.to_string())
+        };
+        let of_length = |length: usize| {
+            let rest = length - root.as_str().len() - "//ctd.sock.ttrpc".len();
+            root.join("a".repeat(rest))
+        };
+        let (longest, longer) = (of_length(SOCKET_PATH), of_length(SOCKET_PATH + 1));
+        assert_eq!(of(&longest), Ok(longest));
+        assert!(of(&longer).unwrap_err().contains("too long"));
+        assert!(of(&root.join("a,b")).unwrap_err().contains("can't be named"));
+
+        let (ours, anybodys) = (root.join("ours"), root.join("anybodys"));
+        for dir in [&ours, &anybodys] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(ours.join(MARKER), MARK).unwrap();
+        fs::create_dir(ours.join("data")).unwrap();
+        assert_eq!(of(&ours), Ok(ours.clone()));
+        fs::remove_dir(ours.join("data")).unwrap();
+        std::os::unix::fs::symlink(&anybodys, ours.join("data")).unwrap();
+        assert_eq!(of(&ours), Ok(ours.clone()));
+        fs::set_permissions(&anybodys, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(of(&ours).unwrap_err().contains("can't be relied upon"));
     }
 }

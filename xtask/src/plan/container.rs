@@ -375,4 +375,11 @@ mod tests {
             assert!(mark.is_none_or(|mark| mark.checkout == ours && mark.is_up() == name.contains("-up-")));
         }
     }
+
+    #[test]
+    fn the_end_of_a_containers_log_is_asked_by_its_name() {
+        let project = Project::parse("services.toml".into(), PROJECT).unwrap();
+        let group = ContainerGroup::of_run(&project, "c".into(), "r".into(), Secret::new(""));
+        assert_eq!(group.log("app").to_string(), "docker logs --tail 50 scribe-r-app");
+    }
 }

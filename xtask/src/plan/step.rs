@@ -461,4 +461,23 @@ mod tests {
         let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), words.map(|word| format!("{word}|")).concat());
     }
+
+    #[test]
+    fn a_step_keeps_what_it_is_told() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret");
+        let step = Step::new("cat").stdin("A={password}").within(Duration::from_secs(7)).hint("look");
+        assert_eq!((step.limit, step.hint.as_deref()), (Some(Duration::from_secs(7)), Some("look")));
+        // Without a secret these are words like others.
+        assert_eq!(pasted(&step.to_string()), (true, "A={password}\n".to_owned()));
+    }
+
+    #[test]
+    fn a_plan_shows_one_form_of_itself_and_runs_another() {
+        let plan = |word: &str| Plan::of([Step::new("echo").arg(word), Step::new("echo").arg("both")]);
+        let plan = plan("shown").run_as(plan("run"));
+        let shown: Vec<String> = plan.commands().map(Step::to_string).collect();
+        assert_eq!(shown, ["echo shown", "echo both"]);
+        let run: Vec<&[String]> = plan.commands().map(Step::argv).collect();
+        assert_eq!(run, [["run"], ["both"]]);
+    }
 }

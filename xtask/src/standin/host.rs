@@ -109,11 +109,11 @@ impl Host {
         Some(url)
     }
 
-    /// The same for an apt source.
+    /// The same for an apt source, whichever of its words is the address.
     fn public_source(&mut self, line: &str) -> Option<String> {
         let line = bare(line)?;
-        let uri = line.split(' ').nth(1)?.to_owned();
-        self.public(uri).map(|_| line)
+        let named = line.split_whitespace().find(|word| names_user(word)).map(str::to_owned);
+        named.is_none_or(|word| self.public(word).is_some()).then_some(line)
     }
 
     /// The path at which steps see it.
@@ -245,7 +245,11 @@ fn bare(line: &str) -> Option<String> {
 
 /// `key = value` in a simple configuration file.
 fn setting(file: &str, key: &str) -> Option<String> {
-    let text = input::text(file.into(), 1 << 20).ok()?;
+    value(&input::text(file.into(), 1 << 20).ok()?, key)
+}
+
+/// The first value of a key, unless that is empty.
+fn value(text: &str, key: &str) -> Option<String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
     values.next().filter(|value| !value.is_empty())
@@ -336,6 +340,9 @@ mod tests {
         assert_eq!(host.public_source(&source("")).as_deref(), Some("deb http://a.example/debian bookworm main"));
         assert_eq!(host.public_source(&source("u:p@")), None);
         assert_eq!(host.notes.len(), 2);
+        for line in ["deb [a] [b] http://u:p@a.example/ x main", "deb  [a]\thttp://u:p@a.example/ x main"] {
+            assert_eq!(host.public_source(line), None, "{line}");
+        }
     }
 
     #[test]
@@ -348,5 +355,19 @@ mod tests {
             ways(dump),
             ["Acquire::http::Proxy \"http://proxy:3128\";", "Acquire::HTTPS::CAInfo \"/etc/ca.pem\";"]
         );
+    }
+
+    #[test]
+    fn a_setting_is_the_first_of_its_key() {
+        for (text, expected) in [
+            ("[global]\nindex-url = https://a.example/?b=c\n", Some("https://a.example/?b=c")),
+            ("extra-index-url = x\nindex-url=y\nindex-url=z\n", Some("y")),
+            ("index-url =\nindex-url = z\n", None),
+            ("#index-url = x\n", None),
+            ("index-url\n", None),
+            ("", None),
+        ] {
+            assert_eq!(value(text, "index-url").as_deref(), expected, "{text}");
+        }
     }
 }

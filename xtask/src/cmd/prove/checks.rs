@@ -1,6 +1,6 @@
 //! Evaluates the answers of a container, without asking it.
 
-use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Servers};
+use crate::cmd::objects::docker::{Check, CheckName, Checked, Proof, Proved, Servers};
 use crate::model::bytes::Bytes;
 
 /// With all its servers, or if it needs none, it must answer 200.
@@ -51,6 +51,19 @@ impl Proof {
     /// Whether the log of the container may explain a failure.
     pub fn asks_the_log(&self) -> bool {
         self.log.is_empty() && self.checks.iter().any(|check| !check.passed && check.name.what != Checked::Size)
+    }
+}
+
+impl Proved {
+    /// All proofs, in the order of their names, whichever ended first.
+    pub fn of(mut results: Vec<Proof>) -> Self {
+        results.sort_by(|a, b| (&a.service, &a.role).cmp(&(&b.service, &b.role)));
+        Self { passed: results.iter().all(|proof| proof.passed), results }
+    }
+
+    /// How many containers did not prove their image.
+    pub fn failed(&self) -> usize {
+        self.results.iter().filter(|proof| !proof.passed).count()
     }
 }
 
@@ -120,6 +133,25 @@ mod tests {
         ] {
             let proof = Proof { checks, log: log.into(), ..Proof::default() };
             assert_eq!((proof.holds(), proof.asks_the_log()), (holds, asks), "{proof:?}");
+        }
+    }
+
+    #[test]
+    fn images_are_proved_by_all_of_their_containers() {
+        let proof = |service: &str, role: Option<&str>, passed| Proof {
+            service: service.into(),
+            role: role.map(str::to_owned),
+            passed,
+            ..Proof::default()
+        };
+        for (proofs, passed, failed) in [
+            (vec![proof("web", None, true), proof("api", None, true)], true, 0),
+            (vec![proof("web", None, true), proof("api", None, false)], false, 1),
+            (vec![proof("api", Some("b"), false), proof("api", Some("a"), false)], false, 2),
+        ] {
+            let proved = Proved::of(proofs);
+            assert_eq!((proved.passed, proved.failed()), (passed, failed), "{proved:?}");
+            assert!(proved.results.is_sorted_by_key(|proof| (proof.service.clone(), proof.role.clone())));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::search::{self, EngineSearch};
 use crate::exec::engine::Engine;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
-use crate::model::base::{self, Bases};
+use crate::model::base::{self, Bases, StandIn};
 use crate::model::bytes::Bytes;
 use crate::plan;
 use crate::plan::setup::Available;
@@ -109,10 +109,14 @@ fn server(engine: &Engine) -> anyhow::Result<SetupItem> {
 /// Why an engine can't be used, if it can't.
 pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
     let version = engine.version()?.version;
-    let major: Option<u32> = version.split('.').next().and_then(|number| number.parse().ok());
-    Ok(major
-        .filter(|major| *major < ENGINE)
-        .map(|_| format!("the engine at {} is {version}; {ENGINE} is the oldest that will do", engine.origin)))
+    Ok(is_too_old(&version)
+        .then(|| format!("the engine at {} is {version}; {ENGINE} is the oldest that will do", engine.origin)))
+}
+
+/// A version without a number is somebody's own: it may do.
+fn is_too_old(version: &str) -> bool {
+    let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok());
+    major.is_some_and(|major| major < ENGINE)
 }
 
 /// The version of buildx and its path, if it is installed.
@@ -153,30 +157,42 @@ fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::
             .collect());
     };
     let record = standin::fresh(ctx);
-    let mode = match (&record, buildx(ctx)) {
-        (Some(record), _) => record.mode,
-        (None, None) => Bases::Auto,
-        (None, Some(_)) if standin::probe_registry(engine, references).is_ok() => Bases::Upstream,
-        (None, Some(_)) => Bases::Local,
-    };
+    let answers = || standin::probe_registry(engine, references).is_ok();
+    let mode = source(record.as_ref().map(|record| record.mode), buildx(ctx).is_some(), answers);
     let age = record.as_ref().and_then(Record::age);
     let when = age.map_or_else(|| "now".to_owned(), |age| format!("{age} ago"));
-    let image = |reference: &String| -> anyhow::Result<SetupItem> {
-        let item = SetupItem::needed(reference);
-        Ok(match (mode, base::stand_in(reference)) {
-            (Bases::Upstream, _) => item.found("upstream", format!("its registry answered ({when})")),
-            (Bases::Auto, _) => item.missing("not looked for: no buildx", SETUP),
-            (Bases::Local, Err(_)) => item.missing(
-                "no registry answers, and there is no stand-in",
-                "cargo xtask docker SERVICE --bases upstream",
-            ),
-            (Bases::Local, Ok(it)) if standin::missing(engine, std::slice::from_ref(&it))?.is_empty() => {
-                item.found("stand-in", it.image)
-            }
-            (Bases::Local, Ok(_)) => item.missing("no registry answers; the stand-in is not made", SETUP),
-        })
-    };
-    references.iter().map(image).collect()
+    let is_made = |it: &StandIn| Ok(standin::missing(engine, std::slice::from_ref(it))?.is_empty());
+    references.iter().map(|reference| image(reference, mode, &when, is_made)).collect()
+}
+
+/// Where images come from, by what was found out last or else is found out now.
+/// `Auto`: without buildx nobody can ask a registry.
+fn source(known: Option<Bases>, has_buildx: bool, answers: impl FnOnce() -> bool) -> Bases {
+    match known {
+        Some(known) => known,
+        None if !has_buildx => Bases::Auto,
+        None if answers() => Bases::Upstream,
+        None => Bases::Local,
+    }
+}
+
+/// Whether a build finds an image that it takes from elsewhere.
+fn image(
+    reference: &str,
+    mode: Bases,
+    when: &str,
+    is_made: impl FnOnce(&StandIn) -> anyhow::Result<bool>,
+) -> anyhow::Result<SetupItem> {
+    let item = SetupItem::needed(reference);
+    Ok(match (mode, base::stand_in(reference)) {
+        (Bases::Upstream, _) => item.found("upstream", format!("its registry answered ({when})")),
+        (Bases::Auto, _) => item.missing("not looked for: no buildx", SETUP),
+        (Bases::Local, Err(_)) => {
+            item.missing("no registry answers, and there is no stand-in", "cargo xtask docker SERVICE --bases upstream")
+        }
+        (Bases::Local, Ok(it)) if is_made(&it)? => item.found("stand-in", it.image),
+        (Bases::Local, Ok(_)) => item.missing("no registry answers; the stand-in is not made", SETUP),
+    })
 }
 
 fn disk(engine: &Engine) -> anyhow::Result<Option<SetupItem>> {
@@ -186,16 +202,19 @@ fn disk(engine: &Engine) -> anyhow::Result<Option<SetupItem>> {
         return Ok(None);
     }
     let text = engine.probe(&Step::new("df").args(["-Pk", dir.as_str()])).unwrap_or_default();
-    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-    Ok(free.map(|kib| {
-        let bytes = kib.saturating_mul(1024);
-        let item = SetupItem::extra("disk space");
-        if bytes < DISK {
-            let why = format!("{} free in {dir}, and builds take about {}", Bytes(bytes), Bytes(DISK));
-            return item.missing(why, "cargo xtask docker clean --all");
-        }
-        item.found(format!("{} free", Bytes(bytes)), dir)
-    }))
+    Ok(room(&text, dir))
+}
+
+/// What `df -Pk` says of a folder, beside what builds take.
+fn room(df: &str, dir: &str) -> Option<SetupItem> {
+    let kib: u64 = df.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    let bytes = kib.saturating_mul(1024);
+    let item = SetupItem::extra("disk space");
+    if bytes < DISK {
+        let why = format!("{} free in {dir}, and builds take about {}", Bytes(bytes), Bytes(DISK));
+        return Some(item.missing(why, "cargo xtask docker clean --all"));
+    }
+    Some(item.found(format!("{} free", Bytes(bytes)), dir))
 }
 
 /// The plan of `--yes`.
@@ -296,5 +315,57 @@ mod tests {
               cargo xtask setup --yes
               sudo x"#]]
         .assert_eq(&table(&items));
+    }
+
+    #[test]
+    fn an_engine_is_too_old_by_its_major_number() {
+        for (version, expected) in
+            [("22.0.9", true), ("23.0.0", false), ("23", false), ("26.1.5+dfsg1", false), ("9", true), ("dev", false)]
+        {
+            assert_eq!(is_too_old(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_there_upstream_or_as_a_stand_in_that_is_made() {
+        use Bases::{Auto, Local, Upstream};
+        for (known, has_buildx, answers, expected) in [
+            (Some(Local), true, true, Local),
+            (Some(Upstream), false, false, Upstream),
+            (None, false, true, Auto),
+            (None, true, true, Upstream),
+            (None, true, false, Local),
+        ] {
+            assert_eq!(source(known, has_buildx, || answers), expected, "{known:?} {has_buildx} {answers}");
+        }
+        for (reference, mode, is_made, found, said) in [
+            ("node:20", Upstream, false, true, "upstream"),
+            ("mine", Upstream, false, true, "upstream"),
+            ("node:20", Auto, true, false, "not looked for: no buildx"),
+            ("node:20", Local, true, true, "stand-in"),
+            ("node:20", Local, false, false, "no registry answers; the stand-in is not made"),
+            ("mine", Local, true, false, "no registry answers, and there is no stand-in"),
+        ] {
+            let item = image(reference, mode, "now", |_| Ok(is_made)).unwrap();
+            assert!(item.needed);
+            assert_eq!((item.found, item.version.as_deref()), (found, Some(said)), "{reference} {mode:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_where_a_build_with_its_caches_fits() {
+        let df =
+            |kib: u64| format!("Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 9 1 {kib} 1% /\n");
+        for (text, found) in [
+            (df(DISK / 1024 + 1), Some(true)),
+            (df(DISK / 1024), Some(false)),
+            (df(0), Some(false)),
+            ("df: /x: No such file or directory\n".to_owned(), None),
+            (String::new(), None),
+        ] {
+            let item = room(&text, "/x");
+            assert!(item.as_ref().is_none_or(|item| !item.needed), "builds may do with less");
+            assert_eq!(item.map(|item| item.found), found, "{text}");
+        }
     }
 }

@@ -333,3 +333,28 @@ pub fn froms(kind: &InstructionKind) -> Vec<(String, String, bool)> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::dockerfile::{BuildOptions, base_images};
+
+    #[test]
+    fn a_number_is_a_stage_for_a_target_and_an_image_for_from_and_for_a_mount() {
+        for (text, target, expected) in [
+            ("FROM a\nFROM b\n", Some("0"), Some("a")),
+            ("FROM a\nFROM b\n", Some("1"), Some("b")),
+            ("FROM a\nFROM b\n", Some("2"), None),
+            ("FROM a AS x\nFROM 0\n", None, Some("0")),
+            ("FROM scratch\nRUN --mount=from=0,target=/m true\n", None, Some("0")),
+        ] {
+            let found = base_images(text.as_bytes(), target, &BuildOptions::NOTHING).ok();
+            assert_eq!(found, expected.map(|image| vec![image.to_owned()]), "{text} {target:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_name_with_a_variable_the_rest_counts() {
+        let text = b"FROM a AS x-end\nFROM b AS y\nFROM scratch\nCOPY --from=$A_B-end /a /\n";
+        assert_eq!(base_images(text, None, &BuildOptions::NOTHING).unwrap(), ["a"]);
+    }
+}

@@ -17,6 +17,7 @@ pub mod platforms;
 mod recipe;
 mod remote;
 mod stages;
+mod syntax;
 mod trim;
 mod variables;
 mod words;
@@ -123,24 +124,6 @@ fn frontend(text: &[u8], given: &BuildOptions<'_>) -> Option<(usize, String)> {
         Some(syntax) => Some((1, syntax.trim().split(' ').next().unwrap_or_default().to_owned())),
         None => lines::syntax(text),
     }
-}
-
-/// The tag or digest of Docker's own frontend; `None` for any other frontend.
-fn version(syntax: &str) -> Option<&str> {
-    let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax);
-    ["docker/dockerfile-upstream", "docker/dockerfile"]
-        .iter()
-        .find_map(|known| name.strip_prefix(known).filter(|rest| rest.is_empty() || rest.starts_with([':', '@'])))
-}
-
-fn is_dockers(syntax: &str) -> bool {
-    version(syntax).is_some()
-}
-
-/// Whether this is Docker's frontend 1.8 or later, or may be.
-fn knows_check(syntax: &str) -> bool {
-    let minor = |version: &str| version.strip_prefix(":1.")?.split(['.', '-', '@']).next()?.parse::<u32>().ok();
-    version(syntax).is_some_and(|version| minor(version).is_none_or(|minor| minor >= 8))
 }
 
 fn no_stage(graph: &Graph, name: &str) -> String {

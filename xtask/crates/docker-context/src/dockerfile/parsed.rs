@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::graph::{Graph, Origin};
 use super::inputs::Inputs;
 use super::recipe::{self, Recipe};
+use super::syntax::{is_dockers, knows_check};
 use super::variables::Budget;
-use super::{
-    BaseConfig, BuildOptions, DockerfileError, cycles, frontend, is_dockers, knows_check, lines, no_stage, stages,
-};
+use super::{BaseConfig, BuildOptions, DockerfileError, cycles, frontend, lines, no_stage, stages};
 
 /// A Dockerfile as a build with some options reads it.
 pub struct ParsedDockerfile {

@@ -420,4 +420,44 @@ mod tests {
             assert!(parse(text).is_ok(), "{text}");
         }
     }
+
+    #[test]
+    fn an_escape_is_the_character_that_it_stands_for() {
+        for (escaped, plain) in [
+            ("\\x41b", "Ab"),
+            ("\\x{41}b", "Ab"),
+            ("\\x{1F600}", "😀"),
+            ("\\101b", "Ab"),
+            ("\\0b", "\0b"),
+            ("\\07b", "\x07b"),
+            ("\\00101", "\x0101"),
+            ("\\x4142", "A42"),
+            ("[\\x41-\\x{43}]", "[A-C]"),
+            ("[a-c]", "[\\x61-\\x63]"),
+            ("\\s", "[\t-\n\\f-\r ]"),
+            ("[\\d-]", "[0-9-]"),
+            ("\\-", "-"),
+            ("a{2,2}b", "a{2}b"),
+        ] {
+            assert_eq!(format!("{:?}", parse(escaped).unwrap()), format!("{:?}", parse(plain).unwrap()), "{escaped}");
+        }
+        for right in ["\\Aa", "a\\z", "a{1000}", "a{0,1000}", "a{1000,}"] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        for (wrong, why) in [
+            ("\\pL", "class of Unicode"),
+            ("\\b", "end of a word"),
+            ("\\8", "is no character"),
+            ("\\1", "is no character"),
+            ("\\x{+41}", "is no character"),
+            ("\\x{41", "without `}`"),
+            ("\\x4", "without two digits"),
+            ("a{1001,}", "more than 1000 times"),
+            ("a{0,1001}", "more than 1000 times"),
+            ("(a", "without `)`"),
+        ] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
 }
