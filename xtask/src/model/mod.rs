@@ -25,6 +25,7 @@ pub mod fingerprint;
 pub mod heads;
 pub mod identity;
 pub mod junit;
+pub mod manifest;
 pub mod mountinfo;
 pub mod option;
 pub mod platform;

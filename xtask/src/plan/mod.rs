@@ -5,6 +5,7 @@ pub mod clean;
 pub mod container;
 pub mod git;
 pub mod lint;
+pub mod prune;
 pub mod publish;
 pub mod setup;
 pub mod step;
