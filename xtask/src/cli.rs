@@ -6,6 +6,7 @@
 
 pub mod ci;
 pub mod docker;
+pub mod signature;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
@@ -224,7 +225,8 @@ mod tests {
     /// A name for a service; services.toml is not read yet. An unknown one is
     /// refused later with a list of the known ones.
     /// `command` is run as it is.
-    const LISTED: [&str; 4] = ["services", "parts", "role", "command"];
+    /// `image` is a service, or is parsed when the services are known.
+    const LISTED: [&str; 5] = ["services", "parts", "role", "command", "image"];
 
     #[test]
     fn no_option_takes_a_value_that_is_empty_blank_hidden_or_endless() {

@@ -52,6 +52,7 @@ fn docker(ctx: &Ctx, project: &Project, verb: Docker) -> anyhow::Result<()> {
         Docker::Verb(DockerVerb::Clean(args)) => cmd::clean::run(ctx, project, &args),
         Docker::Verb(DockerVerb::Up(args)) => cmd::up::up(ctx, project, &args),
         Docker::Verb(DockerVerb::Down) => cmd::up::down(ctx, project),
+        Docker::Verb(DockerVerb::Verify(args)) => cmd::verify::run(ctx, project, &args),
         // A name is only unknown if services.toml can't be read, and that is
         // reported before this point.
         Docker::Unknown(name) => Err(fault::usage(format!("no service `{name}`")).into()),

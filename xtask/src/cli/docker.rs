@@ -38,6 +38,8 @@ pub enum DockerVerb {
     Up(UpArgs),
     /// Stop what `up` started
     Down,
+    /// Say whether a published image is signed, and by whom
+    Verify(super::signature::VerifyArgs),
 }
 
 impl FromArgMatches for Docker {

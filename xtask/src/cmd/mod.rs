@@ -13,7 +13,9 @@ pub mod prove;
 pub mod setup;
 pub mod shared_scan;
 pub mod test;
+pub mod tool;
 pub mod up;
+pub mod verify;
 
 use std::collections::BTreeMap;
 

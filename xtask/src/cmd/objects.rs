@@ -3,6 +3,7 @@
 
 pub mod ci;
 pub mod docker;
+pub mod signature;
 
 use serde::Serialize;
 

@@ -26,12 +26,12 @@ use crate::model::reference::{Image, Name, Registry};
 pub const FILE: &str = "services.toml";
 
 /// Names that are verbs of `cargo xtask docker`.
-pub const RESERVED: [&str; 6] = ["all", "clean", "down", "help", "test", "up"];
+pub const RESERVED: [&str; 7] = ["all", "clean", "down", "help", "test", "up", "verify"];
 
 /// Names that will be verbs. A service with such a name would hide the verb, or
 /// the verb would hide it.
-pub const PROMISED: [&str; 11] =
-    ["inspect", "logs", "promote", "restart", "sbom", "scan", "sh", "sign", "stats", "status", "verify"];
+pub const PROMISED: [&str; 10] =
+    ["inspect", "logs", "promote", "restart", "sbom", "scan", "sh", "sign", "stats", "status"];
 
 /// The largest file that is read, in bytes. A file with 3,000 services is much
 /// smaller.

@@ -110,13 +110,25 @@ pub fn revision(text: &str) -> Result<String, Diagnostic> {
     Ok(text.to_owned())
 }
 
+/// Who signed, or who vouches for that: an address as certificates have it.
+pub fn signer(text: &str) -> Result<String, Diagnostic> {
+    if text.trim().is_empty() || text.len() > PATH || visible(text).is_err() {
+        return Err(
+            "expected what the certificate says, such as `https://github.com/OWNER/REPO/.github/workflows/FILE@REF`"
+                .into(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     type Read = fn(&str) -> bool;
 
-    const ALL: [(&str, Read); 7] = [
+    const ALL: [(&str, Read); 8] = [
+        ("signer", |text| signer(text).is_ok()),
         ("image_name", |text| image_name(text).is_ok()),
         ("path", |text| path(text).is_ok()),
         ("oci_file", |text| oci_file(text).is_ok()),
@@ -137,6 +149,7 @@ mod tests {
                         !takes(&format!("{prefix}{text}"))
                             || what == "path"
                             || what == "revision"
+                            || what == "signer"
                             || what == "build_arg",
                         "{what} takes {prefix}{text:?}"
                     );

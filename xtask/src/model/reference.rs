@@ -91,6 +91,17 @@ impl Default for Tag {
 }
 
 impl Image {
+    /// Without its tag and its digest.
+    pub fn repository(&self) -> &str {
+        let name = self.0.split_once('@').map_or(self.0.as_str(), |(name, _)| name);
+        name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(repository, _)| repository)
+    }
+
+    /// The digest, if it names one.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.split_once('@').map(|(_, digest)| digest)
+    }
+
     /// The parts between slashes, none of them empty, `.` or `..`.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
@@ -231,6 +242,17 @@ pub fn is_loopback(reference: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_has_a_repository_whatever_follows_it() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (name, repository) in [("a", "a"), ("a:1", "a"), ("r:5/a/b", "r:5/a/b"), ("r:5/a/b:1", "r:5/a/b")] {
+            let image: Image = name.parse().unwrap();
+            assert_eq!((image.repository(), image.digest()), (repository, None), "{name}");
+            let image: Image = format!("{name}@{digest}").parse().unwrap();
+            assert_eq!((image.repository(), image.digest()), (repository, Some(digest.as_str())), "{name}");
+        }
+    }
 
     #[test]
     fn tags_follow_the_oci_grammar() {

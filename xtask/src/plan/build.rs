@@ -24,6 +24,8 @@ pub enum Output {
     Push,
     /// A file, as an OCI archive.
     Oci(Utf8PathBuf),
+    /// A folder, as the files of the stage.
+    Folder(Utf8PathBuf),
 }
 
 /// An additional layer cache, besides the builder's own.
@@ -173,7 +175,7 @@ impl Request {
 /// Paths of one run, where outputs are written until they are complete.
 #[derive(Clone, Debug, Default)]
 pub struct PartialOutputs {
-    /// The archive.
+    /// The archive, or the folder.
     pub archive: Option<Utf8PathBuf>,
     /// The local cache.
     pub cache: Option<Utf8PathBuf>,
@@ -305,6 +307,10 @@ fn compose(request: &Request, cache_to: Option<&str>) -> Step {
             step.args(["--build-arg", "BUILDKIT_MULTI_PLATFORM=1"])
         }
         (None, Output::Oci(file)) => step.args(["--output", &format!("type=oci,dest={}", new_archive(request, file))]),
+        (None, Output::Folder(folder)) => {
+            let new = request.partial.archive.as_ref().unwrap_or(folder);
+            step.args(["--output", &format!("type=local,dest={new}")])
+        }
     };
     // The build of the image has just refreshed everything.
     if *no_cache && cache_to.is_none() {

@@ -8,6 +8,8 @@ pub mod lint;
 pub mod prune;
 pub mod publish;
 pub mod setup;
+pub mod signature;
 pub mod step;
 pub mod system;
+pub mod tool;
 pub mod workflow;

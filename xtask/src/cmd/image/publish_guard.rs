@@ -37,7 +37,7 @@ struct Way {
 fn ways(request: &Request) -> Vec<Way> {
     let mut ways = Vec::new();
     match &request.output {
-        Output::Load => {}
+        Output::Load | Output::Folder(_) => {}
         Output::Push => {
             let away = request.tags.iter().map(|tag| tag.as_str()).filter(|tag| !is_loopback(tag));
             let instead = "a registry on loopback, `--registry 127.0.0.1:5000`";

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ci::*;
 use super::docker::*;
+use super::signature::VerifiedObject;
 use super::*;
 use crate::fault::{ErrorReport, Failure, Location};
 use crate::model::diagnostic::Diagnostic;
@@ -218,6 +219,19 @@ fn examples() -> Vec<Example> {
             },
         ),
         example("docker down", &Down { removed: 14 }),
+        example(
+            "docker verify",
+            &VerifiedObject {
+                image: "ghcr.io/infinite-scribe/infinite-scribe-web:latest".into(),
+                digest: "sha256:df31…".into(),
+                verified: false,
+                signatures: 0,
+                key: Some("cosign.pub".into()),
+                identity: Some("https://github.com/…".into()),
+                issuer: Some("https://token.actions.githubusercontent.com".into()),
+                why: Some("there is an attestation (https://spdx.dev/Document) and no signature".into()),
+            },
+        ),
         example("ci plan", &planned()),
         example(
             "ci check",

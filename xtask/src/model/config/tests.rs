@@ -281,8 +281,8 @@ fn no_service_has_a_name_that_means_something_else() {
         assert!(said.contains(&format!("`services.{name}`: `{name}` is an output")), "{said}");
     }
     // The names of verbs, and of future ones.
-    let is_one = ["all", "clean", "down", "help", "test", "up"].map(|name| (name, "is a command already"));
-    let is_to_be = "inspect logs promote restart sbom scan sh sign stats status verify";
+    let is_one = ["all", "clean", "down", "help", "test", "up", "verify"].map(|name| (name, "is a command already"));
+    let is_to_be = "inspect logs promote restart sbom scan sh sign stats status";
     let is_to_be = is_to_be.split(' ').map(|name| (name, "is kept for a command"));
     for (name, why) in is_one.into_iter().chain(is_to_be) {
         let service = said(&GOOD.replace("services.api", &format!("services.{name}")));
