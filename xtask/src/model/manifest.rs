@@ -1,9 +1,10 @@
 //! What a manifest in a registry points at.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a manifest is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ManifestKind {
     /// An image of one platform.
     #[default]
@@ -69,6 +70,12 @@ impl Manifest {
             true => Ok(it.digest),
             false => Err(format!("{:?} in it is not a digest", it.digest)),
         };
+        // The index of an old layer cache lists layers, which are nobody's version.
+        let is_manifest = |it: &Descriptor| {
+            !it.media_type
+                .as_deref()
+                .is_some_and(|it| ["layer", "rootfs", "cacheconfig"].iter().any(|word| it.contains(word)))
+        };
         let config = raw.config.and_then(|config| config.media_type);
         let is_of_image =
             raw.artifact_type.is_none() && config.as_deref().is_some_and(|it| IMAGE_CONFIGS.contains(&it));
@@ -79,7 +86,13 @@ impl Manifest {
         };
         Ok(Self {
             kind,
-            children: raw.manifests.unwrap_or_default().into_iter().map(digest).collect::<Result<_, _>>()?,
+            children: raw
+                .manifests
+                .unwrap_or_default()
+                .into_iter()
+                .filter(is_manifest)
+                .map(digest)
+                .collect::<Result<_, _>>()?,
             subject: raw.subject.map(digest).transpose()?,
             artifact_type: raw.artifact_type.or(config.filter(|_| kind == ManifestKind::Artifact)),
         })
@@ -135,6 +148,15 @@ mod tests {
                 manifest(Image, &[], None, None),
             ),
             (index.clone(), manifest(Index, &[&a, &b], None, None)),
+            (
+                format!(
+                    r#""manifests":[{{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","digest":"{a}"}},
+                    {{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{a}"}},
+                    {{"mediaType":"application/vnd.buildkit.cacheconfig.v0","digest":"{a}"}},
+                    {{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{b}"}}]"#
+                ),
+                manifest(Index, &[&b], None, None),
+            ),
             (r#""manifests":[]"#.into(), manifest(Index, &[], None, None)),
             (
                 format!(r#""mediaType":"application/vnd.oci.image.index.v1+json",{index}"#),

@@ -19,6 +19,9 @@ use crate::model::release::Version;
 /// The tags beside an image by which its fingerprint finds it. They keep nothing.
 pub const FINGERPRINT: &str = "fp-";
 
+/// What begins the tag of a layer cache that builds write and read.
+const CACHE: &str = "buildcache-";
+
 /// How long the registry's API can restore what was deleted, in seconds.
 pub const RESTORABLE: u64 = 30 * 86_400;
 
@@ -120,6 +123,13 @@ pub fn branches(project: &Project) -> Result<Vec<Pattern>, String> {
     all.map(parse).collect()
 }
 
+/// What a version points at: by its manifest, and by what its tags name.
+pub fn targets(version: &PackageVersion, manifests: &Manifests) -> Vec<String> {
+    let manifest = manifests.get(&version.digest).and_then(|it| it.as_ref().ok());
+    let led = manifest.into_iter().flat_map(|it| it.children.iter().chain(&it.subject).cloned());
+    led.chain(version.tags.iter().filter_map(|tag| attached_to(tag))).collect()
+}
+
 /// Decides about all versions of a package; or why nothing may be removed.
 pub fn decide<'a>(
     versions: &'a [PackageVersion],
@@ -143,6 +153,7 @@ pub fn decide<'a>(
 /// Who points at whom.
 struct Graph<'a> {
     versions: &'a [PackageVersion],
+    all: &'a Manifests,
     manifests: BTreeMap<&'a str, &'a Manifest>,
     /// What is about a digest, and what a tag attaches to it.
     referrers: BTreeMap<&'a str, Vec<&'a str>>,
@@ -181,7 +192,7 @@ impl<'a> Graph<'a> {
                 attachments.entry(to).or_default().push(version.digest.as_str());
             }
         }
-        Ok(Self { versions, manifests, referrers, attachments, listed })
+        Ok(Self { versions, all, manifests, referrers, attachments, listed })
     }
 
     /// All that is needed by, or says something of, what is in `queue`.
@@ -218,18 +229,13 @@ impl<'a> Graph<'a> {
         manifest.into_iter().flat_map(|manifest| manifest.children.iter().chain(&manifest.subject))
     }
 
-    /// The same, and what its tags name.
-    fn targets(&self, version: &PackageVersion) -> Vec<String> {
-        self.leads_to(version).cloned().chain(version.tags.iter().filter_map(|tag| attached_to(tag))).collect()
-    }
-
     /// The versions that go, each before all that it points at.
     fn order(&self, goes: impl Fn(&str) -> bool) -> Vec<&'a PackageVersion> {
         let mut left: BTreeMap<&'a str, &'a PackageVersion> = BTreeMap::new();
         let mut pointed: BTreeMap<String, usize> = BTreeMap::new();
         for version in self.versions.iter().filter(|version| goes(&version.digest)) {
             left.insert(&version.digest, version);
-            self.targets(version).into_iter().for_each(|to| *pointed.entry(to).or_default() += 1);
+            targets(version, self.all).into_iter().for_each(|to| *pointed.entry(to).or_default() += 1);
         }
         let is_free = |digest: &str, pointed: &BTreeMap<String, usize>| pointed.get(digest).is_none_or(|n| *n == 0);
         let mut free: VecDeque<&str> = left.keys().copied().filter(|digest| is_free(digest, &pointed)).collect();
@@ -243,7 +249,7 @@ impl<'a> Graph<'a> {
         while let Some(digest) = free.pop_front().or_else(|| outside(&left)) {
             let Some(version) = left.remove(digest) else { continue };
             order.push(version);
-            for to in self.targets(version) {
+            for to in targets(version, self.all) {
                 *pointed.entry(to.clone()).or_insert(1) -= 1;
                 if is_free(&to, &pointed) {
                     free.extend(left.get_key_value(to.as_str()).map(|(digest, _)| *digest));
@@ -266,7 +272,9 @@ impl Rules {
         let newest: BTreeSet<&String> = releases.into_iter().map(|(_, _, digest)| digest).take(self.keep).collect();
         let reason = |version: &'a PackageVersion| {
             let tag = |is_it: &dyn Fn(&str) -> bool| version.tags.iter().find(|tag| is_it(tag)).cloned();
-            let is_moving = |tag: &str| tag == "latest" || self.branches.iter().any(|branch| branch.hits(tag));
+            let is_moving = |tag: &str| {
+                tag == "latest" || tag.starts_with(CACHE) || self.branches.iter().any(|branch| branch.hits(tag))
+            };
             let is_named =
                 |tag: &str| attached_to(tag).is_none() && self.patterns.as_ref().is_some_and(|it| it.includes(tag));
             let reason = match release(version) {
@@ -423,10 +431,11 @@ mod tests {
                     ('b', &["latest"], 1, "", ""),
                     ('c', &["release-1"], 1, "", ""),
                     ('d', &["mains", "sha-0"], 1, "", ""),
+                    ('k', &["buildcache-linux-amd64"], 1, "", ""),
                     ('e', &["fp-0", "1.2"], 1, "", ""),
                 ],
                 two,
-                "a moving main, b moving latest, c moving release-1; d tags, e tags",
+                "a moving main, b moving latest, c moving release-1, k moving buildcache-linux-amd64; d tags, e tags",
             ),
             (
                 &[
