@@ -17,7 +17,7 @@ use crate::model::doubt::Doubt;
 
 /// The maximum size of a record. We read the files again if their record would
 /// be larger.
-const RECORD: usize = 64 << 20;
+const RECORD: usize = 512 << 20;
 
 /// The contents of a tree's files.
 pub struct Contents {

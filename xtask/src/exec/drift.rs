@@ -37,10 +37,10 @@ pub struct Drift {
 impl Drift {
     /// Finds all differences.
     pub fn of(ctx: &Ctx, tree: &WorkTree) -> Result<Self, Doubt> {
-        let modules = tree.listing.modules();
+        let modules = &tree.listing.modules;
         let is_of_module = |path: &str| modules.iter().find(|module| is_below(path, module));
         let mut drift = between(ctx, &tree.lying, &tree.listing, |path| is_of_module(path).is_none(), true)?;
-        for module in &modules {
+        for module in modules {
             if is_module_changed(ctx, tree, module)? {
                 drift.listed.insert(module.clone());
             }
@@ -63,7 +63,7 @@ fn is_module_changed(ctx: &Ctx, tree: &WorkTree, module: &str) -> Result<bool, D
     }
     let at = Ctx { root: ctx.root.join(module), ..ctx.clone() };
     let listing = worktree::listing(&at)?;
-    if !revision::is_staged(&at, "HEAD")? || !listing.new.is_empty() || !listing.modules().is_empty() {
+    if !revision::is_staged(&at, "HEAD")? || !listing.new.is_empty() || !listing.modules.is_empty() {
         return Ok(true);
     }
     let own = |file: &File| {
@@ -106,7 +106,7 @@ fn between(
             drift.seen.extend((!listing.new.contains(path)).then(|| path.clone()));
             continue;
         };
-        let same = match wanted.as_str() {
+        let same = match *wanted {
             LINK if mode == LINK => {
                 links.push((path, blob, id));
                 true
@@ -118,7 +118,7 @@ fn between(
         drift.listed.extend((!same).then(|| path.clone()));
     }
     let is_gone = |path: &str| counts(path) && (all || !is_there(ctx, path));
-    let gone = gone.into_iter().chain(index).filter(|(path, (mode, _))| mode != SUBMODULE && is_gone(path));
+    let gone = gone.into_iter().chain(index).filter(|(path, (mode, _))| *mode != SUBMODULE && is_gone(path));
     drift.listed.extend(gone.map(|(path, _)| path.clone()));
     drift.listed.extend(retargeted(ctx, &links)?);
     Ok(drift)

@@ -20,6 +20,8 @@ use crate::model::visibility::Visibility;
 /// Git's modes of a symbolic link and of a submodule.
 pub const LINK: &str = "120000";
 pub(super) const SUBMODULE: &str = "160000";
+/// The modes that git's index knows.
+const MODES: [&str; 4] = ["100644", "100755", LINK, SUBMODULE];
 
 /// The working tree at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,16 +102,11 @@ impl WorkTree {
 pub struct Listing {
     /// The index: mode and id by path. In an unfinished merge, one of the
     /// entries of a path.
-    pub index: BTreeMap<String, (String, String)>,
+    pub index: BTreeMap<String, (&'static str, String)>,
+    /// The paths of the submodules, in order.
+    pub modules: Vec<String>,
     /// Files that are neither in the index nor ignored.
     pub new: BTreeSet<String>,
-}
-
-impl Listing {
-    /// The paths of the submodules.
-    pub fn modules(&self) -> Vec<String> {
-        self.index.iter().filter(|(_, (mode, _))| mode == SUBMODULE).map(|(path, _)| path.clone()).collect()
-    }
 }
 
 /// Reads the tree. `Err` says why we can't tell.
@@ -158,7 +155,7 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
         tree.lying[at].id = id;
     }
     let module = |path: String| File { id: head(ctx, &path), mode: SUBMODULE.into(), path };
-    let modules = listing.modules().into_iter().map(module).collect();
+    let modules = listing.modules.iter().cloned().map(module).collect();
     Ok(WorkTree { stats, listing, modules, ..tree })
 }
 
@@ -226,7 +223,7 @@ pub(super) fn listing(ctx: &Ctx) -> Result<Listing, Doubt> {
 /// Parses `? PATH` or `TAG MODE ID STAGE⇥PATH`. Paths are from the root.
 fn listed(text: &str) -> Result<Listing, Doubt> {
     // Collecting a sorted list into a map is fast.
-    let (mut index, mut new) = (Vec::new(), Vec::new());
+    let (mut index, mut new, mut modules) = (Vec::new(), Vec::new(), Vec::new());
     for entry in text.split_terminator('\0') {
         match entry.strip_prefix("? ") {
             // A nested repository. The walk finds the files that a build sees in
@@ -242,11 +239,14 @@ fn listed(text: &str) -> Result<Listing, Doubt> {
                 if stage.contains(' ') {
                     return Err(odd().into());
                 }
-                index.push((path.to_owned(), (mode.to_owned(), id.to_owned())));
+                let mode = MODES.into_iter().find(|known| *known == mode).ok_or_else(odd)?;
+                modules.extend((mode == SUBMODULE).then(|| path.to_owned()));
+                index.push((path.to_owned(), (mode, id.to_owned())));
             }
         }
     }
-    Ok(Listing { index: index.into_iter().collect(), new: new.into_iter().collect() })
+    modules.dedup();
+    Ok(Listing { index: index.into_iter().collect(), new: new.into_iter().collect(), modules })
 }
 
 /// The commit in a submodule's folder, or an empty string if there is none.
@@ -283,9 +283,10 @@ mod tests {
             "? in/\0? new\0H 100644 {id} 0\ta\tb\0S 160000 {id} 0\tlib\0M 100644 {id} 1\tx\0M 100644 {id} 2\tx\0"
         );
         let listing = listed(&text).unwrap();
-        assert_eq!(listing.modules(), ["lib"]);
+        assert_eq!(listing.modules, ["lib"]);
         assert_eq!(listing.index.into_keys().collect::<Vec<_>>(), ["a\tb", "lib", "x"]);
         assert_eq!(listing.new.into_iter().collect::<Vec<_>>(), ["new"]);
         assert!(listed("H 100644\0").is_err());
+        assert!(listed(&format!("H 040000 {id} 0\ta\0")).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use camino::Utf8Path;
 
-use crate::cmd::bench::{Bench, Figure, timed};
+use crate::cmd::bench::{Bench, Clock, Figure, timed};
 use crate::exec::{files, git};
 use crate::model::config::FILE;
 
@@ -28,41 +28,57 @@ impl Bench<'_> {
         let built = self.unchanged_images(root, count, figures);
         let cleaned = self.ours(root).and_then(|ours| self.time(&ours.args(["docker", "clean", "--images"])));
         built.and(cleaned)?;
+        self.clock = Clock::Processor;
+        self.plans_of_many(root, count, 0, figures)?;
         for number in (0..count).step_by((count / CHANGED).max(1) as usize) {
             write(root, number, "after")?;
         }
-        self.plans_of_many(root, count, figures)
+        self.plans_of_many(root, count, CHANGED, figures)
     }
 
     fn unchanged_images(&mut self, root: &Utf8Path, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
         let docker = |what: &str| Ok::<_, anyhow::Error>(self.ours(root)?.args(["docker", what]));
         let (all, one) = (docker("all")?, docker(&name(0))?);
         self.time(&all)?;
-        let pairs = self.in_turns(&all, &[one], |_| Ok(()))?;
+        let pairs = self.in_turns(&all, std::slice::from_ref(&one), |_| Ok(()))?;
         let what = format!("docker all, {SERVICES} unchanged images of {count} files (raw: docker of one)");
         figures.push(timed(what, pairs));
+        let status = git::elsewhere(&self.engine.ctx).look(&["-C", root.as_str(), "status", "--porcelain", "-z"]);
+        let pairs = self.in_turns(&one, &[status], |_| Ok(()))?;
+        figures.push(timed(format!("docker of one, an unchanged image of {count} files (raw: git status)"), pairs));
         Ok(())
     }
 
-    fn plans_of_many(&mut self, root: &Utf8Path, count: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    /// In processor seconds: git runs as a child of ours as it does by itself.
+    fn plans_of_many(
+        &mut self,
+        root: &Utf8Path,
+        count: u32,
+        changed: u32,
+        figures: &mut Vec<Figure>,
+    ) -> anyhow::Result<()> {
         let git =
             |args: &[&str]| git::elsewhere(&self.engine.ctx).look(&["-C", root.as_str()]).args(args.iter().copied());
         let (status, diff) = (git(&["status", "--porcelain", "-z"]), git(&["diff", "--name-only", "-z"]));
-        let two = [name(0), name(1)];
+        let plan = ["ci", "plan", "--base", "HEAD", "--format"];
+        let (text, json) = ([&plan[..], &["text"]].concat(), [&plan[..], &["json"]].concat());
+        let (first, second) = (name(0), name(1));
+        let few = [&json[..], &[first.as_str(), second.as_str()]].concat();
         let both = [status, diff];
-        let few = "as JSON, 2 services (raw: git status, git diff)".to_owned();
-        let all = format!("as JSON, {SERVICES} services (raw: git status, git diff)");
-        for (what, services, format, raw) in [
-            ("in text (raw: git status)".into(), &[][..], "text", &both[..1]),
-            (few, &two[..], "json", &both[..]),
-            (all, &[][..], "json", &both[..]),
+        for (what, args, raw) in [
+            ("ci plan in text".to_owned(), text, &both[..1]),
+            ("ci plan as JSON, 2 services".to_owned(), few, &both[..]),
+            (format!("ci plan as JSON, {SERVICES} services"), json, &both[..]),
+            ("ci check".to_owned(), vec!["ci", "check"], &both[..1]),
         ] {
-            let ours = self.ours(root)?.args(["ci", "plan", "--base", "HEAD", "--format", format]).args(services);
+            let ours = self.ours(root)?.args(args);
             // Run it once first, so that xtask has recorded the contents of the
             // files.
             self.time(&ours)?;
             let pairs = self.in_turns(&ours, raw, |_| Ok(()))?;
-            figures.push(timed(format!("ci plan, {count} files, {CHANGED} changed, {what}"), pairs));
+            let raw = if raw.len() == 1 { "git status" } else { "git status, git diff" };
+            let figure = format!("{what}, {count} files, {changed} changed, processor time (raw: {raw})");
+            figures.push(timed(figure, pairs));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `ci plan`: which services a change affects, and why. In doubt a service counts
 //! as changed, and the output says so.
 
+use std::mem::ManuallyDrop;
 use std::thread;
 
 use camino::Utf8Path;
@@ -42,7 +43,8 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
     let mut services = project.select(&args.services)?;
     services.sort_by_key(|service| &service.name);
     services.dedup_by_key(|service| &service.name);
-    let tree = SharedScan::new(ctx, &services);
+    // The process ends soon, and the kernel takes all memory back at once.
+    let tree = ManuallyDrop::new(SharedScan::new(ctx, &services));
     let beside = IndirectChanges::look(ctx, &tree, &services, args, &mut outcome);
     let (outcome, services) = (&outcome, &services[..]);
     let mut verdicts = sides::with(ctx, outcome, args, |sides| {
