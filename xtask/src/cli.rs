@@ -91,6 +91,12 @@ pub struct SetupArgs {
     /// Install what is missing without asking
     #[arg(short, long)]
     pub yes: bool,
+    /// First register an emulator (QEMU) with the kernel, to run other platforms' images; `engine down` takes it back
+    #[arg(long, conflicts_with = "check")]
+    pub emulator: bool,
+    /// With --yes: also what builds of all platforms need
+    #[arg(long, requires = "yes")]
+    pub multi_arch: bool,
 }
 
 /// Verbs of `engine`.

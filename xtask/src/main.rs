@@ -35,7 +35,7 @@ fn run(wants_json: &mut bool) -> anyhow::Result<()> {
     }
     match verb {
         Verb::Docker(verb) => docker(&ctx, &project?, verb),
-        Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::sources(&ctx, &project?)?),
+        Verb::Setup(args) => cmd::setup::run(&ctx, &args, &cmd::sources_of_setup(&ctx, &project?, args.multi_arch)?),
         Verb::Engine(verb) => cmd::engine::run(&ctx, &verb),
         Verb::Ci(verb) => cmd::ci::run(&ctx, project, &verb),
         Verb::Test(args) => cmd::test::run(&ctx, &project?, &args),

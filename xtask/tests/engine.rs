@@ -12,6 +12,8 @@ mod builds;
 mod common;
 #[path = "engine/interrupts.rs"]
 mod interrupts;
+#[path = "engine/platforms.rs"]
+mod platforms;
 #[path = "engine/same.rs"]
 mod same;
 

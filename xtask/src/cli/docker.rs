@@ -218,6 +218,9 @@ pub struct ProveArgs {
     /// The tag to prove
     #[arg(short, long, default_value_t)]
     pub tag: Tag,
+    /// Prove the image of this platform: linux/arm64 (a foreign one takes an emulator: `setup --emulator`)
+    #[arg(short, long, value_name = "PLATFORM")]
+    pub platform: Option<Platform>,
     /// `--bases`.
     #[command(flatten)]
     pub bases: BasesFrom,

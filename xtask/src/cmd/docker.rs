@@ -89,7 +89,10 @@ fn proved<T: Object>(
     if !args.test {
         return Ok(());
     }
-    let images = built.iter().map(|built| built.image(engine)).collect::<anyhow::Result<Vec<_>>>()?;
+    // Of several it is this machine's.
+    let platform = if let [one] = args.platforms.as_slice() { Some(one) } else { None };
+    let image = |built: &Built| Ok(built.image(engine)?.on(platform));
+    let images = built.iter().map(image).collect::<anyhow::Result<Vec<_>>>()?;
     prove::prove(engine, project, services, &images, &after_build(args), object)
 }
 

@@ -82,7 +82,7 @@ pub fn stages(project: &Project) -> &[String] {
 pub fn workflows(engine: &Engine, project: &Project, stage: &str) -> anyhow::Result<()> {
     let _images = image::request::hold_images(&engine.ctx, project)?;
     let linter = linter(project, stage)?;
-    let image = image::ensure(engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
+    let image = image::ensure(engine, project, &linter, Some(stage), &Tag::local(), None, Bases::Auto)?;
     let guard = ContainerGuard::new(engine, project, false)?;
     let lint = plan::lint::stage(&guard.group, &linter, &image.id);
     let linted = engine.run(&lint);
@@ -98,7 +98,7 @@ pub fn workflow_plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project) -> 
     let mut plans = vec![Plan::of([Step::new("cargo").args(["xtask", "ci", "check"])])];
     for stage in stages(project) {
         let linter = linter(project, stage)?;
-        let image = image::plan_ensure(ctx, engine, project, &linter, Some(stage), &Tag::local(), Bases::Auto)?;
+        let image = image::plan_ensure(ctx, engine, project, &linter, Some(stage), &Tag::local(), None, Bases::Auto)?;
         plans.extend([image.plan, Plan::of([plan::lint::stage(&group, &linter, &image.image)])]);
     }
     Ok(plans)

@@ -29,6 +29,7 @@ use crate::exec::{container_guard, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
+use crate::model::platform::Platform;
 use crate::plan::clean::EngineObject;
 use crate::plan::step::{self, Plan};
 use crate::plan::system;
@@ -88,6 +89,11 @@ fn need_images(
 pub struct Sources {
     /// Every image that this project's commands download.
     pub images: Vec<String>,
+    /// The platforms that images are needed for, where that is more than this
+    /// machine's.
+    pub needed: Vec<(String, Vec<String>)>,
+    /// The other platforms that images are built for.
+    pub foreign: Vec<Platform>,
     /// What builds on stand-ins are lent, ready to be written.
     pub loans: Vec<Loans>,
 }
@@ -95,6 +101,24 @@ pub struct Sources {
 /// Everything that this project's commands need from elsewhere.
 pub fn sources(ctx: &Ctx, project: &Project) -> anyhow::Result<Sources> {
     known_sources(ctx, project, Err)
+}
+
+/// What `setup` looks at; with what builds of all platforms need, if that is asked
+/// for.
+pub fn sources_of_setup(ctx: &Ctx, project: &Project, multi_arch: bool) -> anyhow::Result<Sources> {
+    let mut sources = sources(ctx, project)?;
+    sources.foreign = Platform::foreign(project.services.values().flat_map(|service| &service.platforms));
+    for service in project.services.values().filter(|_| multi_arch) {
+        let (definition, own) = (Definition::read(ctx, service)?, Platform::of_this_machine());
+        let found = definition.platforms(service.target.as_deref(), &BuildSettings::published(service), &own)?;
+        for (image, platforms) in found.images {
+            match sources.needed.iter_mut().find(|(known, _)| *known == image) {
+                Some((_, known)) => known.extend(platforms),
+                None => sources.needed.push((image, platforms)),
+            }
+        }
+    }
+    Ok(sources)
 }
 
 /// The same; `broken` decides what happens if a definition can't be read.
@@ -117,7 +141,7 @@ fn known_sources(
     };
     let of_linter = |stage: &String| of(&lint::linter(project, stage)?, &[Some(stage)]);
     let images = project.needs.values().map(|need| need.image.to_string()).collect();
-    let mut sources = Sources { images, loans: Vec::new() };
+    let mut sources = Sources { images, ..Sources::default() };
     for found in project.services.values().map(of_service).chain(lint::stages(project).iter().map(of_linter)) {
         match found {
             Ok((images, loans)) => {

@@ -25,6 +25,8 @@ use crate::exec::{checkout, container_checks, interrupt};
 use crate::fault;
 use crate::model::bytes::Bytes;
 use crate::model::config::{Project, Run, Service};
+use crate::model::emulation;
+use crate::model::platform::Platform;
 use crate::model::reference::{Tag, reference};
 use crate::plan::container::{ContainerGroup, ContainerSpec};
 use crate::plan::step::{Plan, Step};
@@ -42,10 +44,29 @@ pub fn run(ctx: &Ctx, project: &Project, args: &ProveArgs) -> anyhow::Result<()>
         return cmd::print(ctx, engine.as_ref(), &plans(ctx, engine.as_ref(), project, &services, args)?);
     }
     let engine = cmd::connect(ctx, project, args.setup.wanted)?;
+    if let Some(platform) = &args.platform {
+        runs(&engine, platform)?;
+    }
     let _images = hold_images(&engine.ctx, project)?;
     let images =
         services.iter().map(|service| image(&engine, project, service, args)).collect::<Result<Vec<_>, _>>()?;
     prove(&engine, project, &services, &images, args, |proved| proved)
+}
+
+/// Whether containers of this platform run here: an image that is only built proves
+/// nothing.
+fn runs(engine: &Engine, platform: &Platform) -> anyhow::Result<()> {
+    if engine.version()?.platform().parse() == Ok(platform.clone()) {
+        return Ok(());
+    }
+    let inspected = engine.read(&Step::new("docker").args(["buildx", "inspect", "default"]))?;
+    let runs = emulation::runs(&inspected);
+    if runs.contains(&platform.as_str()) {
+        return Ok(());
+    }
+    Err(fault::failed(format!("this engine can't run {platform}: it runs {}", runs.join(", ")))
+        .help("an emulator: `cargo xtask setup --emulator`; or a runner of that platform")
+        .into())
 }
 
 /// Tests the images of services on a running engine, and prints the result. For a
@@ -80,12 +101,15 @@ pub fn proved(
     args: &ProveArgs,
 ) -> anyhow::Result<Proved> {
     let mut jobs = Vec::new();
+    let own = engine.version()?.platform();
     for (service, image) in services.iter().zip(images) {
         let Some(run) = &service.run else { continue };
+        let is_foreign = image.platform.as_deref().is_some_and(|platform| platform != own);
+        let run = if is_foreign { run.emulated() } else { run.clone() };
         // The size belongs to the image, so it is checked with the first role.
         let mut size = size(engine, service, image)?;
-        for role in system::roles(run, args.role.as_deref()) {
-            jobs.push((*service, run, role, image, size.take()));
+        for role in system::roles(&run, args.role.as_deref()) {
+            jobs.push((*service, run.clone(), role.map(str::to_owned), image, size.take()));
         }
     }
     let guard = ContainerGuard::new(engine, project, args.keep)?;
@@ -99,7 +123,7 @@ pub fn proved(
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some((service, run, role, image, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let proof = one(&guard, service, run, *role, image, size.clone(), args.with_deps);
+                    let proof = one(&guard, service, run, role.as_deref(), image, size.clone(), args.with_deps);
                     if let Ok(proof) = &proof {
                         engine.ctx.say(proof.line());
                     }
@@ -141,9 +165,9 @@ fn chosen<'a>(project: &'a Project, args: &ProveArgs) -> anyhow::Result<Vec<&'a 
 
 fn image(engine: &Engine, project: &Project, service: &Service, args: &ProveArgs) -> anyhow::Result<BuiltImage> {
     if !args.no_build {
-        return cmd::image::ensure(engine, project, service, None, &args.tag, args.bases.mode);
+        return cmd::image::ensure(engine, project, service, None, &args.tag, args.platform.as_ref(), args.bases.mode);
     }
-    find_image(engine, service, &args.tag)
+    Ok(find_image(engine, service, &args.tag)?.on(args.platform.as_ref()))
 }
 
 /// The image of a service that exists already.
@@ -165,9 +189,21 @@ pub fn named(engine: Option<&Engine>, service: &Service, tag: &Tag) -> anyhow::R
 }
 
 /// The check of the size against the limit, once per service.
-fn size(engine: &Engine, service: &Service, image: &BuiltImage) -> anyhow::Result<Option<Check>> {
-    let Some(budget) = service.size_budget else { return Ok(None) };
-    Ok(Some(checks::of_size(Bytes(engine.image_bytes(&image.id)?), budget)))
+#[derive(Clone)]
+enum SizeCheck {
+    /// Done.
+    Done(Check),
+    /// To be asked of a container: the engine tells the size of one platform of
+    /// several only there.
+    OfContainer(Bytes),
+}
+
+fn size(engine: &Engine, service: &Service, image: &BuiltImage) -> anyhow::Result<Option<SizeCheck>> {
+    Ok(match (service.size_budget, &image.platform) {
+        (None, _) => None,
+        (Some(budget), Some(_)) => Some(SizeCheck::OfContainer(budget)),
+        (Some(budget), None) => Some(SizeCheck::Done(checks::of_size(Bytes(engine.image_bytes(&image.id)?), budget))),
+    })
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -177,7 +213,7 @@ fn one(
     run: &Run,
     role: Option<&str>,
     image: &BuiltImage,
-    size: Option<Check>,
+    size: Option<SizeCheck>,
     with_deps: bool,
 ) -> anyhow::Result<Proof> {
     let mut proof = Proof {
@@ -186,10 +222,20 @@ fn one(
         platform: image.platform.clone(),
         ..Proof::default()
     };
-    proof.checks.extend(size);
+    let mut budget = None;
+    match size {
+        Some(SizeCheck::Done(check)) => proof.checks.push(check),
+        Some(SizeCheck::OfContainer(most)) => budget = Some(most),
+        None => {}
+    }
     for container in system::rounds(service, run, role, &image.id, image.platform.as_deref(), with_deps) {
         let what = container.what();
-        let result = round(guard, &container, what, &mut proof);
+        let mut result = round(guard, &container, what, &mut proof);
+        if result.is_ok()
+            && let Some(most) = budget.take()
+        {
+            result = guard.image_bytes(what).map(|bytes| proof.checks.push(checks::of_size(Bytes(bytes), most)));
+        }
         if proof.asks_the_log() {
             proof.log = match guard.log(what) {
                 log if log.is_empty() => "(the container wrote nothing)".into(),
@@ -271,19 +317,29 @@ fn plans(
 ) -> anyhow::Result<Vec<Plan>> {
     let mut plans: Vec<Plan> = args.setup.wanted.then(|| Plan::of([Step::setup()])).into_iter().collect();
     let mut containers = Vec::new();
+    let platform = args.platform.as_ref().map(Platform::as_str);
     for service in services {
         let Some(run) = &service.run else { continue };
         let image = match args.no_build {
             true => named(engine, service, &args.tag)?,
             false => {
-                let planned = cmd::image::plan_ensure(ctx, engine, project, service, None, &args.tag, args.bases.mode)?;
+                let planned = cmd::image::plan_ensure(
+                    ctx,
+                    engine,
+                    project,
+                    service,
+                    None,
+                    &args.tag,
+                    args.platform.as_ref(),
+                    args.bases.mode,
+                )?;
                 plans.push(planned.plan);
                 planned.image
             }
         };
         let roles = system::roles(run, args.role.as_deref());
         containers.extend(
-            roles.into_iter().flat_map(|role| system::rounds(service, run, role, &image, None, args.with_deps)),
+            roles.into_iter().flat_map(|role| system::rounds(service, run, role, &image, platform, args.with_deps)),
         );
     }
     let names = needs(services);

@@ -17,17 +17,21 @@ use crate::cmd::objects::{Setup, SetupItem};
 use crate::cmd::{self, Sources};
 use crate::ctx::{Ctx, Format};
 use crate::engine::search::{self, EngineSearch};
-use crate::engine::{self, packages};
+use crate::engine::{self, emulator, packages};
 use crate::exec::engine::Engine;
 use crate::exec::{input, interrupt};
 use crate::fault;
 use crate::model::base::Bases;
+use crate::plan;
 use crate::standin::{self, Loans};
 
 /// Runs the verb for the images that the project downloads.
 pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()> {
     if ctx.dry_run {
-        return cmd::print(ctx, None, &[requirements::plan(ctx, sources)?]);
+        return cmd::print(ctx, None, &[plan::setup::emulator(args.emulator), requirements::plan(ctx, sources)?]);
+    }
+    if args.emulator {
+        sources.foreign.iter().try_for_each(|platform| emulator::register(ctx, platform))?;
     }
     if args.yes {
         ensure(ctx, sources)?;
@@ -54,7 +58,7 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
 }
 
 fn print(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Setup> {
-    let report = Setup::of(requirements::items(ctx, &sources.images)?);
+    let report = Setup::of(requirements::items(ctx, &sources.images, &sources.foreign)?);
     ctx.result(&report, || requirements::table(&report.items))?;
     Ok(report)
 }
@@ -117,7 +121,7 @@ fn finish(engine: &Engine, sources: &Sources) -> anyhow::Result<()> {
         },
     };
     if local {
-        standin::provide(engine, &standin::stand_ins(&sources.images)?)?;
+        standin::provide(engine, &standin::stand_ins_for(engine, &sources.images, &sources.needed)?)?;
         sources.loans.iter().try_for_each(Loans::write)?;
     }
     Ok(())

@@ -219,7 +219,8 @@ fn staged(ctx: &Ctx, project: &Project, service: &Service, test: &Test) -> Count
     let attempt = || -> anyhow::Result<Counted> {
         let engine = search::connect(ctx)?;
         let _images = cmd::image::request::hold_images(&engine.ctx, project)?;
-        let image = cmd::image::ensure(&engine, project, service, Some(&test.target), &Tag::local(), Bases::Auto)?;
+        let image =
+            cmd::image::ensure(&engine, project, service, Some(&test.target), &Tag::local(), None, Bases::Auto)?;
         let needs = standin::images_for(&engine, project, &test.needs, Bases::Auto)?;
         let guard = ContainerGuard::new(&engine, project, false)?;
         guard.perform(&Plan { steps: system::needs(&guard.group, &needs, false), finally: Vec::new() })?;
@@ -271,7 +272,8 @@ fn plans(
             Suite::Workflows => plans.extend(cmd::lint::workflow_plans(ctx, engine, project)?),
             Suite::Service(service, test) => {
                 let target = Some(test.target.as_str());
-                let image = cmd::image::plan_ensure(ctx, engine, project, service, target, &Tag::local(), Bases::Auto)?;
+                let image =
+                    cmd::image::plan_ensure(ctx, engine, project, service, target, &Tag::local(), None, Bases::Auto)?;
                 let needs = cmd::need_images(engine, project, &test.needs, Bases::Auto)?;
                 plans.extend([image.plan, system::tests(&group, service, test, &needs, &image.image)]);
             }

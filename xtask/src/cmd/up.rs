@@ -138,7 +138,7 @@ fn images(engine: &Engine, project: &Project, args: &UpArgs) -> anyhow::Result<B
     let image = |service: &Service| {
         let image = match args.no_build {
             true => cmd::prove::find_image(engine, service, &tag)?,
-            false => cmd::image::ensure(engine, project, service, None, &tag, args.bases.mode)?,
+            false => cmd::image::ensure(engine, project, service, None, &tag, None, args.bases.mode)?,
         };
         Ok((service.name.clone(), image.id))
     };
@@ -201,7 +201,8 @@ fn plans(ctx: &Ctx, engine: Option<&Engine>, project: &Project, args: &UpArgs) -
         let image = match args.no_build {
             true => cmd::prove::named(engine, service, &tag)?,
             false => {
-                let planned = cmd::image::plan_ensure(ctx, engine, project, service, None, &tag, args.bases.mode)?;
+                let planned =
+                    cmd::image::plan_ensure(ctx, engine, project, service, None, &tag, None, args.bases.mode)?;
                 plans.push(planned.plan);
                 planned.image
             }

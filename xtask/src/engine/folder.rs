@@ -26,7 +26,7 @@ const MARK: &str = "This folder holds the private engine of `cargo xtask`. It wa
                     `cargo xtask engine down --purge` deletes it.\n";
 /// The entries of our folder. They are deleted in this order, the marker last, so
 /// that a partly deleted folder is still recognised.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 28] = [
     "install.new",
     "fetch.new",
     "data",
@@ -46,6 +46,8 @@ pub const NAMES: [&str; 26] = [
     "sbin",
     "tree",
     "tools",
+    "emulator",
+    "emulator.new",
     "buildx",
     "bases",
     "bases.json",

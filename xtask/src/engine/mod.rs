@@ -2,13 +2,15 @@
 //! programs, socket, images and network.
 //!
 //! Outside of the folder there are only a bridge, some iptables and routing
-//! rules, and the kernel's forwarding, which `down` takes back. It never touches
+//! rules, the kernel's forwarding, and an emulator where one was asked for, which
+//! `down` takes back. It never touches
 //! an existing engine, and two private engines in two folders don't affect each
 //! other.
 
 pub mod apt;
 pub mod archive;
 pub mod daemon;
+pub mod emulator;
 pub mod firewall;
 pub mod folder;
 pub mod forwarding;
@@ -178,6 +180,7 @@ fn quiet(ctx: &Ctx, folder: &EngineFolder) -> Vec<String> {
     }
     let mut left = daemon::sweep(folder);
     left.extend(network::down(ctx, folder));
+    left.extend(emulator::down(ctx, folder));
     left
 }
 

@@ -139,6 +139,11 @@ impl<'a> ContainerGuard<'a> {
         self.engine.container(&self.group.name(what))
     }
 
+    /// The uncompressed size of its image.
+    pub fn image_bytes(&self, what: &str) -> anyhow::Result<u64> {
+        self.engine.container_bytes(&self.group.name(what))
+    }
+
     /// The processes of a container, with these columns of `ps`.
     pub fn top(&self, what: &str, columns: &str) -> anyhow::Result<Option<answers::Top>> {
         self.engine.top(&self.group.name(what), columns)

@@ -157,6 +157,13 @@ impl Engine {
         Ok(layers.iter().map(|layer| layer.size).sum())
     }
 
+    /// The same for the image of a container. The engine tells it of one platform of
+    /// several only there, and of a foreign one it has nothing unpacked before.
+    pub fn container_bytes(&self, name: &str) -> anyhow::Result<u64> {
+        let sizes: answers::Sizes = self.must(&Route::new(&["containers", name, "json"]).query("size", "1"))?;
+        Ok(sizes.root_fs.saturating_sub(sizes.written))
+    }
+
     /// The digest that a registry has under a name, where it shows that to
     /// anybody.
     pub fn distributed(&self, reference: &str) -> anyhow::Result<Option<String>> {

@@ -22,7 +22,7 @@ pub fn refused(dockerfile: &str, foreign: &[Foreign], runs: &[&str]) -> Option<D
     let message = format!("stage `{stage}` runs something on {platform}, which this builder can't: `{instruction}`");
     Some(Diagnostic::new(message).of(dockerfile).line(*line).help(format!(
         "`--platform=$BUILDPLATFORM` in the FROM of what it is built on, and copy what it makes; or an emulator: \
-         `sudo apt-get install qemu-user-static binfmt-support`; or a builder on such a machine: `--builder NAME` (it runs {})",
+         `cargo xtask setup --emulator`; or a builder on such a machine: `--builder NAME` (it runs {})",
         runs.join(", ")
     )))
 }

@@ -19,6 +19,7 @@ pub mod diagnostic;
 pub mod dockerfile_changes;
 pub mod doubt;
 pub mod emulation;
+pub mod emulator;
 pub mod environment;
 pub mod event;
 pub mod fingerprint;

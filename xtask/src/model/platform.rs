@@ -54,6 +54,31 @@ impl Platform {
     }
 }
 
+impl Platform {
+    /// Those of these that this machine takes an emulator for, one per emulator;
+    /// where there is none, the platform that most people have beside theirs.
+    pub fn foreign<'a>(platforms: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        Self::beside(&Self::of_this_machine(), platforms)
+    }
+
+    fn beside<'a>(own: &Self, platforms: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        // What is of this machine's kind is run by itself.
+        let kin = |one: &Self, other: &Self| {
+            one.emulator() == other.emulator() || (one.emulator(), other.emulator()) == ("x86_64", "i386")
+        };
+        for platform in platforms {
+            if !kin(own, platform) && found.iter().all(|known| known.emulator() != platform.emulator()) {
+                found.push(platform.clone());
+            }
+        }
+        if found.is_empty() {
+            found.push(Self(if own.as_str() == "linux/arm64" { "linux/amd64" } else { "linux/arm64" }.to_owned()));
+        }
+        found
+    }
+}
+
 impl FromStr for Platform {
     type Err = Diagnostic;
 
@@ -87,6 +112,28 @@ impl serde::Serialize for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emulator_is_for_what_is_not_of_this_machines_kind() {
+        for (own, platforms, expected) in [
+            ("linux/amd64", "linux/amd64 linux/arm64", "linux/arm64"),
+            (
+                "linux/amd64",
+                "linux/arm64 linux/amd64/v3 linux/386 linux/arm/v7 linux/arm/v6",
+                "linux/arm64 linux/arm/v7",
+            ),
+            ("linux/amd64", "linux/amd64", "linux/arm64"),
+            ("linux/arm64", "linux/amd64 linux/arm64", "linux/amd64"),
+            ("linux/arm64", "linux/386", "linux/386"),
+            ("linux/arm64", "", "linux/amd64"),
+            ("linux/riscv64", "", "linux/arm64"),
+        ] {
+            let platforms: Vec<Platform> = platforms.split_whitespace().map(|name| name.parse().unwrap()).collect();
+            let found: Vec<String> =
+                Platform::beside(&own.parse().unwrap(), &platforms).iter().map(Platform::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{own}: {platforms:?}");
+        }
+    }
     #[test]
     fn platforms_are_read_in_their_normal_form() {
         assert_eq!("linux/arm64/v8".parse::<Platform>().unwrap().to_string(), "linux/arm64");

@@ -28,6 +28,11 @@ pub fn engine_up(runs: bool) -> Plan {
     Plan::of((!runs).then(|| Step::new("cargo").args(["xtask", "engine", "up"])))
 }
 
+/// Registers an emulator, if that is asked for.
+pub fn emulator(wanted: bool) -> Plan {
+    Plan::of(wanted.then(|| Step::new("cargo").args(["xtask", "setup", "--emulator"])))
+}
+
 /// Stops it, and deletes its folder if asked to.
 pub fn engine_down(is_there: bool, purge: bool) -> Plan {
     let step = || Step::new("cargo").args(["xtask", "engine", "down"]).args(purge.then_some("--purge"));

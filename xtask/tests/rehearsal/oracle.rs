@@ -241,7 +241,7 @@ fn ask(expressions: &[String]) -> Vec<Value> {
     engine.ctx.root = camino::Utf8PathBuf::from_path_buf(common::root()).unwrap();
     let linter = xtask::cmd::lint::linter(&project, STAGE).unwrap();
     let tag = "local".parse().unwrap();
-    let image = xtask::cmd::image::ensure(&engine, &project, &linter, Some(STAGE), &tag, Bases::Auto).unwrap();
+    let image = xtask::cmd::image::ensure(&engine, &project, &linter, Some(STAGE), &tag, None, Bases::Auto).unwrap();
     let label = format!("{}={STAGE}", project.label("service"));
     let mut node = Command::new("docker")
         .args(["run", "--rm", "--interactive", "--network", "none", "--label", &label, &image.id])

@@ -199,7 +199,9 @@ impl<'a> Job<'a> {
         }
         let (lent, is_lent) = self.definition.lent(ctx, request)?;
         // Stand-ins, and what is lent to builds on them.
+        let several = self.request.platforms.iter().any(|it| *it != Platform::of_this_machine());
         let setup = (!is_lent || !has_bases(&self.request)).then(Step::setup);
+        let setup = setup.map(|step| step.args(several.then_some("--multi-arch")));
         let pulls = self.known.iter().flat_map(|known| self.pulls(known));
         let steps = setup.into_iter().chain(pulls).map(Action::Run);
         let Plan { steps: build, finally } = whole(ctx, self.project, self.service, &lent);

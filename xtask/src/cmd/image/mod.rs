@@ -19,6 +19,7 @@ use crate::exec::engine::Engine;
 use crate::fault;
 use crate::model::base::Bases;
 use crate::model::config::{Project, Service};
+use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Tag, reference};
 use crate::plan::build::{Output, Request, image as build_of, plan};
 use crate::plan::step::Plan;
@@ -37,6 +38,14 @@ pub struct BuiltImage {
     pub platform: Option<String>,
 }
 
+impl BuiltImage {
+    /// The same, run on this platform where one is asked for.
+    #[must_use]
+    pub fn on(self, platform: Option<&Platform>) -> Self {
+        Self { platform: platform.map(Platform::to_string).or(self.platform), ..self }
+    }
+}
+
 /// What the engine has under a name, or has built by that digest: found once.
 pub fn find(engine: &Engine, name: &Reference, by: &str) -> anyhow::Result<Option<BuiltImage>> {
     Ok(engine.image(by)?.map(|image| BuiltImage { name: name.clone(), id: image.id, platform: None }))
@@ -49,16 +58,19 @@ pub fn ensure(
     service: &Service,
     target: Option<&str>,
     tag: &Tag,
+    platform: Option<&Platform>,
     bases: Bases,
 ) -> anyhow::Result<BuiltImage> {
-    let request = request_for(&engine.ctx, project, service, target, tag)?;
+    let request = request_for(&engine.ctx, project, service, target, tag, platform)?;
     let look = SharedScan::new(&engine.ctx, &[service]);
     let job = Job::new(engine, project, service, request, bases, &look)?;
     job.run(|step| engine.run(step), &|_, _| Err(fault::failed("only what is pushed is proved here").into()))?
         .image(engine)
+        .map(|image| image.on(platform))
 }
 
-/// What [`image`] would do, and what its image is called then.
+/// What [`ensure`] would do, and what its image is called then.
+#[allow(clippy::too_many_arguments)]
 pub fn plan_ensure(
     ctx: &Ctx,
     engine: Option<&Engine>,
@@ -66,10 +78,12 @@ pub fn plan_ensure(
     service: &Service,
     target: Option<&str>,
     tag: &Tag,
+    platform: Option<&Platform>,
     bases: Bases,
 ) -> anyhow::Result<PlannedBuild> {
     let look = SharedScan::new(engine.map_or(ctx, |engine| &engine.ctx), &[service]);
-    plan_of(ctx, engine, project, service, request_for(ctx, project, service, target, tag)?, bases, &look)
+    let request = request_for(ctx, project, service, target, tag, platform)?;
+    plan_of(ctx, engine, project, service, request, bases, &look)
 }
 
 fn request_for(
@@ -78,8 +92,10 @@ fn request_for(
     service: &Service,
     target: Option<&str>,
     tag: &Tag,
+    platform: Option<&Platform>,
 ) -> anyhow::Result<Request> {
-    let args = BuildArgs { tags: vec![tag.clone()], ..BuildArgs::default() };
+    let platforms = platform.into_iter().cloned().collect();
+    let args = BuildArgs { tags: vec![tag.clone()], platforms, ..BuildArgs::default() };
     let mut request = request::resolve(ctx, project, service, &args)?;
     if let Some(target) = target {
         request.target = Some(target.to_owned());

@@ -5,13 +5,14 @@ use camino::Utf8Path;
 use crate::cmd::Sources;
 use crate::cmd::objects::SetupItem;
 use crate::ctx::Ctx;
-use crate::engine::packages;
 use crate::engine::search::{self, EngineSearch};
+use crate::engine::{emulator, packages};
 use crate::exec::engine::Engine;
 use crate::exec::{program, run};
 use crate::fault::{self, Fault};
 use crate::model::base::{self, Bases, StandIn};
 use crate::model::bytes::Bytes;
+use crate::model::platform::Platform;
 use crate::plan;
 use crate::plan::setup::Available;
 use crate::plan::step::Plan;
@@ -23,6 +24,7 @@ const ENGINE: u32 = 23;
 /// A build of both images with its caches takes about this much space.
 const DISK: u64 = 5_000_000_000;
 const SETUP: &str = "cargo xtask setup --yes";
+const EMULATOR: &str = "cargo xtask setup --emulator";
 /// The advice for an engine that can't be used.
 pub const BESIDE: &str = "cargo xtask engine up && eval \"$(cargo xtask engine env)\"";
 
@@ -47,7 +49,7 @@ impl SetupItem {
 }
 
 /// All items. Later ones depend on earlier ones.
-pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
+pub fn items(ctx: &Ctx, references: &[String], foreign: &[Platform]) -> anyhow::Result<Vec<SetupItem>> {
     let found = search::find(ctx)?;
     let engine = found.engine();
     let ctx = engine.map_or(ctx, |engine| &engine.ctx);
@@ -68,7 +70,7 @@ pub fn items(ctx: &Ctx, references: &[String]) -> anyhow::Result<Vec<SetupItem>>
         None if engine.is_some() => SetupItem::needed("buildx").missing("no plugin of docker", SETUP),
         None => SetupItem::needed("buildx").missing("comes with the engine", SETUP),
     });
-    items.push(emulator());
+    items.extend(foreign.iter().map(emulator));
     items.extend(images(ctx, engine, references)?);
     items.extend(engine.map(disk).transpose()?.flatten());
     Ok(items)
@@ -136,17 +138,15 @@ pub fn buildx(ctx: &Ctx) -> Option<(String, String)> {
     Some((version, place.unwrap_or_else(|| "a plugin of docker".to_owned())))
 }
 
-fn emulator() -> SetupItem {
-    let (name, foreign) = match std::env::consts::ARCH {
-        "aarch64" => ("qemu-x86_64", "amd64"),
-        _ => ("qemu-aarch64", "arm64"),
-    };
-    let item = SetupItem::extra(&format!("emulator for {foreign}"));
-    let file = format!("/proc/sys/fs/binfmt_misc/{name}");
-    if Utf8Path::new(&file).exists() {
-        return item.found("registered", file);
+fn emulator(platform: &Platform) -> SetupItem {
+    let item = SetupItem::extra(&format!("emulator for {}", platform.as_str().trim_start_matches("linux/")));
+    match emulator::registered(platform) {
+        Some(entry) => item.found("registered", entry),
+        None => {
+            let fix = if packages::release().is_ok() { EMULATOR } else { emulator::BY_HAND };
+            item.missing("only to run images of other platforms than this machine's", fix)
+        }
     }
-    item.missing("only for other platforms than this machine's", "sudo apt-get install qemu-user-static binfmt-support")
 }
 
 fn images(ctx: &Ctx, engine: Option<&Engine>, references: &[String]) -> anyhow::Result<Vec<SetupItem>> {
@@ -223,7 +223,7 @@ pub fn plan(ctx: &Ctx, sources: &Sources) -> anyhow::Result<Plan> {
     let local = standin::record(ctx).is_some_and(|record| record.mode == Bases::Local);
     let bases = match &found {
         EngineSearch::Engine(engine) if local => {
-            let missing = standin::missing(engine, &standin::stand_ins(&sources.images)?)?;
+            let missing = standin::missing(engine, &standin::stand_ins_for(engine, &sources.images, &sources.needed)?)?;
             for it in &missing {
                 ctx.say(format!("note: the stand-in for {} is not made", it.reference));
             }

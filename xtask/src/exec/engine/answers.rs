@@ -147,6 +147,17 @@ impl Container {
     }
 }
 
+/// What a container takes on disk.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Sizes {
+    /// All of it, the image included.
+    #[serde(rename = "SizeRootFs")]
+    pub root_fs: u64,
+    /// What it has written itself; an engine leaves out what is nothing.
+    #[serde(rename = "SizeRw", default)]
+    pub written: u64,
+}
+
 /// The state of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
