@@ -452,7 +452,7 @@ fn after_a_forced_push_the_old_commit_is_fetched_or_the_merge_base_stands_in() {
     let main = world.pushed("refs/heads/main", &before, &repo.git(&["rev-parse", "main"]));
     let clone = world.checkout("three", "main");
     clone.plan(&[], &main).is_everything(&before);
-    ended(&mut clone.xtask(&["--strict"], &main), 1, "what changed can't be told: there is no commit");
+    ended(&mut clone.xtask(&["--strict"], &main), 1, "the changes are unknown: there is no commit");
 }
 
 #[test]
@@ -633,7 +633,8 @@ fn the_tool_and_what_all_services_share_are_everything_and_no_failure() {
     repo.write("services.toml", &SERVICES.replace("ghcr.io", "quay.io"));
     repo.plan(&["--strict", "--base", "HEAD"], &[]).is_everything("`[project]` of services.toml changed");
     repo.write("list", "services.toml\n");
-    repo.plan(&["--strict", "--files-from", "list"], &[]).is_everything("a list of files does not say what it was");
+    repo.plan(&["--strict", "--files-from", "list"], &[])
+        .is_everything("a list of files does not contain the older version");
 }
 
 #[test]
@@ -667,7 +668,7 @@ fn a_table_of_services_toml_is_its_own_services_affair_on_whatever_sides() {
     std::fs::remove_file(repo.0.join("services.toml")).unwrap();
     repo.write("services.toml", SERVICES);
     repo.plan(&["--base", "HEAD"], &[]).is_everything("the older one can't be read: it is a symbolic link there");
-    ended(&mut repo.xtask(&["--base", "HEAD", "--strict"], &[]), 1, "what changed can't be told");
+    ended(&mut repo.xtask(&["--base", "HEAD", "--strict"], &[]), 1, "the changes are unknown");
 }
 
 #[test]
@@ -693,12 +694,12 @@ fn a_workflow_is_the_affair_of_the_services_that_it_is_part_of() {
             assert_eq!((planned.affected(), planned.path("api")), (vec!["api"], path));
         }
         let (_, text, _) = text(&repo.xtask(&[&range[..], &["--explain"]].concat(), &[]).output().unwrap());
-        assert!(text.contains(&format!("affected      its workflow is made of it ← {path}")), "{text}");
+        assert!(text.contains(&format!("affected      its workflow uses it ← {path}")), "{text}");
     }
     repo.write(".github/workflows/image.yml", "jobs: [");
     repo.commit("torn");
     repo.change(".github/actions/other/action.yml");
-    ended(&mut repo.xtask(&range, &[]), 1, ".github/workflows/image.yml may be made of it, and can't be followed");
+    ended(&mut repo.xtask(&range, &[]), 1, ".github/workflows/image.yml may use it, but can't be followed");
 }
 
 #[test]
@@ -810,7 +811,7 @@ fn a_changed_stage_counts_for_whom_it_makes_and_a_rule_for_whose_files_it_is_abo
     }
     repo.write("Dockerfile", &format!("{dockerfile}# more\n"));
     let told = text(&repo.xtask(&["--base", "HEAD"], &[]).output().unwrap()).1;
-    let line = "1 file against 4 patterns; Dockerfile says the same about it as before";
+    let line = "1 file against 4 patterns; the change of Dockerfile does not concern it";
     assert!(told.contains(line), "{told}");
 }
 

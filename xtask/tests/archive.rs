@@ -187,7 +187,7 @@ fn a_hostile_mirror_gives_us_nothing_and_a_strange_one_does_no_harm() {
     }
     let keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
     let words = world.refused(&format!("deb {keys} URL/debian bookworm main\n{good}"), "");
-    assert!(words.contains("can't be taken for Debian's"), "{words}");
+    assert!(words.contains("can't be trusted as Debian's"), "{words}");
     // Not there at all.
     world.open(&format!("deb URL/nowhere bookworm main\n{good}"), "").unwrap();
     let address = world.address.replace("://", &format!("://us:{PASSWORD}@"));

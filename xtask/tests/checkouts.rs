@@ -192,7 +192,9 @@ fn clean_spares_what_a_test_needs_and_sweeps_what_killed_runs_left() {
     let said = demo.dir.join("said");
     let mut clean = command(&["docker", "clean", "--images", "app"]);
     let mut clean = clean.stderr(std::fs::File::create(&said).unwrap()).stdout(Stdio::null()).spawn().unwrap();
-    until("it waits", || std::fs::read_to_string(&said).unwrap().contains("a command that needs images goes on"));
+    until("it waits", || {
+        std::fs::read_to_string(&said).unwrap().contains("a command that needs images is still running")
+    });
     assert!(docker(&["image", "ls"]).contains(&demo.name));
     drop(held);
     assert!(clean.wait().unwrap().success());

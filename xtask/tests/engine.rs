@@ -243,7 +243,7 @@ fn a_failing_build_shows_the_step_and_does_not_lose_the_others() {
     }
     let output = demo.run(&["docker", "nowhere", "--bases", "upstream"]);
     exit(&output, 1);
-    assert!(stderr(&output).contains("a base image can't be had"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a base image is not available"), "{}", stderr(&output));
 
     // Without the slow one: `all` of a project with one good and one bad image.
     let services = std::fs::read_to_string(demo.dir.join("services.toml")).unwrap();

@@ -180,7 +180,7 @@ fn a_folder_that_somebody_else_could_have_written_is_neither_run_nor_connected_t
                 }
                 let output = command.output().unwrap();
                 exit(&output, 2);
-                assert!(stderr(&output).contains("can't be relied upon"), "{what}: {}", stderr(&output));
+                assert!(stderr(&output).contains("can't be trusted"), "{what}: {}", stderr(&output));
             }
         }
         assert!(listener.accept().is_err(), "{what}: its socket was connected to");
@@ -362,7 +362,7 @@ fn an_engine_that_runs_where_it_can_not_be_seen_is_used_and_not_taken_for_dead()
     assert!(!stderr(&used).contains("died"), "{}", stderr(&used));
     let output = elsewhere(&["engine", "down"]);
     exit(&output, 1);
-    assert!(stderr(&output).contains("can't be seen from here"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is not visible here"), "{}", stderr(&output));
     exit(&own.run(&["docker", "down"]), 0);
     assert_eq!(std::fs::read_to_string(own.folder.pid_file("dockerd")).unwrap(), before, "it was started anew");
 }
@@ -383,7 +383,7 @@ fn purge_takes_nothing_that_somebody_mounted_below() {
     for args in [&["engine", "down", "--purge"][..], &["engine", "down"]] {
         let output = own.run(args);
         exit(&output, 1);
-        assert!(stderr(&output).contains("and not by it"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("but not by the engine"), "{}", stderr(&output));
         assert_eq!(std::fs::read_to_string(disk.join("thesis")).unwrap(), "three years");
         assert!(own.folder.socket().exists() && own.folder.bin().join("dockerd").exists(), "half of it went");
     }
@@ -549,7 +549,7 @@ fn a_full_disk_is_told_as_one_and_nothing_half_made_is_left_on_it() {
     for (variable, more) in [("TMPDIR", &["--force"][..]), ("XDG_CACHE_HOME", &["--cache", "local"])] {
         let output = build(variable, more);
         exit(&output, 1);
-        assert!(stderr(&output).contains("the disk that it is on is full"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("its disk is full"), "{}", stderr(&output));
         assert!(stderr(&output).contains("help: `df -h "), "{}", stderr(&output));
         assert_eq!(left(), "", "{variable}");
     }

@@ -152,7 +152,7 @@ fn a_tag_keeps_what_it_promises() {
     // The same again moves nothing and is no error, in one repository and in two.
     assert_eq!(world.pushed(&["1.2.3", "1.2", "latest"], &["--no-test"]), first);
     world.change("x = 1", 1_700_000_100);
-    world.refused(&["1.2.3"], &["--no-test"], &["`1.2.3` is a release that is published", &first, "--force-tags"]);
+    world.refused(&["1.2.3"], &["--no-test"], &["`1.2.3` is a published release", &first, "--force-tags"]);
     world.refused(&["1.2.2", "1.2"], &["--no-test"], &["`1.2` is on 1.2.3 now, and 1.2.2 is older"]);
     world.refused(&["1.1.9", "latest"], &["--no-test"], &["`latest` is on 1.2.3 now, and 1.1.9 is older"]);
     assert_eq!(world.registry.tags(&world.image()), ["1.2", "1.2.3", "latest", "main"]);

@@ -194,7 +194,7 @@ fn an_image_that_would_be_a_request_of_its_own_is_refused_at_its_line() {
         refused(
             &mut in_dir(&folder.0, verb),
             2,
-            &["services.toml:6: `needs.redis.image`: ", "there is a line break in it"],
+            &["services.toml:6: `needs.redis.image`: ", "it contains a line break"],
         );
     }
 }

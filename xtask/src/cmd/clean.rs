@@ -72,14 +72,14 @@ pub fn run(ctx: &Ctx, project: &Project, args: &CleanArgs) -> anyhow::Result<()>
     let freed = Bytes(removed.iter().map(|item| item.bytes).sum());
     let cleaned = Cleaned { removed, left, freed_bytes: freed.0 };
     let delivered = ctx.result(&cleaned, || match (cleaned.removed.len(), ctx.dry_run) {
-        (0, _) => "nothing of ours is there to go".into(),
-        (n, true) => format!("{n} things would go, {freed}"),
-        (n, false) => format!("{n} things gone, {freed} freed"),
+        (0, _) => "there is nothing to remove".into(),
+        (n, true) => format!("would remove {n} things, {freed}"),
+        (n, false) => format!("removed {n} things, freed {freed}"),
     });
     // Failures are reported even if nobody reads the result.
     match failed.as_slice() {
         [] => delivered,
-        failed => Err(fault::failed(format!("not all could be removed:\n{}", failed.join("\n"))).into()),
+        failed => Err(fault::failed(format!("some things could not be removed:\n{}", failed.join("\n"))).into()),
     }
 }
 
@@ -186,7 +186,7 @@ fn locks<'a>(
     checkouts.dedup();
     let lock = |of: &&str| {
         let file = images_lock(&engine.ctx, wanted.project, of);
-        files::lock(&engine.ctx, &file, "a command that needs images goes on")
+        files::lock(&engine.ctx, &file, "a command that needs images is still running")
     };
     checkouts.iter().map(lock).collect()
 }

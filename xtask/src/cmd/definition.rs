@@ -163,7 +163,7 @@ impl<'a> Definition<'a> {
     /// it does not exist.
     pub fn at(service: &'a Service, read: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Diagnostic> {
         let Some(text) = read(service.dockerfile.as_str()) else {
-            return Err(broken(&service.dockerfile, 0, "it is not there".into()));
+            return Err(broken(&service.dockerfile, 0, "it does not exist".into()));
         };
         let candidates = candidates(service);
         let found = candidates.into_iter().find_map(|file| read(file.as_str()).map(|bytes| (file, bytes)));
@@ -328,7 +328,7 @@ fn stands_on_stand_ins(request: &Request) -> bool {
 
 /// Shown instead of text that may be secret: a link in somebody else's checkout
 /// can lead anywhere.
-const HIDDEN: &str = "this can't be read, and lies behind a symbolic link: what it says is not shown";
+const HIDDEN: &str = "this can't be read, and lies behind a symbolic link: its text is not shown";
 
 /// Whether no part of a path is a symbolic link.
 fn is_itself(root: &Utf8Path, path: &Utf8Path) -> bool {
@@ -343,16 +343,16 @@ fn bytes(root: &Utf8Path, file: &Utf8Path) -> Result<Vec<u8>, Diagnostic> {
     let whole = |message: String| broken(file, 0, message);
     let real = place.canonicalize_utf8().map_err(|error| whole(error.to_string()))?;
     if !root.canonicalize_utf8().is_ok_and(|root| real.starts_with(root)) {
-        return Err(whole("it leads out of the root, where nothing is read; put the file itself here".into()));
+        return Err(whole("it leads out of the root, and we read nothing there; put the file itself here".into()));
     }
     if !real.is_file() {
-        return Err(whole("it is no file; put one there".into()));
+        return Err(whole("it is not a file; put a file there".into()));
     }
     let mut bytes = Vec::new();
     let read = std::fs::File::open(&real).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| whole(error.to_string()))?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(whole(format!("it has more than {MOST_BYTES} bytes, which is the most that is read")));
+        return Err(whole(format!("it has more than {MOST_BYTES} bytes, which is the limit")));
     }
     Ok(bytes)
 }

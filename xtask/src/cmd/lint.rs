@@ -57,7 +57,7 @@ fn msrv(ctx: &Ctx) -> anyhow::Result<()> {
         return cmd::print(ctx, None, &[plan]);
     }
     if program::find(ctx, "rustup").is_none() {
-        return Err(fault::failed("`rustup`, which gets other versions of Rust, is not on the PATH")
+        return Err(fault::failed("`rustup`, which installs other versions of Rust, is not on the PATH")
             .help("install it: https://rustup.rs")
             .into());
     }
@@ -140,7 +140,7 @@ fn without_engine(ctx: &Ctx) -> anyhow::Result<()> {
         if program::find(ctx, name).is_some() {
             run::run(ctx, &step)?;
         } else {
-            let without = "the workflows are not looked at by it (`cargo xtask setup` gets an engine)";
+            let without = "it did not check the workflows (`cargo xtask setup` gets an engine)";
             ctx.say(format!("note: no engine answers and `{name}` is not installed: {without}"));
         }
     }

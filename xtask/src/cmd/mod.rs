@@ -50,7 +50,7 @@ fn asked(ctx: &Ctx) -> anyhow::Result<Option<Engine>> {
     Ok(match search::find(ctx)? {
         EngineSearch::Engine(engine) => Some(*engine),
         EngineSearch::Nothing(why) => {
-            ctx.say(format!("note: {why}; so the plan is for an engine that has nothing, and registries that answer"));
+            ctx.say(format!("note: {why}; so the plan assumes an empty engine and registries that answer"));
             None
         }
     })
@@ -170,7 +170,7 @@ fn connect(ctx: &Ctx, project: &Project, with_setup: bool) -> anyhow::Result<Eng
         interrupt::check()?;
         return match search::connect(ctx) {
             Ok(engine) => {
-                ctx.say(format!("note: not all is set up\n{}", fault::render(&error)));
+                ctx.say(format!("note: the set-up is incomplete\n{}", fault::render(&error)));
                 Ok(engine)
             }
             Err(_) => Err(error),

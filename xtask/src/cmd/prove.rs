@@ -86,8 +86,8 @@ pub fn prove<T: Object>(
     // What failed is told, whether anybody reads the results or not.
     match failed {
         0 => delivered,
-        _ => Err(fault::failed(format!("{failed} of {total} containers did not prove their image"))
-            .help("what was expected and what came is above; `--keep` leaves the container for a look")
+        _ => Err(fault::failed(format!("{failed} of {total} containers failed the proof of their image"))
+            .help("the expected and the actual values are above; `--keep` keeps the container")
             .into()),
     }
 }

@@ -43,7 +43,7 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
     }
     // A program gets one object.
     if ctx.terminal && ctx.format == Format::Text && std::io::stdin().is_terminal() {
-        ctx.ask("Get what is missing now? [y/N] ");
+        ctx.ask("Install the missing parts now? [y/N] ");
         let answer = input::typed();
         interrupt::check()?;
         let answer = answer?;
@@ -52,7 +52,7 @@ pub fn run(ctx: &Ctx, args: &SetupArgs, sources: &Sources) -> anyhow::Result<()>
             return print(ctx, sources).and_then(|report| verdict(&report, true));
         }
     } else {
-        ctx.say("`cargo xtask setup --yes` gets what is missing");
+        ctx.say("`cargo xtask setup --yes` installs the missing parts");
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ pub fn ensure(ctx: &Ctx, sources: &Sources) -> anyhow::Result<()> {
     let started = Cell::new(false);
     let done = ensure_telling(ctx, sources, &started);
     if done.is_err() && started.get() {
-        ctx.say("note: the private engine was started and goes on running; `cargo xtask engine down` stops it");
+        ctx.say("note: the private engine was started and keeps running; `cargo xtask engine down` stops it");
     }
     done
 }

@@ -122,7 +122,7 @@ impl<'a> SharedScan<'a> {
             let now = definition.stats(self.ctx)?.iter().map(named).collect();
             Ok::<_, Doubt>(file_stats::touched(&before, &now))
         };
-        told().unwrap_or_else(|why| Some(format!("nobody knows what changed ({why})")))
+        told().unwrap_or_else(|why| Some(format!("the changes are unknown ({why})")))
     }
 
     fn known(&self) -> Result<&Scan, Doubt> {

@@ -90,7 +90,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &TestArgs) -> anyhow::Result<()> 
         return delivered;
     }
     Err(fault::failed(format!("failed: {}", failed.join(", ")))
-        .help(format!("`cargo xtask test {}` runs that alone", failed.join(" ")))
+        .help(format!("`cargo xtask test {}` runs only this part", failed.join(" ")))
         .into())
 }
 
@@ -116,9 +116,7 @@ fn parts<'a>(ctx: &Ctx, project: &'a Project, args: &TestArgs) -> anyhow::Result
     }
     if let Some(wrong) = names.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
         let known = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        return Err(fault::usage(format!("nothing to test is called `{wrong}`"))
-            .help(format!("the parts are: {known}"))
-            .into());
+        return Err(fault::usage(format!("there is no part `{wrong}`")).help(format!("the parts are: {known}")).into());
     }
     Ok(all.into_iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name)).collect())
 }

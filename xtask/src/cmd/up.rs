@@ -86,7 +86,7 @@ pub fn down(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
     let ctx = &engine.ctx;
     let _lock = lock(ctx, project)?;
     let count = remove(&engine, project)?;
-    ctx.result(&Down { removed: count }, || format!("{count} containers and networks are gone"))
+    ctx.result(&Down { removed: count }, || format!("{count} containers and networks removed"))
 }
 
 /// Removes what this checkout's `up` has on the engine, complete or not, and the
@@ -121,7 +121,7 @@ fn running(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObjec
 fn lock(ctx: &Ctx, project: &Project) -> anyhow::Result<File> {
     let name = format!("xtask-up-{}.lock", checkout::identity(&ctx.root));
     let file = checkout::meeting_place(ctx, &name).unwrap_or_else(|| of_checkout(ctx, project, "lock"));
-    files::lock(ctx, &file, "another `docker up` or `docker down` of this checkout is at work")
+    files::lock(ctx, &file, "another `docker up` or `docker down` of this checkout is running")
 }
 
 fn credentials(ctx: &Ctx, project: &Project) -> Utf8PathBuf {

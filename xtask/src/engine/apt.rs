@@ -99,10 +99,10 @@ pub fn choose(asked: Vec<(AptSource, AptOutcome)>, codename: &str) -> Result<(Ve
         };
         let entry = source.name();
         if source.says_debian() == Some(true) || (suites.contains(&source.suite) && !has(&source.suite)) {
-            let fault = fault::failed(format!("the archive {entry} can't be taken for Debian's: {why}"));
+            let fault = fault::failed(format!("the archive {entry} can't be trusted as Debian's: {why}"));
             return Err(fault.help(help(why, is_signature)));
         }
-        notes.push(format!("note: the archive {entry} is not Debian's, and left out: {why}"));
+        notes.push(format!("note: the archive {entry} is not Debian's, so it is ignored: {why}"));
     }
     if !has(codename) {
         return Err(fault::failed(format!(
@@ -118,7 +118,7 @@ fn help(why: &str, is_signature: bool) -> &'static str {
     if is_signature {
         "sudo apt-get update && sudo apt-get install --only-upgrade debian-archive-keyring"
     } else if why.contains("expired") || why.contains("not valid yet") {
-        "another mirror, since this one is out of date; or look at this machine's clock (`date`)"
+        "use another mirror, because this one is out of date; or check this machine's clock (`date`)"
     } else {
         "add the `deb … main` line of a Debian mirror that this machine reaches"
     }

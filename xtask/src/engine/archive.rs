@@ -66,7 +66,7 @@ impl Archive {
 
     fn prepare(&self) -> anyhow::Result<()> {
         for dir in [self.lists(), self.archives()] {
-            fs::create_dir_all(dir.join("partial")).with_context(|| format!("could not make {dir}"))?;
+            fs::create_dir_all(dir.join("partial")).with_context(|| format!("could not create {dir}"))?;
         }
         let lines: Vec<_> = self.sources.iter().map(|source| source.line(&self.keyring)).collect();
         // The URL of a mirror may contain a password.
@@ -161,8 +161,8 @@ fn full(home: &Utf8Path, words: &str) -> Option<anyhow::Error> {
     let new = home.ancestors().find(|dir| dir.extension() == Some("new"));
     let dir = new.and_then(Utf8Path::parent).unwrap_or(home);
     is_full(words).then(|| {
-        fault::failed(format!("the disk that {dir} is on is full"))
-            .help(format!("`df -h {dir}`; make room, or name a folder on another disk by XTASK_ENGINE_DIR"))
+        fault::failed(format!("the disk of {dir} is full"))
+            .help(format!("`df -h {dir}`; free some space, or set XTASK_ENGINE_DIR to a folder on another disk"))
             .into()
     })
 }

@@ -83,7 +83,7 @@ pub fn start(ctx: &Ctx, folder: &EngineFolder, network: &EngineNetwork) -> anyho
     ] {
         let dir = folder.dir.join(name);
         let made = fs::DirBuilder::new().recursive(true).mode(mode).create(&dir);
-        made.with_context(|| format!("could not make {dir}"))?;
+        made.with_context(|| format!("could not create {dir}"))?;
     }
     configure(folder, network)?;
     logins(ctx, &folder.dir)?;
@@ -264,7 +264,7 @@ pub fn stop(folder: &EngineFolder) -> Vec<String> {
     let left = Daemon::ALL.into_iter().filter(|daemon| running(folder, *daemon).is_some() || !dead(folder, *daemon));
     left.map(|daemon| match running(folder, daemon) {
         Some(pid) => format!("{daemon} (process {pid})"),
-        None => format!("{daemon}, which answers and can't be seen from here: is it in another container?"),
+        None => format!("{daemon}, which answers, but is not visible here: does it run in another container?"),
     })
     .collect()
 }

@@ -117,7 +117,7 @@ impl EngineFolder {
         let longest = dir.join("ctd.sock.ttrpc");
         if longest.as_str().len() > SOCKET_PATH {
             return Err(fault::usage(format!(
-                "{dir} is too long for an engine's folder: the path of a socket in it has {} bytes, and the most is {SOCKET_PATH}",
+                "{dir} is too long for an engine's folder: the path of a socket in it has {} bytes, and the limit is {SOCKET_PATH}",
                 longest.as_str().len()
             ))
             .help("name a shorter one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine")
@@ -130,8 +130,8 @@ impl EngineFolder {
         }
         let folder = Self { dir };
         if let Holds::Strange(name) = folder.holds(ctx)? {
-            return Err(fault::usage(format!("{} holds something else than an engine: {name}", folder.dir))
-                .help("name an empty folder, or one that is not there yet, by XTASK_ENGINE_DIR")
+            return Err(fault::usage(format!("{} holds other things than an engine: {name}", folder.dir))
+                .help("set XTASK_ENGINE_DIR to an empty or a new folder")
                 .into());
         }
         for name in NAMES {
@@ -180,7 +180,7 @@ impl EngineFolder {
         match self.holds(ctx)? {
             Holds::Engine => Ok(()),
             Holds::Strange(name) => {
-                Err(fault::usage(format!("{} holds something else than an engine: {name}", self.dir)).into())
+                Err(fault::usage(format!("{} holds other things than an engine: {name}", self.dir)).into())
             }
             Holds::Nothing | Holds::Earlier => {
                 let marker = self.dir.join(MARKER);
@@ -204,7 +204,7 @@ impl EngineFolder {
     /// process dies.
     pub fn lock(&self, ctx: &Ctx, name: &str) -> anyhow::Result<File> {
         self.claim(ctx)?;
-        let lock = files::lock(ctx, &self.dir.join(format!("{name}.lock")), "another xtask works there")?;
+        let lock = files::lock(ctx, &self.dir.join(format!("{name}.lock")), "another xtask uses the folder")?;
         // Another run may have deleted everything while we waited.
         self.claim(ctx)?;
         Ok(lock)
@@ -261,7 +261,7 @@ fn believe(ctx: &Ctx, path: &Utf8Path) -> anyhow::Result<()> {
 
 fn relied_upon(way: &[trust::PathStep], ctx: &Ctx) -> anyhow::Result<()> {
     let Some(why) = trust::doubt(way, &trust::believed(ctx)) else { return Ok(()) };
-    let fault = fault::usage(format!("the engine's folder can't be relied upon: {why}"));
+    let fault = fault::usage(format!("the engine's folder can't be trusted: {why}"));
     Err(fault
         .help(
             "whoever can write there could run programs as you; take it back (chown, chmod go-w), or name a folder of your own by XTASK_ENGINE_DIR",
@@ -367,6 +367,6 @@ mod tests {
         std::os::unix::fs::symlink(&anybodys, ours.join("data")).unwrap();
         assert_eq!(of(&ours), Ok(ours.clone()));
         fs::set_permissions(&anybodys, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(of(&ours).unwrap_err().contains("can't be relied upon"));
+        assert!(of(&ours).unwrap_err().contains("can't be trusted"));
     }
 }

@@ -108,7 +108,7 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
     match health(ctx, &folder) {
         Health::Well => return Ok(false),
         Health::Dead(why) if was_up(&folder) => {
-            ctx.say(format!("note: the private engine had died ({why}, see {}/log); it is started again", folder.dir));
+            ctx.say(format!("note: the private engine had died ({why}, see {}/log); starting it again", folder.dir));
         }
         _ => {}
     }
@@ -119,13 +119,18 @@ pub fn up(ctx: &Ctx) -> anyhow::Result<bool> {
         left = daemon::sweep(&folder);
     }
     if !left.is_empty() {
-        return Err(fault::failed(format!("what an earlier engine left can't be cleared: {}", left.join("; "))).into());
+        return Err(
+            fault::failed(format!("the remains of an earlier engine can't be removed: {}", left.join("; "))).into()
+        );
     }
     let started = network::up(ctx, &folder).and_then(|network| daemon::start(ctx, &folder, &network));
     if let Err(error) = started {
         let left = quiet(ctx, &folder);
         if !left.is_empty() {
-            ctx.say(format!("note: this is left of it: {}; `cargo xtask engine down` tries again", left.join("; ")));
+            ctx.say(format!(
+                "note: these parts of it remain: {}; `cargo xtask engine down` tries again",
+                left.join("; ")
+            ));
         }
         return Err(error);
     }
@@ -149,14 +154,17 @@ pub fn down(ctx: &Ctx, purge: bool) -> anyhow::Result<u64> {
     let is_bound = mountinfo::points(&table).iter().any(|point| *point == data);
     others.retain(|point| purge || (is_bound && point.starts_with(&data) && *point != data));
     if let Some(point) = others.first() {
-        return Err(fault::failed(format!("{} is mounted below the engine's folder, and not by it", point.display()))
-            .help("unmount it; then again")
-            .into());
+        return Err(fault::failed(format!(
+            "{} is mounted below the engine's folder, but not by the engine",
+            point.display()
+        ))
+        .help("unmount it, then try again")
+        .into());
     }
     let left = quiet(ctx, &folder);
     if !left.is_empty() {
         return Err(fault::failed(format!(
-            "the private engine is not all gone; this is left:\n  {}",
+            "the private engine is not completely removed; these parts remain:\n  {}",
             left.join("\n  ")
         ))
         .help("cargo xtask engine down")

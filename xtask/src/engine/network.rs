@@ -235,7 +235,7 @@ fn file(folder: &EngineFolder) -> Utf8PathBuf {
 }
 
 fn stays(left: &[String]) -> anyhow::Error {
-    fault::failed(format!("what an earlier start left on this machine can't be removed: {}", left.join("; "))).into()
+    fault::failed(format!("the remains of an earlier start can't be removed: {}", left.join("; "))).into()
 }
 
 /// Removes all rules and bridges of this engine, whatever the record says.

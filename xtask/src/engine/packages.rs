@@ -71,7 +71,7 @@ fn of_os_release(text: &str, root: bool) -> Result<Release, Fault> {
     if !debian {
         let pretty = field("PRETTY_NAME");
         let fault = fault::failed(format!(
-            "the private engine is made of Debian's packages, and this is {}",
+            "the private engine needs Debian's packages, and this is {}",
             if pretty.is_empty() { "another system" } else { &pretty }
         ));
         return Err(if id == "ubuntu" || like.split(' ').any(|id| id == "ubuntu") {
@@ -119,12 +119,12 @@ pub fn keyring() -> anyhow::Result<Utf8PathBuf> {
     let known =
         ["gpg", "pgp"].map(|end| Utf8PathBuf::from(format!("/usr/share/keyrings/debian-archive-keyring.{end}")));
     let Some(keyring) = known.into_iter().find(|path| path.exists()) else {
-        return Err(fault::failed("this machine has no keys of Debian's archive")
+        return Err(fault::failed("the keys of Debian's archive are not installed")
             .help("sudo apt-get install debian-archive-keyring")
             .into());
     };
     match trust::doubt(&trust::way(keyring.as_std_path())?, &[0]) {
-        Some(why) => Err(fault::failed(format!("the keys of Debian's archive can't be relied upon: {why}")).into()),
+        Some(why) => Err(fault::failed(format!("the keys of Debian's archive can't be trusted: {why}")).into()),
         None => Ok(keyring),
     }
 }
@@ -171,7 +171,7 @@ pub fn can_lie_in(folder: &EngineFolder) -> Result<(), Fault> {
     if !folder.dir.as_str().contains(is_odd) {
         return Ok(());
     }
-    Err(fault::usage(format!("apt takes no folder with a blank in its name: {:?}", folder.dir.as_str()))
+    Err(fault::usage(format!("apt can't use a folder with a blank in its name: {:?}", folder.dir.as_str()))
         .help("name another one: export XTASK_ENGINE_DIR=/var/lib/xtask-engine"))
 }
 
@@ -193,7 +193,7 @@ pub fn install(ctx: &Ctx, folder: &EngineFolder) -> anyhow::Result<()> {
 
 fn assemble(ctx: &Ctx, folder: &EngineFolder, release: &Release, work: &Utf8Path) -> anyhow::Result<()> {
     let tree = work.join("tree");
-    fs::create_dir_all(&tree).with_context(|| format!("could not make {tree}"))?;
+    fs::create_dir_all(&tree).with_context(|| format!("could not create {tree}"))?;
     let own = archive(ctx, release, &work.join("own"))?;
     let mut wanted: Vec<&str> = BESIDE.to_vec();
     for (tool, package) in TOOLS {
@@ -306,7 +306,7 @@ fn fetched(
     from.unpack(ctx, &tree)?;
     let target = folder.dir.join(into);
     removal::tree(target.as_std_path())?;
-    fs::rename(&tree, &target).with_context(|| format!("could not make {target}"))
+    fs::rename(&tree, &target).with_context(|| format!("could not create {target}"))
 }
 
 /// Removes a folder or a link, if it exists.

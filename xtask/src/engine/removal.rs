@@ -35,7 +35,7 @@ pub fn folder(dir: &Utf8Path, names: &[&str]) -> anyhow::Result<()> {
     let others: Vec<_> = left.iter().filter(|name| !is_known(name)).collect();
     if let Some(first) = others.first() {
         return Err(fault::failed(format!(
-            "{dir} stays: it holds what the engine did not make, {}",
+            "{dir} stays: it contains files that the engine did not create: {}",
             PathBuf::from(first).display()
         ))
         .into());
@@ -62,7 +62,7 @@ pub fn tree(path: &Path) -> anyhow::Result<()> {
     match run::undo("rm", &words, PATIENCE) {
         Ok(_) if path.symlink_metadata().is_err() => Ok(()),
         other => {
-            let why = other.err().map_or_else(|| "it is there again".to_owned(), |error| error.to_string());
+            let why = other.err().map_or_else(|| "it exists again".to_owned(), |error| error.to_string());
             Err(fault::failed(format!("could not remove all of {}: {why}", path.display())).help(AGAIN).into())
         }
     }

@@ -126,7 +126,7 @@ fn search(ctx: &Ctx) -> anyhow::Result<SearchResult> {
             // Somebody named this engine, so another one would be a surprise.
             return Ok(SearchResult::Nothing(
                 fault::failed(format!("no Docker Engine answers at {origin}: {why}"))
-                    .help("start it, or unset what names it and type `cargo xtask setup`"),
+                    .help("start it, or unset the variable or context that names it, and type `cargo xtask setup`"),
             ));
         }
     }

@@ -74,30 +74,28 @@ fn understood<T: DeserializeOwned>(endpoint: &Endpoint, route: &Route, answer: &
         ));
         // dockerd still answers a ping if its containerd is gone.
         return Err(match answer.status {
-            503 => fault.help("does its containerd run? `sudo systemctl restart containerd docker` starts both anew"),
+            503 => fault.help("does its containerd run? `sudo systemctl restart containerd docker` restarts both"),
             _ => fault,
         });
     }
     serde_json::from_slice(&answer.body).map_err(|why| {
         if why.is_data() {
             return fault::failed(format!(
-                "the engine at {endpoint} answered GET {} with what it should not: {}",
+                "the engine at {endpoint} gave an unexpected answer to GET {}: {}",
                 route.path(),
                 misfit(&answer.text(), &why)
             ))
-            .help(
-                "is it a Docker Engine, and no other one that speaks much like it? `docker version` asks the same one",
-            );
+            .help("is it a Docker Engine, or only a similar one? `docker version` asks the same engine");
         }
         let words = match answer.text() {
             text if text.is_empty() => "nothing".to_owned(),
             text => format!("{:?}", start(&text, 80)),
         };
         fault::failed(format!(
-            "the engine at {endpoint} answered GET {} with what is no JSON ({why}); it begins {words}",
+            "the engine at {endpoint} did not answer GET {} with JSON ({why}); the answer begins {words}",
             route.path()
         ))
-        .help("is a Docker Engine there? `docker version` asks the same one")
+        .help("is a Docker Engine there? `docker version` asks the same engine")
     })
 }
 
@@ -200,28 +198,28 @@ mod tests {
             (
                 200,
                 "<html>",
-                "answered GET /info with what is no JSON (expected value at line 1 column 1); it begins \"<html>\"",
+                "did not answer GET /info with JSON (expected value at line 1 column 1); the answer begins \"<html>\"",
             ),
             (
                 200,
                 "",
-                "answered GET /info with what is no JSON (EOF while parsing a value at line 1 column 0); it begins nothing",
+                "did not answer GET /info with JSON (EOF while parsing a value at line 1 column 0); the answer begins nothing",
             ),
-            (200, "{}", "answered GET /info with what it should not: missing field `Version`"),
+            (200, "{}", "gave an unexpected answer to GET /info: missing field `Version`"),
             (
                 200,
                 "{\n  \"Version\": null,\n  \"Os\":\"linux\"}",
-                "answered GET /info with what it should not: `Version`: invalid type: null, expected a string",
+                "gave an unexpected answer to GET /info: `Version`: invalid type: null, expected a string",
             ),
             (
                 200,
                 "{\"Version\":\"ü\",\"Os\":[\"linux\"]}",
-                "answered GET /info with what it should not: `Os`: invalid type: sequence, expected a string",
+                "gave an unexpected answer to GET /info: `Os`: invalid type: sequence, expected a string",
             ),
             (
                 200,
                 "\"x\"",
-                "answered GET /info with what it should not: invalid type: string \"x\", expected struct Version",
+                "gave an unexpected answer to GET /info: invalid type: string \"x\", expected struct Version",
             ),
             (503, "no\n", "answered GET /info with status 503: no"),
         ] {

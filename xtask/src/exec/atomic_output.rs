@@ -29,9 +29,9 @@ impl AtomicOutput {
     /// runs left.
     pub fn new(ctx: &Ctx, place: &Utf8Path) -> anyhow::Result<Self> {
         let place = ctx.root.join(place);
-        let name = place.file_name().ok_or_else(|| fault::usage(format!("{place} is no name for a file")))?;
+        let name = place.file_name().ok_or_else(|| fault::usage(format!("{place} is not a file name")))?;
         let lock = place.with_file_name(format!(".{name}{LOCK}"));
-        let held = files::lock(ctx, &lock, &format!("another run makes {place}"))?;
+        let held = files::lock(ctx, &lock, &format!("another run writes {place}"))?;
         sweep(&lock);
         match Temporary::beside(&place) {
             Ok(beside) => Ok(Self { place, beside, lock, _held: held }),

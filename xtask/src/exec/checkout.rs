@@ -57,7 +57,9 @@ pub fn life(run: &RunId) -> Liveness {
 /// A new random password.
 pub fn password() -> anyhow::Result<Secret> {
     let mut bytes = [0; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("no chance in /dev/urandom")?;
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("could not read /dev/urandom")?;
     Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 

@@ -141,7 +141,7 @@ pub fn not_root(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool,
     }
     // A minimal machine has no `ps`; then /proc of this machine is read.
     match processes(&id).as_slice() {
-        [] => Ok((false, format!("the engine can't tell whose the processes are: {why}"))),
+        [] => Ok((false, format!("the engine can't tell which users the processes run as: {why}"))),
         processes => Ok(users::verdict(processes)),
     }
 }
@@ -168,7 +168,7 @@ pub fn stop(guard: &ContainerGuard<'_>, what: &str) -> anyhow::Result<(bool, Str
             return Ok((code == 0, format!("expected exit code 0 after SIGTERM, got {code} in {seconds:.2} s")));
         }
         if started.elapsed() > STOP_PATIENCE {
-            return Ok((false, format!("expected an end after SIGTERM, still running after {seconds:.0} s")));
+            return Ok((false, format!("expected it to end after SIGTERM, but it still runs after {seconds:.0} s")));
         }
         interrupt::check()?;
         std::thread::sleep(Duration::from_millis(20));

@@ -258,7 +258,7 @@ pub fn remove(engine: &Engine, held: &[EngineObject]) -> anyhow::Result<()> {
         for one in things {
             while is_there(engine, one)? {
                 if started.elapsed() > REMOVE_PATIENCE || !said.contains("in progress") {
-                    left.push(format!("{} is still there: {said}", one.name));
+                    left.push(format!("{} still exists: {said}", one.name));
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -287,7 +287,7 @@ pub fn left(engine: &Engine, project: &Project) -> anyhow::Result<Vec<EngineObje
 
 fn sweep(engine: &Engine, project: &Project) {
     if let Err(error) = left(engine, project).and_then(|left| remove(engine, &left)) {
-        engine.ctx.say(format!("note: what an earlier run left is still there: {error:#}"));
+        engine.ctx.say(format!("note: the remains of an earlier run still exist: {error:#}"));
     }
 }
 

@@ -123,7 +123,7 @@ pub fn forget_copies(ctx: &Ctx) {
 /// whether it was replaced.
 fn replace(ctx: &Ctx, file: &Utf8Path, new: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> bool {
     let lock = file.with_file_name("lock");
-    let Ok(_lock) = files::lock(ctx, &lock, "another run writes down what files hold") else { return false };
+    let Ok(_lock) = files::lock(ctx, &lock, "another run records file contents") else { return false };
     let new = new(&read_record(file).unwrap_or_default());
     trust::is_record_ours(ctx, &lock) && new.is_some_and(|new| files::write(file, new).is_ok())
 }

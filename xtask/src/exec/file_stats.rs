@@ -119,7 +119,7 @@ impl TreeWalk<'_> {
                 threads.into_iter().map(join).collect::<Vec<_>>()
             });
             for told in of_thread {
-                apart.push(told.map_err(|_| "a walk through the tree ended in a panic".to_owned())??.into_iter());
+                apart.push(told.map_err(|_| "a walk through the tree panicked".to_owned())??.into_iter());
             }
         }
         let mut turn = (0..apart.len()).cycle();
@@ -205,7 +205,7 @@ pub fn settle<'a>(ctx: &Ctx, all: impl Iterator<Item = (&'a str, &'a FileStat)>)
     for (path, stat) in all {
         let wait = stat
             .settles_in(now)
-            .ok_or_else(|| format!("{path} was changed at a time to come, by the clock of {}", ctx.root))?;
+            .ok_or_else(|| format!("{path} has a change time in the future, by the clock of {}", ctx.root))?;
         longest = longest.max(wait);
     }
     thread::sleep(longest);

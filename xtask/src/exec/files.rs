@@ -53,7 +53,7 @@ pub fn folder(path: &Utf8Path) -> anyhow::Result<()> {
 
 fn folder_by(path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("could not make {path}")).map_err(|error| trouble::helped(error, path, variable))
+    made.with_context(|| format!("could not create {path}")).map_err(|error| trouble::helped(error, path, variable))
 }
 
 /// Opens one of our files to read, write and lock it. It is created if it is
@@ -61,7 +61,7 @@ fn folder_by(path: &Utf8Path, variable: Option<&str>) -> anyhow::Result<()> {
 pub fn open(path: &Utf8Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    checked(path, &mut options)?.with_context(|| format!("could not make {path}"))
+    checked(path, &mut options)?.with_context(|| format!("could not create {path}"))
 }
 
 /// Reads one of our records. `None`: it does not exist, or it is not trusted.
@@ -115,7 +115,7 @@ fn checked(path: &Utf8Path, options: &mut OpenOptions) -> anyhow::Result<Option<
 }
 
 fn refused(path: &Utf8Path, why: &str) -> anyhow::Error {
-    let fault = fault::failed(format!("{path} is {why}; a file of ours is expected there"));
+    let fault = fault::failed(format!("{path} is {why}; a file of xtask is expected there"));
     fault.help(format!("look at it (`ls -l {path}`), and remove it if nobody needs it")).into()
 }
 
@@ -125,7 +125,7 @@ fn strange(is_file: bool, uid: u32, names: u64, user: u32) -> Option<String> {
         (false, ..) => Some("no file".to_owned()),
         (_, false, _) => Some(format!("user {uid}'s")),
         // Here somebody may give another person's file a second name.
-        (_, _, 2..) => Some("known by another name, too".to_owned()),
+        (_, _, 2..) => Some("a file with several names".to_owned()),
         _ => None,
     }
 }
@@ -256,7 +256,7 @@ mod tests {
         let (place, path) = place();
         fs::write(place.path().with_file_name("victim"), "precious").unwrap();
         fs::hard_link(place.path().with_file_name("victim"), &path).unwrap();
-        assert!(open(&path).unwrap_err().to_string().contains("another name"));
+        assert!(open(&path).unwrap_err().to_string().contains("several names"));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert!(open(&path).is_err());
@@ -326,7 +326,7 @@ mod tests {
         let dir = path.join("xtask/demo");
         let help = format!("help: expected a folder that we can write in: `ls -ld {path}`");
         let other = ", or name another one: export XDG_CACHE_HOME=DIR";
-        assert_eq!(words, format!("error: could not make {dir}: Not a directory (os error 20)\n{help}{other}"));
+        assert_eq!(words, format!("error: could not create {dir}: Not a directory (os error 20)\n{help}{other}"));
         // A variable that is not set moves nothing.
         let elsewhere = path.with_file_name("elsewhere");
         fs::write(&elsewhere, "").unwrap();

@@ -67,7 +67,7 @@ impl Route {
         if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(path.to_owned()));
         }
-        Err(format!("{path:?} is not a path that can be asked for: `/`, then letters, digits and signs of ASCII")
+        Err(format!("{path:?} is not a path for a request: expected `/`, then letters, digits and signs of ASCII")
             .into())
     }
 }
@@ -131,7 +131,7 @@ pub fn get<S: Read + Write>(
             let seconds = bounds.time.as_secs_f32();
             let what = match bytes.len() {
                 0 => format!("no answer within {seconds} s"),
-                n => format!("the answer did not end within {seconds} s; {n} bytes of it came"),
+                n => format!("the answer did not end within {seconds} s; {n} bytes of it arrived"),
             };
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
@@ -147,7 +147,7 @@ pub fn get<S: Read + Write>(
 fn request(host: &str, route: &Route) -> io::Result<Vec<u8>> {
     let graphic = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !graphic(host) || !graphic(&route.0) || !route.0.starts_with('/') {
-        let what = format!("{:?} on {host:?} is nothing that can be asked for", route.0);
+        let what = format!("{:?} on {host:?} can't be requested", route.0);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     Ok(format!("GET {route} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes())

@@ -62,7 +62,7 @@ fn too_large(limit: u64) -> Error {
         0 => format!("{limit} bytes"),
         mebibytes => format!("{mebibytes} MiB"),
     };
-    Error::new(ErrorKind::FileTooLarge, format!("larger than {size}, the most that is read of it"))
+    Error::new(ErrorKind::FileTooLarge, format!("larger than {size}, the limit"))
 }
 
 fn bytes(mut file: &File, limit: u64) -> Result<Vec<u8>> {
@@ -114,7 +114,7 @@ mod tests {
         let file = Temporary::new("file").unwrap();
         std::fs::write(file.path(), "12345").unwrap();
         assert_eq!(text(file.path(), 5).unwrap(), "12345");
-        assert_eq!(told(file.path().as_str(), 4), "larger than 4 bytes, the most that is read of it");
+        assert_eq!(told(file.path().as_str(), 4), "larger than 4 bytes, the limit");
         std::fs::write(file.path(), b"\xff").unwrap();
         assert_eq!(text(file.path(), 5).unwrap_err().to_string(), "not UTF-8");
     }

@@ -63,7 +63,7 @@ impl Marker {
 
     /// Writes the marker into a new folder, if the folder is complete.
     pub fn seal(&self, dir: &Utf8Path) -> anyhow::Result<()> {
-        whole(dir).map_err(|why| fault::failed(format!("the new cache is not whole: {why}")))?;
+        whole(dir).map_err(|why| fault::failed(format!("the new cache is incomplete: {why}")))?;
         files::write(&dir.join(MARKER), serde_json::to_string(self)? + "\n")
     }
 }

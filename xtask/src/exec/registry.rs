@@ -41,7 +41,7 @@ pub fn digest(engine: &Engine, reference: &str) -> anyhow::Result<Option<String>
 pub fn published(engine: &Engine, reference: &str) -> anyhow::Result<Option<Published>> {
     let Some(text) = asked(engine, reference, &publish::image_of(reference))? else { return Ok(None) };
     let inspected: Inspected = serde_json::from_str(&text)
-        .map_err(|why| fault::failed(format!("buildx tells nothing of {reference} that can be read: {why}")))?;
+        .map_err(|why| fault::failed(format!("buildx's answer about {reference} can't be read: {why}")))?;
     Ok(Some(inspected.published()))
 }
 
@@ -61,7 +61,7 @@ pub fn patiently<T>(engine: &Engine, act: impl Fn() -> anyhow::Result<T>) -> any
         match act() {
             Err(error) if failure(&error).may_pass() => {
                 let seconds = wait.as_secs();
-                engine.ctx.say(format!("note: {}; once more in {seconds} s", failure(&error)));
+                engine.ctx.say(format!("note: {}; trying again in {seconds} s", failure(&error)));
                 let started = Instant::now();
                 while started.elapsed() < wait {
                     interrupt::check()?;

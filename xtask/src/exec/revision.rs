@@ -36,7 +36,7 @@ pub fn at(ctx: &Ctx, commit: &str, path: &str, fetch: bool) -> Result<Option<Str
     // `100644 blob ID\tPATH`; an entry that is not a file is a folder, a link or
     // a submodule.
     let Some((mode, rest)) = listed.split_once(" blob ") else {
-        return if listed.is_empty() { Ok(None) } else { Err("it is no file there".into()) };
+        return if listed.is_empty() { Ok(None) } else { Err("it is not a file there".into()) };
     };
     if mode == "120000" {
         return Err("it is a symbolic link there".into());

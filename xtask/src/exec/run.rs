@@ -281,7 +281,7 @@ impl Stop {
         }
         let seconds = step.limit.unwrap_or_default().as_secs();
         Err(fault::failed(format!("`{}` did not end within {seconds} s", name(step)))
-            .help("`--timeout` gives it more; what it did last is above: does the registry answer?"))
+            .help("`--timeout` gives it more; its last output is above: does the registry answer?"))
     }
 }
 

@@ -114,7 +114,7 @@ pub fn look(ctx: &Ctx, sight: &dyn Visibility) -> Result<WorkTree, Doubt> {
     let (listing, seen) = thread::scope(|scope| {
         let listing = scope.spawn(|| listing(ctx));
         let seen = file_stats::walk(ctx, sight);
-        (listing.join().map_err(|_| "a question to git ended in a panic".to_owned()), seen)
+        (listing.join().map_err(|_| "a question to git panicked".to_owned()), seen)
     });
     let (listing, stats) = (listing??, seen?);
     let all = all(ctx, &stats, &listing);

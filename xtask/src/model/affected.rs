@@ -390,7 +390,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
             ".cargo/config.toml",
         ] {
             let told = |sides: Sides<'_>| told_in(sides, &changed(&["a", path]));
-            let expected = format!("all: {path} changed, which the tool is made of Some({path:?})");
+            let expected = format!("all: {path} changed, which is a source of this tool Some({path:?})");
             assert_eq!(with_tree(&[("xtask/Cargo.toml", manifest)], told), [expected.clone(), expected]);
             // In another project these are ordinary files.
             assert_eq!(with_tree(&[], told)[0], "2 None", "{path}");
@@ -429,7 +429,7 @@ paths = ["web/**", "!web/*.md", "Dockerfile"]
         let tree = [(".github/workflows/api-docker-build.yml", "jobs: {}")];
         with_tree(&tree, |sides| {
             let told = told_in(sides, &changed(&["x", ".github/workflows/api-docker-build.yml"]));
-            let expected = ".github/workflows/api-docker-build.yml: its workflow is made of it";
+            let expected = ".github/workflows/api-docker-build.yml: its workflow uses it";
             assert_eq!(told, [expected, "2 None"]);
             let told = told_in(sides, &changed(&[".github/workflows/api-docker-build.yml", "api/a"]));
             assert_eq!(told, ["api/a api/**:9", "2 None"], "a file of its own says more");

@@ -99,7 +99,7 @@ impl BuildFailure {
                 "the disk is full: `cargo xtask docker clean`, `docker builder prune`, or free some space".into()
             }
             Self::PushDenied(host) => {
-                format!("{host} takes no image from this login: `docker login {host}` with one that may write there")
+                format!("{host} does not accept an image from this login: `docker login {host}` with one that may write there")
             }
             Self::PushUnreached(host) => format!(
                 "the image was built, and the engine does not reach {host}: is it the right `--registry`, does it run, does the engine know its certificate?"
@@ -108,20 +108,20 @@ impl BuildFailure {
                 format!("the image was built, and {host} did not take it: its answer is above, the reason in its log")
             }
             Self::PullDenied(host) => format!(
-                "a base image can't be had: {host} does not give it to this login: `docker login {host}`; or there is none of that name"
+                "a base image is not available: {host} does not give it to this login: `docker login {host}`; or there is none of that name"
             ),
             Self::PullMissing(name) => {
-                format!("a base image can't be had: its registry has no {name}; is it spelled right in the Dockerfile?")
+                format!("a base image is not available: its registry has no {name}; is it spelled right in the Dockerfile?")
             }
             Self::PullUnreached => {
-                "a base image can't be had; without a reachable registry: `cargo xtask setup --yes`, or `--bases local`"
+                "a base image is not available; without a reachable registry: `cargo xtask setup --yes`, or `--bases local`"
                     .into()
             }
             Self::NoPlatform => {
                 "a base image is not made for this platform: another `--platform`, or another base".into()
             }
-            Self::Certificate => "a step trusts no authority that signed the other side's certificate; behind a proxy with its own: `SSL_CERT_FILE` (docs/troubleshooting.md)".into(),
-            Self::Mirror => "a step did not get packages from Debian's mirror: does the network reach it, the way that apt is told in that image?".into(),
+            Self::Certificate => "a step does not trust the certificate of the other side; behind a proxy with its own: `SSL_CERT_FILE` (docs/troubleshooting.md)".into(),
+            Self::Mirror => "a step did not get packages from Debian's mirror: can apt in that image reach it?".into(),
             Self::EngineGone => "the engine is gone: `cargo xtask engine status`, then `cargo xtask setup`".into(),
         }
     }
@@ -131,7 +131,7 @@ impl BuildFailure {
 /// itself, so we don't see whether a push failed or a base image.
 pub fn unknown(said: &str) -> &'static str {
     match said {
-        "" => "the reason is above; with `--progress plain` there is the whole log, and a hint by what it says",
+        "" => "the reason is above; `--progress plain` shows the whole log, and a hint for it",
         _ => "the failing step and its last lines are above; `--progress plain` shows the whole log",
     }
 }

@@ -26,7 +26,9 @@ impl FromStr for WorkflowName {
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if text.is_empty() || text.len() > 100 || !text.chars().all(is_word) {
-            return Err(format!("`{text}` is no workflow's name: letters, digits, `-` and `_`, without `.yml`").into());
+            return Err(
+                format!("`{text}` is not a workflow's name: letters, digits, `-` and `_`, without `.yml`").into()
+            );
         }
         if text.eq_ignore_ascii_case("docker-image") {
             return Err("`docker-image` is the workflow that the others call; choose another name".into());

@@ -126,7 +126,7 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Dia
         let by = paths.decider(files[0]);
         let which = by.map_or("`paths`".to_owned(), |at| format!("the pattern `{}`", paths.patterns()[at].text()));
         let what = match reader {
-            InputReader::Definition => "which says how it is built".to_owned(),
+            InputReader::Definition => "which defines the build".to_owned(),
             InputReader::Instruction(input) => {
                 format!("which {dockerfile}:{} `{}` reads", input.line, input.instruction)
             }
@@ -137,7 +137,7 @@ fn left_out(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Dia
             column: None,
             message: format!("`services.{name}.paths`: {which} leaves out {}, {what}", and_more(&files)),
             help: Some(match by {
-                Some(_) => format!("put `{:?}` below it, or make it say less", described(files[0])),
+                Some(_) => format!("put `{:?}` below it, or make it narrower", described(files[0])),
                 None => format!("add `{:?}`, or its folder with `/**`", described(files[0])),
             }),
         }
@@ -215,7 +215,7 @@ fn missing(coverage: &Coverage<'_>, tracked: &[&str], here: &[&str]) -> Vec<Diag
                 false => format!("`{}`: the context has no `{named}`", input.instruction),
             },
             help: Some(match ignored {
-                true => format!("take it back in, at the end of {}: `!{named}`", ignore_file(coverage)),
+                true => format!("include it again, at the end of {}: `!{named}`", ignore_file(coverage)),
                 false => "correct the path, or add the file to git".into(),
             }),
         }
@@ -418,10 +418,10 @@ mod tests {
             ["Dockerfile", ".dockerignore", "api/lock", "api/src/a", "api/src/b", "api/README", "shared/x", "docs/y"];
         let paths = "\"Dockerfile\",\n\"api/**\",\n\"!api/src/*\",\n\"old/**\",\n\"docs/y\"";
         expect![[r#"
-            services.toml:9: `services.api.paths`: `paths` leaves out .dockerignore, which says how it is built
+            services.toml:9: `services.api.paths`: `paths` leaves out .dockerignore, which defines the build
               add `".dockerignore"`, or its folder with `/**`
             services.toml:11: `services.api.paths`: the pattern `!api/src/*` leaves out api/src/a (and 2 more), which Dockerfile:4 `COPY api/src src` reads
-              put `"api/src/a"` below it, or make it say less
+              put `"api/src/a"` below it, or make it narrower
             services.toml:9: `services.api.paths`: `paths` leaves out shared/x, which Dockerfile:5 `COPY shared gone ./` reads
               add `"shared/x"`, or its folder with `/**`
             services.toml:12: `services.api.paths`: `old/**` matches no tracked file
@@ -460,7 +460,7 @@ mod tests {
             services.toml:11: `services.api.paths`: `api/**` includes api/src/t/b, which no stage of its target reads
               put `"!api/src/t/b"` below it
             Dockerfile:5: `COPY shared gone ./`: .dockerignore keeps `gone` out of the context
-              take it back in, at the end of .dockerignore: `!gone`
+              include it again, at the end of .dockerignore: `!gone`
         "#]]
         .assert_eq(&found(paths, "**/t\ngone\n", &tracked, &[]));
     }

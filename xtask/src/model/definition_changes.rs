@@ -70,7 +70,7 @@ impl<'a> DefinitionChanges<'a> {
         match path {
             FILE => self.tables.as_ref()?.all.clone(),
             path if self.is_tool_here && is_of_the_tool(path) => {
-                Some(Cause::rule(format!("{path} changed, which the tool is made of")))
+                Some(Cause::rule(format!("{path} changed, which is a source of this tool")))
             }
             _ => None,
         }
@@ -91,7 +91,7 @@ impl<'a> DefinitionChanges<'a> {
         }
         let calls = Rc::new(match (self.sides.new)(file) {
             Ok(Some(text)) => calls(&text),
-            Ok(None) => Err("it is not there".into()),
+            Ok(None) => Err("it does not exist".into()),
             Err(why) => Err(why),
         });
         self.calls.borrow_mut().insert(file.to_owned(), Rc::clone(&calls));
@@ -120,12 +120,12 @@ impl Tables {
     fn compare(sides: Sides<'_>) -> Self {
         let all = |cause: Cause| Self { all: Some(cause), ..Self::default() };
         let Some(old) = sides.old else {
-            return all(Cause::rule(format!("{FILE} changed, and a list of files does not say what it was")));
+            return all(Cause::rule(format!("{FILE} changed, and a list of files does not contain the older version")));
         };
         let read =
             |read: Read<'_>, what: &str| match read(FILE).map_err(|why| format!("{what} can't be read: {why}"))? {
                 None => Ok(None),
-                Some(text) => text.parse::<toml::Table>().map(Some).map_err(|_| format!("{what} is no TOML")),
+                Some(text) => text.parse::<toml::Table>().map(Some).map_err(|_| format!("{what} is not TOML")),
             };
         match (read(old, "the older one"), read(sides.new, "the newer one")) {
             (Err(why), _) | (_, Err(why)) => all(Cause::doubt(format!("{FILE} changed, and {why}"))),
@@ -211,7 +211,7 @@ impl Workflow {
         self.folders.insert(format!("{place}/"));
         let files = ["action.yml", "action.yaml", "Dockerfile"].map(|name| format!("{place}/{name}"));
         let Some(file) = files.into_iter().find(|file| !matches!((changes.sides.new)(file), Ok(None))) else {
-            self.unread = Some((from.to_owned(), format!("it calls `{call}`, and no action is there").into()));
+            self.unread = Some((from.to_owned(), format!("it calls `{call}`, but there is no action").into()));
             return None;
         };
         Some(file).filter(|file| !file.ends_with("Dockerfile"))
@@ -219,17 +219,18 @@ impl Workflow {
 
     fn of(&self, path: &str) -> Option<Cause> {
         if self.files.contains(path) || self.folders.iter().any(|folder| path.starts_with(folder.as_str())) {
-            return Some(Cause::rule("its workflow is made of it"));
+            return Some(Cause::rule("its workflow uses it"));
         }
         let (file, why) = self.unread.as_ref().filter(|_| path.starts_with(".github/"))?;
-        Some(Cause::doubt(format!("{file} may be made of it, and can't be followed: {why}")))
+        Some(Cause::doubt(format!("{file} may use it, but can't be followed: {why}")))
     }
 }
 
 /// The local workflows and actions that a workflow or an action calls.
 fn calls(text: &str) -> Calls {
     let root = yaml::parse(text).map_err(|error| error.to_string())?;
-    let root = root.filter(|root| matches!(root.value, YamlValue::Map(_))).ok_or("it is no workflow and no action")?;
+    let root =
+        root.filter(|root| matches!(root.value, YamlValue::Map(_))).ok_or("it is neither a workflow nor an action")?;
     let mut found = Vec::new();
     walk(&root, &mut found);
     Ok(found)
@@ -331,7 +332,7 @@ workflow = "site"
     #[test]
     fn what_services_toml_was_and_can_not_be_told_counts_for_all() {
         let new: Tree<'_> = &[(FILE, TOML)];
-        let list = ["all: services.toml changed, and a list of files does not say what it was"];
+        let list = ["all: services.toml changed, and a list of files does not contain the older version"];
         assert_eq!(told(None, new, &["x", FILE]), list);
         assert_eq!(told(Some(&[]), new, &[FILE]), ["all: services.toml is new"]);
         assert_eq!(told(Some(new), &[], &[FILE]), ["all: services.toml is gone"]);
@@ -339,11 +340,11 @@ workflow = "site"
         assert_eq!(told(Some(&[(FILE, "?")]), new, &[FILE]), unread);
         assert_eq!(
             told(Some(&[(FILE, "[")]), new, &[FILE]),
-            ["all?: services.toml changed, and the older one is no TOML"]
+            ["all?: services.toml changed, and the older one is not TOML"]
         );
         assert_eq!(
             told(Some(new), &[(FILE, "[")], &[FILE]),
-            ["all?: services.toml changed, and the newer one is no TOML"]
+            ["all?: services.toml changed, and the newer one is not TOML"]
         );
         assert_eq!(told(Some(&[(FILE, "?")]), new, &["x"]), [""; 0], "it did not change, and nobody asks");
         // If there was no such table before, everything in it is new.
@@ -412,8 +413,8 @@ workflow = "site"
             assert_eq!(whose(tree, "docs/x"), [""; 0], "{text}");
         }
         let gone: Tree<'_> = &[(API, "a: {uses: ./src/.github/actions/one}"), ("web", "")];
-        let expected = "api? .github/actions/one/x: .github/workflows/api-docker-build.yml may be made of it, and can't be \
-                        followed: it calls `./src/.github/actions/one`, and no action is there";
+        let expected = "api? .github/actions/one/x: .github/workflows/api-docker-build.yml may use it, but can't be \
+                        followed: it calls `./src/.github/actions/one`, but there is no action";
         assert_eq!(told(None, gone, &[".github/actions/one/x"]), [expected]);
         for call in ["./../x.yml", "./a${{ x }}", "./"] {
             let tree = &[(API, &*format!("a: {{uses: '{call}'}}"))];
@@ -432,7 +433,7 @@ workflow = "site"
         }
         let told = |tree: Tree<'_>, path| told(Some(tree), tree, &[path]);
         let ours: Tree<'_> = &[("xtask/Cargo.toml", manifest)];
-        let expected = "all: xtask/src/main.rs changed, which the tool is made of";
+        let expected = "all: xtask/src/main.rs changed, which is a source of this tool";
         assert_eq!(told(ours, "xtask/src/main.rs"), [expected]);
         assert_eq!(told(&[("xtask/Cargo.toml", "?")], "xtask/src/main.rs"), [expected]);
         for path in ["xtask/tests/tree.rs", "docs/xtask/a", "x/Cargo.toml", "Cargo.tomlx"] {

@@ -61,7 +61,7 @@ pub fn touch(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>)
 
 /// What differs; the error is a doubt.
 fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -> Result<Option<String>, Doubt> {
-    let old = sides.old.ok_or("a list of files does not say what it was")?;
+    let old = sides.old.ok_or("a list of files does not contain the older version")?;
     let sides = [(old, "older"), (sides.new, "newer")];
     let given = BuildOptions { platforms: newer.platforms.clone(), ..BuildOptions::NOTHING };
     let target = service.target.as_deref();
@@ -97,7 +97,7 @@ fn compare(service: &Service, path: &str, sides: Sides<'_>, newer: &Newer<'_>) -
     if is_dockerfile || was == is {
         return Ok(None);
     }
-    let files = (newer.files)().ok_or("which files there are can't be told")?;
+    let files = (newer.files)().ok_or("the list of files is unknown")?;
     let mut seen = HashSet::new();
     for file in files.into_iter().filter_map(|file| in_context(context, file)) {
         // An empty folder is copied, too.
@@ -239,7 +239,7 @@ mod tests {
     fn what_nobody_can_tell_counts() {
         let tree = [("Dockerfile", DOCKERFILE)];
         for (old, new, expected) in [
-            (None, &tree[..], "a list of files does not say what it was"),
+            (None, &tree[..], "a list of files does not contain the older version"),
             (Some(&tree[..0]), &tree, "there is no older Dockerfile"),
             (Some(&tree), &tree[..0], "there is no newer Dockerfile"),
             (Some(&[("Dockerfile", "?")]), &tree, "the older Dockerfile can't be read: no"),

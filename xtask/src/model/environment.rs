@@ -64,7 +64,7 @@ pub fn doubt(args: &[String], look: Lookup<'_>) -> Option<String> {
         return Some(format!("the environment's {name} is not UTF-8"));
     }
     if look(SOURCE_POLICY).is_some_and(|value| value.as_deref() != Some("")) {
-        return Some(format!("{SOURCE_POLICY} may put other sources in the place of those that are named"));
+        return Some(format!("{SOURCE_POLICY} may replace the named sources with others"));
     }
     let syntax = build_args(args, look).contains_key(SYNTAX);
     syntax.then(|| format!("`--build-arg {SYNTAX}` chooses another frontend"))

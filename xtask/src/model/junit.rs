@@ -27,10 +27,10 @@ impl FromStr for ReportPath {
         let is_plain = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(char::is_control);
         match text.strip_prefix('/') {
             Some(names) if names.split('/').all(is_plain) => Ok(Self(text.to_owned())),
-            _ => {
-                Err(format!("{text:?} is no file in a container: expected a whole path, such as `/tmp/report.xml`")
-                    .into())
-            }
+            _ => Err(format!(
+                "{text:?} is not a file in a container: expected an absolute path, such as `/tmp/report.xml`"
+            )
+            .into()),
         }
     }
 }
@@ -154,7 +154,7 @@ impl<'a> JunitReader<'a> {
         let name = tag.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
         let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
         if !is_name || (is_end && (is_empty || tag.trim_end() != name)) {
-            return Err("this is no tag");
+            return Err("this is not a tag");
         }
         Ok(Some(if is_end { Piece::End(name) } else { Piece::Start { name, is_empty } }))
     }

@@ -72,16 +72,18 @@ impl RegistryFailure {
     /// What to do about it.
     pub fn help(self, host: &str) -> String {
         match self {
-            Missing => format!("{host} has nothing of that name, or shows it to no stranger: `docker login {host}`"),
-            Denied => format!("{host} wants a login that may do that: `docker login {host}`"),
-            Busy => format!("{host} has had too many requests: wait a while, or log in: `docker login {host}`"),
-            Broken => format!("{host} has a fault of its own: its log tells, and its status page"),
+            Missing => {
+                format!("{host} has nothing with that name, or shows it only after a login: `docker login {host}`")
+            }
+            Denied => format!("{host} needs a login with that permission: `docker login {host}`"),
+            Busy => format!("{host} got too many requests: wait a while, or log in: `docker login {host}`"),
+            Broken => format!("{host} has failed: see its log and its status page"),
             Cut => format!("the connection to {host} ended in the middle, several times: is there a proxy on the way?"),
-            Late => format!("{host} was reached and does not answer: its status page tells, or its log"),
+            Late => format!("{host} was reached, but does not answer: see its status page or its log"),
             Unreached => format!(
                 "the engine does not reach {host}: is it the right `--registry`, does it run, does the engine know its certificate?"
             ),
-            Other => format!("what {host} answered is above"),
+            Other => format!("the answer of {host} is above"),
         }
     }
 }
@@ -89,14 +91,14 @@ impl RegistryFailure {
 impl fmt::Display for RegistryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Missing => "it is not there",
+            Missing => "it does not exist",
             Denied => "access is denied",
             Busy => "too many requests",
             Broken => "the registry is broken",
             Cut => "the connection was cut",
             Late => "no answer in time",
-            Unreached => "nobody was reached",
-            Other => "an answer that was not expected",
+            Unreached => "the host was not reached",
+            Other => "an unexpected answer",
         })
     }
 }

@@ -126,9 +126,9 @@ pub fn put(tag: &str, held: Option<&Published>, new: &Published) -> Result<bool,
         Promise::Nothing => Ok(true),
         // What is not built yet may come out as the very same.
         Promise::Fixed if new.digest.is_none() => Ok(true),
-        Promise::Fixed => Err(Diagnostic::new(format!(
-            "`{tag}` is a release that is published, as {digest}, and this would be another image"
-        ))),
+        Promise::Fixed => {
+            Err(Diagnostic::new(format!("`{tag}` is a published release, {digest}, and this is another image")))
+        }
         Promise::Newest => match age(held, new) {
             Some((_, _, Ordering::Less | Ordering::Equal)) => Ok(true),
             Some((held, new, Ordering::Greater)) => {

@@ -69,7 +69,7 @@ pub const PLAN: &str = "plan";
 /// Parses `toJSON(needs)`.
 pub fn needs(json: &str) -> Result<BTreeMap<String, NeededJob>, Diagnostic> {
     let needs: BTreeMap<String, NeededJob> = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    if needs.is_empty() { Err("no job is in it".into()) } else { Ok(needs) }
+    if needs.is_empty() { Err("it contains no job".into()) } else { Ok(needs) }
 }
 
 /// The verdict on every job. The jobs in `may_skip` are not needed for this
@@ -87,7 +87,7 @@ pub fn verdict(needs: &BTreeMap<String, NeededJob>, may_skip: &[&str]) -> Vec<Jo
         (JobResult::Skipped, _) => (false, "skipped, and not by the plan"),
         (JobResult::Failure, _) => (false, "it failed"),
         (JobResult::Cancelled, _) => (false, "it was cancelled"),
-        (JobResult::Other(_), _) => (false, "nobody knows this result"),
+        (JobResult::Other(_), _) => (false, "the result is unknown"),
     };
     let line = |(job, need): (&String, &NeededJob)| {
         let (right, why) = judge(job, need);

@@ -88,7 +88,7 @@ impl Linter<'_> {
             if !has_permissions && job.get("permissions").is_none() {
                 self.add(
                     name.line,
-                    format!("job `{title}`: no `permissions`: it gets what the repository's settings give"),
+                    format!("job `{title}`: no `permissions`: it gets the default permissions of the repository"),
                     "`permissions: {}` at the top, and in the job what it needs, such as `contents: read`",
                 );
             }
@@ -99,7 +99,7 @@ impl Linter<'_> {
             if job.get("timeout-minutes").is_none() {
                 self.add(
                     name.line,
-                    format!("job `{title}`: no `timeout-minutes`: what hangs, hangs for six hours"),
+                    format!("job `{title}`: no `timeout-minutes`: a job that hangs runs for six hours"),
                     "`timeout-minutes: 30`",
                 );
             }
@@ -141,7 +141,7 @@ impl Linter<'_> {
         if !is_pinned {
             self.add(
                 node.line,
-                format!("`{uses}` is not pinned to a commit: who moves the tag changes what runs here"),
+                format!("`{uses}` is not pinned to a commit: anybody who moves the tag changes what runs here"),
                 format!("`{name}@<40 hexadecimal digits> # <version>`"),
             );
         }
@@ -151,8 +151,8 @@ impl Linter<'_> {
         if is_pinned && version.is_empty() {
             self.add(
                 node.line,
-                format!("`{name}`: nobody reads a version off a commit"),
-                "say it in a comment behind: `# v1.2.3`",
+                format!("`{name}`: a commit does not show its version"),
+                "add the version as a comment: `# v1.2.3`",
             );
         }
         let oldest =
@@ -177,7 +177,7 @@ impl Linter<'_> {
         if is_there {
             return;
         }
-        self.add(line, format!("`{uses}`: {what} is there"), "write it, or name another one: the run ends here");
+        self.add(line, format!("`{uses}`: {what} is there"), "write it, or name another one: the run fails here");
     }
 
     fn run(&mut self, node: &YamlNode) {
@@ -187,7 +187,7 @@ impl Linter<'_> {
             if source.contains("${{") {
                 self.add(
                     line,
-                    "`${{ }}` inside `run:`: its value is read as a script, whoever wrote it".into(),
+                    "`${{ }}` inside `run:`: its value becomes a part of the script, whoever wrote it".into(),
                     "set a variable in `env:` and write `\"$VARIABLE\"`",
                 );
             }
@@ -211,7 +211,7 @@ impl Linter<'_> {
             self.add(
                 node.line,
                 format!("`run:` is not one `{commands}` line: `{line}`"),
-                format!("one `{commands} …` a step, so that a person can type it; the rest belongs into the program"),
+                format!("one `{commands} …` per step, so that a person can type it; the rest belongs in the program"),
             );
         }
     }
@@ -268,7 +268,7 @@ impl Linter<'_> {
             if self.patterns == PATTERNS + 1 {
                 self.add(
                     line,
-                    format!("more than {PATTERNS} patterns: this one and the rest are not looked at"),
+                    format!("more than {PATTERNS} patterns: this one and the rest are not checked"),
                     "name folders instead of their files",
                 );
             }
@@ -277,7 +277,7 @@ impl Linter<'_> {
         match Pattern::parse(text) {
             Ok(_) if !is_github && text.contains(['{', '(', '|', '@']) => {}
             Ok(pattern) if self.rules.tracked.iter().any(|file| pattern.hits(file)) => {}
-            Ok(_) => self.add(line, format!("{what}: `{text}` matches no tracked file"), "mend it or leave it out"),
+            Ok(_) => self.add(line, format!("{what}: `{text}` matches no tracked file"), "correct or delete it"),
             Err(why) if is_github => {
                 self.add(line, format!("{what}: `{text}`, {why}"), "GitHub's documentation leaves it open");
             }
@@ -331,12 +331,12 @@ mod tests {
             &job(steps),
             None,
             &expect![[r#"
-            6: `actions/checkout@v3` is not pinned to a commit: who moves the tag changes what runs here
+            6: `actions/checkout@v3` is not pinned to a commit: anybody who moves the tag changes what runs here
             6: `actions/checkout` v3 is deprecated
-            7: `actions/checkout@main` is not pinned to a commit: who moves the tag changes what runs here
+            7: `actions/checkout@main` is not pinned to a commit: anybody who moves the tag changes what runs here
             8: `github/codeql-action/init` v2 is deprecated
-            9: `a/b`: nobody reads a version off a commit
-            10: `a/b@9e907b5` is not pinned to a commit: who moves the tag changes what runs here
+            9: `a/b`: a commit does not show its version
+            10: `a/b@9e907b5` is not pinned to a commit: anybody who moves the tag changes what runs here
             11: `docker://alpine:3` is not pinned to a digest
         "#]],
         );
@@ -383,8 +383,8 @@ mod tests {
             &job(steps),
             None,
             &expect![[r#"
-            8: `${{ }}` inside `run:`: its value is read as a script, whoever wrote it
-            11: `${{ }}` inside `run:`: its value is read as a script, whoever wrote it
+            8: `${{ }}` inside `run:`: its value becomes a part of the script, whoever wrote it
+            11: `${{ }}` inside `run:`: its value becomes a part of the script, whoever wrote it
             14: `::set-output` is deprecated
         "#]],
         );
@@ -411,9 +411,9 @@ mod tests {
             "jobs:\n  a:\n    steps: []\n  b:\n    permissions: {}\n    uses: o/r/.github/workflows/w.yml@main\n",
             None,
             &expect![[r#"
-                2: job `a`: no `permissions`: it gets what the repository's settings give
-                2: job `a`: no `timeout-minutes`: what hangs, hangs for six hours
-                6: `o/r/.github/workflows/w.yml@main` is not pinned to a commit: who moves the tag changes what runs here
+                2: job `a`: no `permissions`: it gets the default permissions of the repository
+                2: job `a`: no `timeout-minutes`: a job that hangs runs for six hours
+                6: `o/r/.github/workflows/w.yml@main` is not pinned to a commit: anybody who moves the tag changes what runs here
             "#]],
         );
     }
@@ -453,7 +453,7 @@ mod tests {
             &text,
             None,
             &expect![[r#"
-            1004: more than 1000 patterns: this one and the rest are not looked at
+            1004: more than 1000 patterns: this one and the rest are not checked
         "#]],
         );
     }

@@ -86,7 +86,7 @@ fn sum<'a>(nodes: impl Iterator<Item = &'a YamlNode>) -> Size {
     nodes.map(YamlNode::size).fold((0, 0), |(nodes, bytes), (n, b)| (nodes + n, bytes + b))
 }
 
-const TOO_MUCH: &str = "too much for a workflow: more than 50,000 nodes or 1 MiB, aliases counted as what they name";
+const TOO_MUCH: &str = "too much for a workflow: more than 50,000 nodes or 1 MiB, with aliases expanded";
 
 /// A collection that is not complete yet.
 struct Open {
@@ -109,7 +109,7 @@ pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
         Some(())
     };
     if text.len() > BYTES {
-        return Err(Diagnostic::new("larger than 1 MiB, which no workflow is").line(1));
+        return Err(Diagnostic::new("larger than 1 MiB, the limit for a workflow").line(1));
     }
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| Diagnostic::new(error.info()).line(error.marker().line().max(1)))?;
@@ -153,7 +153,7 @@ pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
                     }
                     (YamlNode { line, end, ..known.clone() }, 0)
                 }
-                None => return wrong("an alias of what it is in itself"),
+                None => return wrong("an alias that contains itself"),
             },
             _ => continue,
         };
@@ -169,7 +169,7 @@ pub fn parse(text: &str) -> Result<Option<YamlNode>, Diagnostic> {
             (YamlValue::Map(pairs), Some(key)) => pairs.push((key, done)),
             (YamlValue::Map(_), None) => {
                 if done.text().is_some_and(|text| !parent.seen.insert(text.to_owned())) {
-                    return wrong(&format!("the key `{}` stands here twice", done.text().unwrap_or_default()));
+                    return wrong(&format!("the key `{}` appears twice", done.text().unwrap_or_default()));
                 }
                 parent.key = Some(done);
             }

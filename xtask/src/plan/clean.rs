@@ -131,9 +131,9 @@ impl Selection<'_> {
             (true, Liveness::Lives) if is_half(things, one) => Fate::Stays("`docker up` is starting it".into()),
             (true, _) if !runs || self.running => Fate::Goes,
             (true, _) => Fate::Stays("it is up: `docker down` or `--all` ends it".into()),
-            (false, Liveness::Lives) => Fate::Stays("the command that made it goes on".into()),
+            (false, Liveness::Lives) => Fate::Stays("the command that made it still runs".into()),
             (false, _) if self.running => Fate::Goes,
-            (false, _) => Fate::Stays("its run may go on where it can't be seen; `--all` takes it".into()),
+            (false, _) => Fate::Stays("its run may still be active elsewhere; `--all` removes it".into()),
         }
     }
 
@@ -153,7 +153,7 @@ impl Selection<'_> {
         let names: Vec<String> = image.names.iter().filter(|name| self.is_name(name, image)).cloned().collect();
         let fate = match (image.names.is_empty(), names.is_empty()) {
             (true, _) if !image.known => {
-                Fate::Stays("it has no name, and this machine's record does not know it".into())
+                Fate::Stays("it has no name, and this machine's record does not contain it".into())
             }
             (false, true) => Fate::Stays("it has our labels and none of our names: it may be built on ours".into()),
             // As long as it has a tag, the engine keeps the image.
@@ -181,7 +181,7 @@ impl Selection<'_> {
     /// The decision about a cache folder. All checkouts of the project share it.
     pub fn folder(&self, folder: &CacheFolder) -> Fate {
         match &folder.service {
-            None => Fate::Stays("there is no marker of ours in it".into()),
+            None => Fate::Stays("it does not contain our marker".into()),
             service if !self.is_chosen(service.as_deref()) || !self.is_old(folder.written) => Fate::Other,
             _ => folder.mounted.clone().map_or(Fate::Goes, Fate::Stays),
         }
@@ -444,7 +444,12 @@ mod tests {
         for (service, all, of_web, young) in [
             (Some("web"), "goes", "goes", ""),
             (Some("web-admin"), "goes", "", ""),
-            (None, "there is no marker", "there is no marker", "there is no marker"),
+            (
+                None,
+                "it does not contain our marker",
+                "it does not contain our marker",
+                "it does not contain our marker",
+            ),
         ] {
             let folder = CacheFolder { service: service.map(str::to_owned), written: 900, mounted: None };
             let some = Selection { services: &services, ..wanted(&project) };

@@ -8,7 +8,7 @@ use crate::plan::step::{Plan, Step};
 pub fn rust() -> Plan {
     let cargo = |args: &str| Step::new("cargo").args(args.split(' '));
     Plan::of([
-        cargo("fmt --all --check").hint("`cargo fmt --all` writes it as it should be"),
+        cargo("fmt --all --check").hint("`cargo fmt --all` formats it"),
         cargo("clippy --quiet --locked --workspace --all-targets -- --deny warnings"),
         cargo("doc --quiet --locked --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"),
     ])

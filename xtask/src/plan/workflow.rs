@@ -34,7 +34,7 @@ on:
   pull_request:
   merge_group:
   schedule:
-    - cron: "17 3 * * 1" # all anew: what was mended in the base images comes in
+    - cron: "17 3 * * 1" # rebuild everything, with the fixes in the base images
   workflow_dispatch:
     inputs:
       tag_suffix:
@@ -59,7 +59,7 @@ jobs:
     uses: ./{FOLDER}/docker-image.yml
     permissions:
       contents: read
-      packages: write # the job that publishes; the others take less
+      packages: write # for the job that publishes; the others request less
     with:
       service: {name}
       title: {title}

@@ -264,7 +264,7 @@ fn a_push_that_fails_says_what_is_wrong_with_the_push() {
         std::fs::write(demo.dir.join("Dockerfile"), format!("FROM {from}/b:1 AS app\n")).unwrap();
         let output = demo.run(&["docker", "app", "--bases", "upstream"]);
         exit(&output, 1);
-        assert!(stderr(&output).contains("a base image can't be had"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("a base image is not available"), "{}", stderr(&output));
         assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
     }
 }

@@ -22,7 +22,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
         ctx.commands(&found.iter().map(annotation).collect::<Vec<_>>())?;
     } else {
         ctx.result(&Findings { findings: found.clone() }, || match lines(&found) {
-            lines if lines.is_empty() => "nothing is wrong".into(),
+            lines if lines.is_empty() => "no problems found".into(),
             lines => lines.join("\n"),
         })?;
     }
@@ -92,15 +92,15 @@ impl<'a> Checks<'a> {
             Err(broken) => return vec![finding(service, broken)],
         };
         if let Some(path) = definition.linked(ctx) {
-            let what = format!("`{path}` lies behind a symbolic link: no filter sees a change of what it leads to");
-            let help = format!("name the place itself, in {FILE}, or put the file there");
+            let what = format!("`{path}` lies behind a symbolic link: filters don't see changes of its target");
+            let help = format!("name the target itself in {FILE}, or put the file there");
             return vec![Diagnostic::new(what).of(path.as_str()).line(1).help(help)];
         }
         let seen = match self.look.seen_by(&definition) {
             Ok(seen) => Some(seen),
             Err(why) => {
                 if self.said.insert(why.to_string()) {
-                    ctx.say(format!("warning: {why}: only what git tracks is looked at"));
+                    ctx.say(format!("warning: {why}: only tracked files are checked"));
                 }
                 None
             }

@@ -153,7 +153,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
     fn of(&self, ctx: &Ctx, service: &Service, at: usize, paths: &[&str]) -> Option<(String, Cause)> {
         let dockerfile = || service.dockerfile.to_string();
         let broken = |broken: &Diagnostic| {
-            Some((dockerfile(), Cause::doubt(format!("how it is built can't be read: {broken}"))))
+            Some((dockerfile(), Cause::doubt(format!("its build definition can't be read: {broken}"))))
         };
         let definition = match self.definitions.get(at)? {
             Ok(definition) => definition,
@@ -168,15 +168,15 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
             Err(error) => return broken(&error),
         };
         if let Some(path) = self.linked(ctx, definition) {
-            return Some((path, Cause::rule("it lies behind a symbolic link: no change of it is seen")));
+            return Some((path, Cause::rule("it lies behind a symbolic link, so its changes are not seen")));
         }
         if let Some(it) = inputs.moving.first() {
             return Some((dockerfile(), Cause::rule(format!("line {}: {}", it.line, it.message))));
         }
         let coverage = definition.coverage(&inputs);
         let read = |path: &str| match coverage.reader(path) {
-            _ if definition.says(path) => Some("it says how it is built".to_owned()),
-            Some(InputReader::Definition) => Some("it says how it is built".to_owned()),
+            _ if definition.says(path) => Some("it defines the build".to_owned()),
+            Some(InputReader::Definition) => Some("it defines the build".to_owned()),
             Some(InputReader::Instruction(input)) => {
                 Some(format!("{}:{} `{}` reads it", service.dockerfile, input.line, input.instruction))
             }
@@ -219,7 +219,7 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
             }
         };
         let path = changed.find(|path| any(path.strip_suffix(".gitattributes").unwrap_or_default()))?;
-        Some(((*path).to_owned(), Cause::rule("what a checkout makes of its files may be other bytes")))
+        Some(((*path).to_owned(), Cause::rule("a checkout may write other bytes for the files that it covers")))
     }
 
     /// A file that a build sees in the tree, but that git does not list.
@@ -240,7 +240,11 @@ impl<'a, 'l> IndirectChanges<'a, 'l> {
             false => counts(path),
         };
         let path = drift.seen.iter().filter(|path| seen.has(path)).find(is_seen)?;
-        let what = if path.ends_with('/') { "a folder that is not as git makes it" } else { "git does not list it" };
-        Some((path.clone(), Cause::rule(format!("a build finds it here: {what} ({})", shown(path)))))
+        let what = if path.ends_with('/') {
+            "a folder that a checkout would not create like this"
+        } else {
+            "git does not list it"
+        };
+        Some((path.clone(), Cause::rule(format!("a build sees it: {what} ({})", shown(path)))))
     }
 }

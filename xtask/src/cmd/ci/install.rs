@@ -20,11 +20,11 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
         (None, Some(home)) => Utf8PathBuf::from(home).join(".cargo"),
         (None, None) => return Err(fault::usage("neither CARGO_HOME nor HOME is set").into()),
     };
-    let own = std::env::current_exe().context("this program does not know where it is")?;
+    let own = std::env::current_exe().context("the path of this program is unknown")?;
     let to = home.join("bin").join(format!("cargo-built{}", std::env::consts::EXE_SUFFIX));
     if !ctx.dry_run {
         let dir = home.join("bin");
-        std::fs::create_dir_all(&dir).with_context(|| format!("could not make {dir}"))?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("could not create {dir}"))?;
         // Atomically, because another process may start it meanwhile.
         let half = dir.join(format!(".cargo-built.{}", std::process::id()));
         let copied = std::fs::copy(&own, &half).and_then(|_| std::fs::rename(&half, &to));

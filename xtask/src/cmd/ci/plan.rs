@@ -57,7 +57,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
         }
     }
     if let Some(cause) = verdicts.iter().find_map(Verdict::doubt).filter(|_| args.strict) {
-        return Err(fault::failed(format!("what changed can't be told: {}", cause.text))
+        return Err(fault::failed(format!("the changes are unknown: {}", cause.text))
             .help("without `--strict` everything counts as changed")
             .into());
     }
@@ -79,7 +79,7 @@ pub fn run(ctx: &Ctx, project: &Project, args: &PlanArgs) -> anyhow::Result<()> 
 fn of_head(ctx: &Ctx, args: &PlanArgs, outcome: &mut Comparison) -> Option<Project> {
     let (Some(_), Some(head), None) = (&args.head, &outcome.head, &outcome.scope.everything) else { return None };
     let fetch = args.fetch || ctx.env.get("CI").is_some();
-    let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or("it is not there".into()));
+    let text = revision::at(ctx, head, FILE, fetch).and_then(|text| text.ok_or("it does not exist".into()));
     match text.and_then(|text| Project::parse(FILE.into(), &text).map_err(Doubt::from)) {
         Ok(project) => Some(project),
         Err(why) => {

@@ -76,7 +76,7 @@ fn why(verdict: &Verdict<'_>) -> String {
         Reason::Nothing { files, excluded, same } => {
             let patterns = count(verdict.service.paths.patterns().len(), "pattern");
             let looked = format!("{} against {patterns}", count(*files, "file"));
-            let same = same.map(|path| format!("; {} says the same about it as before", shown(path)));
+            let same = same.map(|path| format!("; the change of {} does not concern it", shown(path)));
             let left_out =
                 excluded.as_ref().map(|(path, rule)| format!("; {} is left out by {}", shown(path), place(rule)));
             [Some(looked), same, left_out].into_iter().flatten().collect()

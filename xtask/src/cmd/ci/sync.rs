@@ -47,7 +47,7 @@ pub fn run(ctx: &Ctx, project: &Project) -> anyhow::Result<()> {
             .map(|file| line(file, "written"))
             .chain(synced.removed.iter().map(|file| line(file, "removed")))
             .collect();
-        if lines.is_empty() { "all workflows are as services.toml has it".into() } else { lines.join("\n") }
+        if lines.is_empty() { "all workflows match services.toml".into() } else { lines.join("\n") }
     })
 }
 
@@ -57,7 +57,7 @@ fn write(ctx: &Ctx, file: &str, text: &str) -> anyhow::Result<()> {
     let file = ctx.root.join(file);
     let dir = file.parent().unwrap_or(&ctx.root);
     if let Some(link) = dir.ancestors().take_while(|dir| **dir != ctx.root).find(|dir| dir.is_symlink()) {
-        return Err(fault::failed(format!("{link} is a symbolic link")).help("put a folder in its place").into());
+        return Err(fault::failed(format!("{link} is a symbolic link")).help("replace it with a folder").into());
     }
     std::fs::create_dir_all(dir)?;
     let new = dir.join(format!(".{}.{}", file.file_name().unwrap_or_default(), std::process::id()));

@@ -12,7 +12,7 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
             .help("in the last job's step: `env:` with `NEEDS: ${{ toJSON(needs) }}`")
     })?;
     let needs = verdict::needs(json)
-        .map_err(|why| fault::usage(format!("NEEDS: {why}")).help("what `toJSON(needs)` gives, as it stands"))?;
+        .map_err(|why| fault::usage(format!("NEEDS: {why}")).help("the unchanged output of `toJSON(needs)`"))?;
     let may_skip: Vec<&str> = ctx.env.get("MAY_SKIP").unwrap_or_default().split_whitespace().collect();
     let lines = verdict::verdict(&needs, &may_skip);
     let judged = Judged { passed: lines.iter().all(|line| line.right), jobs: lines };
@@ -28,5 +28,7 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
         return Ok(());
     }
     let wrong: Vec<&str> = lines.iter().filter(|line| !line.right).map(|line| line.job.as_str()).collect();
-    Err(fault::failed(format!("not all went well: {}", wrong.join(", "))).help("the logs of those jobs say why").into())
+    Err(fault::failed(format!("some jobs did not succeed: {}", wrong.join(", ")))
+        .help("the logs of those jobs say why")
+        .into())
 }

@@ -17,8 +17,8 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
     for (service, file, text) in callers(project) {
         let (line, message) = match find(ctx, &file) {
             WorkflowFile::Ours(there) if there == text => continue,
-            WorkflowFile::Ours(there) => (differs_at(&there, &text), "not what services.toml describes"),
-            WorkflowFile::Nothing => (1, "not there, and services.toml describes it"),
+            WorkflowFile::Ours(there) => (differs_at(&there, &text), "differs from services.toml"),
+            WorkflowFile::Nothing => (1, "missing, although services.toml describes it"),
             WorkflowFile::Theirs(why) => {
                 found.push(taken(service, &file, &why));
                 continue;
@@ -27,7 +27,7 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
         found.push(Diagnostic::new(message).of(file).line(line).help("`cargo xtask ci sync` writes it"));
     }
     for file in orphans(ctx, project)? {
-        let wrong = Diagnostic::new("generated, and no service has this workflow any more");
+        let wrong = Diagnostic::new("generated, but no service uses this workflow any more");
         found.push(wrong.of(file).line(1).help("`cargo xtask ci sync` removes it"));
     }
     let read = |file: &str| revision::here(ctx, file);
@@ -38,7 +38,7 @@ pub fn check(ctx: &Ctx, project: &Project, tracked: &[String]) -> anyhow::Result
             Ok(None) => Vec::new(),
             Err(why) => {
                 let wrong = Diagnostic::new(format!("it can't be read: {why}")).of(file).line(1);
-                vec![wrong.help("GitHub reads files of UTF-8 alone, and no links")]
+                vec![wrong.help("GitHub reads only UTF-8 files, and no links")]
             }
         });
     }
@@ -69,10 +69,12 @@ pub fn find(ctx: &Ctx, file: &str) -> WorkflowFile {
 
 /// A workflow that can't be generated, because another file is at its path.
 pub fn taken(service: &Service, file: &str, why: &str) -> Diagnostic {
-    Diagnostic::new(format!("`services.{}.workflow`: {file} is there already, and {why}", service.name))
+    Diagnostic::new(format!("`services.{}.workflow`: {file} already exists, and {why}", service.name))
         .of(FILE)
         .line(service.lines.workflow.unwrap_or(service.lines.table))
-        .help("name another one, `workflow = \"NAME\"`; or move that file away, if this one takes its place")
+        .help(
+            "name another one, `workflow = \"NAME\"`; or move that file away, so that the generated one can replace it",
+        )
 }
 
 /// The first line in which two texts differ.

@@ -112,7 +112,7 @@ fn server(engine: &Engine) -> anyhow::Result<SetupItem> {
 pub fn too_old(engine: &Engine) -> anyhow::Result<Option<String>> {
     let version = engine.version()?.version;
     Ok(is_too_old(&version)
-        .then(|| format!("the engine at {} is {version}; {ENGINE} is the oldest that will do", engine.origin)))
+        .then(|| format!("the engine at {} is {version}; {ENGINE} is the oldest that works", engine.origin)))
 }
 
 /// A version without a number is somebody's own: it may do.
@@ -186,7 +186,7 @@ fn image(
     let item = SetupItem::needed(reference);
     Ok(match (mode, base::stand_in(reference)) {
         (Bases::Upstream, _) => item.found("upstream", format!("its registry answered ({when})")),
-        (Bases::Auto, _) => item.missing("not looked for: no buildx", SETUP),
+        (Bases::Auto, _) => item.missing("not checked: no buildx", SETUP),
         (Bases::Local, Err(_)) => {
             item.missing("no registry answers, and there is no stand-in", "cargo xtask docker SERVICE --bases upstream")
         }
@@ -341,7 +341,7 @@ mod tests {
         for (reference, mode, is_made, found, said) in [
             ("node:20", Upstream, false, true, "upstream"),
             ("mine", Upstream, false, true, "upstream"),
-            ("node:20", Auto, true, false, "not looked for: no buildx"),
+            ("node:20", Auto, true, false, "not checked: no buildx"),
             ("node:20", Local, true, true, "stand-in"),
             ("node:20", Local, false, false, "no registry answers; the stand-in is not made"),
             ("mine", Local, true, false, "no registry answers, and there is no stand-in"),

@@ -55,9 +55,9 @@ fn read(engine: &Engine, report: &TestReport) -> anyhow::Result<Option<Tally>> {
         return Err(fault::failed(format!("the tests wrote no {path}")).help(help).into());
     }
     let tar = engine.bytes(copy)?;
-    let text = archive::file(&tar).ok_or_else(|| fault::failed(format!("{path} is no plain file")).help(help))?;
+    let text = archive::file(&tar).ok_or_else(|| fault::failed(format!("{path} is not a regular file")).help(help))?;
     let tally = junit::count(&String::from_utf8_lossy(text));
-    tally.map(Some).map_err(|why| fault::failed(format!("{path} is no JUnit report: {why}")).help(help).into())
+    tally.map(Some).map_err(|why| fault::failed(format!("{path} is not a JUnit report: {why}")).help(help).into())
 }
 
 /// No test is a failure, and so is a failed test if the command succeeded.
@@ -71,8 +71,8 @@ fn settle(counted: anyhow::Result<Option<Tally>>, ended: anyhow::Result<()>) -> 
     let verdict = ended.and_then(|()| match (passed, failed) {
         (0, 0) => Err(fault::failed("the run counted no test").into()),
         (_, 0) => Ok(()),
-        _ => Err(fault::failed(format!("{failed} failed, though the command ended with success"))
-            .help("its exit code must say so: is something behind the runner, a pipe or `|| true`?")
+        _ => Err(fault::failed(format!("{failed} failed, but the command succeeded"))
+            .help("its exit code must report that: does something follow the runner, such as a pipe or `|| true`?")
             .into()),
     });
     (counted, verdict)

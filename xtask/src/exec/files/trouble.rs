@@ -16,7 +16,7 @@ pub fn helped(error: anyhow::Error, path: &Utf8Path, variable: Option<&str>) -> 
     let there = path.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(path);
     let (what, help) = match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            (format!("could not write {path}: the disk that it is on is full"), format!("`df -h {there}`; make room"))
+            (format!("could not write {path}: its disk is full"), format!("`df -h {there}`; free some space"))
         }
         ErrorKind::TimedOut | ErrorKind::Interrupted => return error,
         ErrorKind::PermissionDenied => {
@@ -57,14 +57,14 @@ mod tests {
             (
                 ErrorKind::StorageFull,
                 Some("TMPDIR"),
-                "error: could not write /proc/nowhere/it: the disk that it is on is full",
-                "`df -h /proc`; make room, or name another one: export TMPDIR=DIR",
+                "error: could not write /proc/nowhere/it: its disk is full",
+                "`df -h /proc`; free some space, or name another one: export TMPDIR=DIR",
             ),
             (
                 ErrorKind::QuotaExceeded,
                 None,
-                "error: could not write /proc/nowhere/it: the disk that it is on is full",
-                "`df -h /proc`; make room",
+                "error: could not write /proc/nowhere/it: its disk is full",
+                "`df -h /proc`; free some space",
             ),
             (
                 ErrorKind::NotADirectory,

@@ -99,7 +99,7 @@ pub fn is_record_ours(ctx: &Ctx, record: &Utf8Path) -> bool {
     if let Some(why) = &why {
         SAID.call_once(|| {
             ctx.say(format!(
-                "note: what earlier runs wrote down is not used: {why} (`XDG_CACHE_HOME=DIR` names a folder that is yours alone)"
+                "note: records of earlier runs are not used: {why} (`XDG_CACHE_HOME=DIR` names a folder that is yours alone)"
             ));
         });
     }

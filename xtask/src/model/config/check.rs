@@ -81,7 +81,7 @@ impl Checker<'_> {
         let mut seen = std::collections::HashSet::new();
         let again = texts.iter().filter(|text| !seen.insert(read(text))).collect::<Vec<_>>();
         for text in &again {
-            self.refuse(text.span().start, key, format!("`{}` stands there twice", text.get_ref()));
+            self.refuse(text.span().start, key, format!("`{}` is listed twice", text.get_ref()));
         }
         again.is_empty().then_some(())
     }
@@ -155,7 +155,7 @@ impl Checker<'_> {
         let RawCi { branches, commands, lint } = raw;
         self.filled("ci.branches", &branches, "[\"main\"]")?;
         if branches.get_ref().iter().all(|branch| branch.get_ref().starts_with('!')) {
-            self.refuse(branches.span().start, "ci.branches", "no branch is named, only what is left out");
+            self.refuse(branches.span().start, "ci.branches", "no branch is included, only branches are excluded");
         }
         for stage in &lint {
             if services.contains_key(stage) {

@@ -16,7 +16,7 @@ const TOLD: usize = 20;
 /// Parses and checks the text of a file; errors call it `file`.
 pub fn project(file: &Utf8Path, text: &str) -> Result<Project, Diagnostic> {
     if text.len() as u64 > LIMIT {
-        let what = format!("larger than {} MiB, which no table of services is", LIMIT >> 20);
+        let what = format!("larger than {} MiB, which is the limit", LIMIT >> 20);
         return Err(Diagnostic::new(what).of(file.as_str()));
     }
     let at = LineIndex::new(file.as_str(), text);
@@ -45,7 +45,7 @@ pub fn text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
         || bytes.starts_with(&[0xfe, 0xff])
         || bytes.iter().take(4).any(|byte| *byte == 0);
     if utf16 {
-        return Err(Diagnostic::new("it is UTF-16, or no text")
+        return Err(Diagnostic::new("it is UTF-16, or not text")
             .of(FILE)
             .line(1)
             .help(format!("save it as UTF-8: `iconv --from-code UTF-16 --to-code UTF-8 {FILE}`")));

@@ -242,9 +242,9 @@ fn all_that_is_wrong_is_told_in_one_run_by_line() {
 fn only_utf_8_is_read_and_the_rest_says_what_to_save_it_as() {
     let told = |bytes: &[u8], expected: &Expect| expected.assert_eq(&text(bytes.to_vec()).unwrap_err().to_string());
     let utf16: Vec<u8> = GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    told(&utf16, &expect!["services.toml:1: it is UTF-16, or no text"]);
-    told(&[b"\xff\xfe", &utf16[..]].concat(), &expect!["services.toml:1: it is UTF-16, or no text"]);
-    told(b"\xfe\xff\0a", &expect!["services.toml:1: it is UTF-16, or no text"]);
+    told(&utf16, &expect!["services.toml:1: it is UTF-16, or not text"]);
+    told(&[b"\xff\xfe", &utf16[..]].concat(), &expect!["services.toml:1: it is UTF-16, or not text"]);
+    told(b"\xfe\xff\0a", &expect!["services.toml:1: it is UTF-16, or not text"]);
     told(b"a = 1\nb = \"\xe9\"\n", &expect!["services.toml:2: the byte 0xE9 is not UTF-8"]);
     let marked = text([b"\xef\xbb\xbf", GOOD.as_bytes()].concat()).unwrap();
     assert!(Project::parse("services.toml".into(), &marked).is_ok(), "a byte order mark is UTF-8");
@@ -270,7 +270,7 @@ fn more_patterns_than_anybody_waits_for_are_refused_with_the_bound() {
 fn a_file_that_is_too_large_is_not_looked_at() {
     let text = format!("{GOOD}# {}\n", "x".repeat(1 << 20));
     let fault = Project::parse("services.toml".into(), &text).unwrap_err();
-    expect!["services.toml: larger than 1 MiB, which no table of services is"].assert_eq(&fault.to_string());
+    expect!["services.toml: larger than 1 MiB, which is the limit"].assert_eq(&fault.to_string());
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn no_service_has_a_name_that_means_something_else() {
     // The names of verbs, and of future ones.
     let is_one = ["all", "clean", "down", "help", "test", "up", "verify"].map(|name| (name, "is a command already"));
     let is_to_be = "inspect logs promote restart sbom scan sh sign stats status";
-    let is_to_be = is_to_be.split(' ').map(|name| (name, "is kept for a command"));
+    let is_to_be = is_to_be.split(' ').map(|name| (name, "is reserved for a future command"));
     for (name, why) in is_one.into_iter().chain(is_to_be) {
         let service = said(&GOOD.replace("services.api", &format!("services.{name}")));
         assert!(service.contains(&format!("`services.{name}`: `docker {name}` {why}")), "{service}");

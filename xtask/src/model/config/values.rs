@@ -20,11 +20,9 @@ pub fn is_hidden(c: char) -> bool {
 pub fn visible(text: &str) -> Ruling {
     match text.chars().find(|c| is_hidden(*c)) {
         None => Ok(()),
-        Some('\n' | '\r') => Err("there is a line break in it; write one line".into()),
-        Some('\t') => Err("there is a tab in it; write a blank".into()),
-        Some(c) => {
-            Err(format!("there is a character in it that nobody can see (U+{:04X}); leave it out", u32::from(c)).into())
-        }
+        Some('\n' | '\r') => Err("it contains a line break; write one line".into()),
+        Some('\t') => Err("it contains a tab; write a blank".into()),
+        Some(c) => Err(format!("it contains an invisible character (U+{:04X}); leave it out", u32::from(c)).into()),
     }
 }
 
@@ -58,7 +56,7 @@ pub fn host(text: &str) -> Ruling {
         && !text.ends_with('-')
         && text.len() <= 63;
     if text == "localhost" {
-        return Err("`localhost` is the container itself, for each that asks; choose another name".into());
+        return Err("in each container `localhost` is that container itself; choose another name".into());
     }
     if is_right {
         return Ok(());
@@ -74,7 +72,7 @@ pub fn no_verb(name: &str) -> Ruling {
             Err(format!("`docker {name}` is a command already; choose another name").into())
         }
         () if PROMISED.contains(&name) => {
-            Err(format!("`docker {name}` is kept for a command of that name; choose another name").into())
+            Err(format!("`docker {name}` is reserved for a future command; choose another name").into())
         }
         () => Ok(()),
     }
@@ -161,13 +159,11 @@ pub fn path(text: &str) -> Ruling {
         return Err("expected a path below the root, without blanks at its ends".into());
     }
     if clean.starts_with('-') {
-        return Err(
-            format!("`{text}` is what docker takes for an option or for its standard input; expected a path").into()
-        );
+        return Err(format!("docker takes `{text}` for an option or for standard input; expected a path").into());
     }
     let first = clean.split('/').next().unwrap_or_default();
     if first.eq_ignore_ascii_case("github.com") || first.contains(':') {
-        return Err(format!("`{text}` is what docker takes for an address; expected a path below the root").into());
+        return Err(format!("docker takes `{text}` for an address; expected a path below the root").into());
     }
     Ok(())
 }

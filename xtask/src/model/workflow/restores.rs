@@ -55,7 +55,7 @@ pub fn findings(file: &str, root: &YamlNode, read: Read<'_>) -> Vec<Diagnostic> 
                     name.text().unwrap_or_default()
                 );
                 let line = step.get("uses").or(step.get("run")).map_or(step.line, |node| node.line);
-                let help = "get or compile it anew in this job, or let a job do it that can't write";
+                let help = "download or compile it in this job, or do it in a job that can't write";
                 found.push(Diagnostic::new(message).of(file).line(line).help(help));
             }
         }

@@ -11,7 +11,7 @@ pub type ShapeError = (usize, String, &'static str);
 pub fn wrong(file: &str, root: &YamlNode) -> Vec<ShapeError> {
     let is_map = |node: &YamlNode| matches!(node.value, YamlValue::Map(_));
     if !is_map(root) {
-        let what = format!("{} is no workflow and no action", kind(root));
+        let what = format!("{} is neither a workflow nor an action", kind(root));
         return vec![(root.line, what, "a mapping with `on:` and `jobs:`, or of an action with `runs:`")];
     }
     let mut wrong = Vec::new();
@@ -61,7 +61,7 @@ fn look(wrong: &mut Vec<ShapeError>, name: &YamlNode, job: &YamlNode) {
         wrong.push((name.line, format!("{title}: no `runs-on`"), "`runs-on: ubuntu-24.04`"));
     }
     if steps.list().is_empty() {
-        wrong.push((steps.line, format!("{title}: `steps` holds no step"), "a list of at least one"));
+        wrong.push((steps.line, format!("{title}: `steps` is empty"), "a list of at least one"));
     }
     for step in steps.list().iter().filter(|step| step.get("run").is_none() && step.get("uses").is_none()) {
         wrong.push((step.line, format!("{title}: a step with neither `run` nor `uses`"), "one of both"));
@@ -91,16 +91,16 @@ mod tests {
         let told = |text: &str| told(".github/workflows/a.yml", text).join("; ");
         let job = |job: &str| format!("on: push\njobs:\n  a: {job}\n");
         for (text, expected) in [
-            ("text", "1: a scalar is no workflow and no action"),
-            ("# a\n- on: push", "2: a list is no workflow and no action"),
+            ("text", "1: a scalar is neither a workflow nor an action"),
+            ("# a\n- on: push", "2: a list is neither a workflow nor an action"),
             ("on: push", "1: a workflow without `jobs`: it does nothing"),
             ("name: x\njobs: {}", "1: a workflow without `on`: it never starts; 2: `jobs` is empty"),
             ("on: push\njobs: x", "2: `jobs` is a scalar"),
             ("on: push\njobs:\n  - a", "3: `jobs` is a list"),
             (&job("x"), "3: job `a` is a scalar"),
             (&job("{}"), "3: job `a` has neither `steps` nor `uses`"),
-            (&job("{runs-on: x, steps: []}"), "3: job `a`: `steps` holds no step"),
-            (&job("{runs-on: x, steps: {run: x}}"), "3: job `a`: `steps` holds no step"),
+            (&job("{runs-on: x, steps: []}"), "3: job `a`: `steps` is empty"),
+            (&job("{runs-on: x, steps: {run: x}}"), "3: job `a`: `steps` is empty"),
             (&job("{steps: [{run: x}]}"), "3: job `a`: no `runs-on`"),
             (
                 &job("{runs-on: x, steps: [{name: x}, y]}"),
@@ -118,7 +118,7 @@ mod tests {
         let file = ".github/actions/a/action.yml";
         assert_eq!(told(file, "name: x"), ["1: an action without `runs`"]);
         assert_eq!(told(file, "name: x\nruns: y"), ["2: `runs` is a scalar"]);
-        assert_eq!(told(file, "- x"), ["1: a list is no workflow and no action"]);
+        assert_eq!(told(file, "- x"), ["1: a list is neither a workflow nor an action"]);
         assert_eq!(told(file, "runs: {using: composite, steps: []}"), [""; 0]);
     }
 }
