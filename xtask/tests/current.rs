@@ -470,7 +470,9 @@ fn what_the_environment_adds_is_counted_set_aside_or_a_doubt() {
     let platform = format!("{}", xtask::model::platform::Platform::of_this_machine());
     assert_eq!(outcome(&[], "DOCKER_DEFAULT_PLATFORM", &platform), "up-to-date");
     let mut foreign = demo.command(&["app"]);
-    exit(&foreign.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").output().unwrap(), 1);
+    // Nothing of this image runs while it is built: no emulator is needed.
+    exit(&foreign.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").output().unwrap(), 0);
+    assert_eq!(demo.outcome(&[]), "built");
     demo.write("policy.json", "{\"rules\":[]}");
     let policy = demo.dir.join("policy.json");
     let name = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";

@@ -68,7 +68,7 @@ fn a_link_to_a_secret_shows_none_of_its_words() {
 fn what_never_ends_is_not_read_to_its_end() {
     let checkout = Checkout::new("endless");
     assert!(Command::new("mkfifo").arg(checkout.file("Dockerfile")).status().unwrap().success());
-    assert!(checkout.refused().contains("Dockerfile: it is no file"));
+    assert!(checkout.refused().contains("Dockerfile: it is not a file"));
     std::fs::remove_file(checkout.file("Dockerfile")).unwrap();
     std::fs::write(checkout.file("Dockerfile"), "# a comment\n".repeat(1 << 17)).unwrap();
     assert!(checkout.refused().contains("more than 1048576 bytes"));

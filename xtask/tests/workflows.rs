@@ -172,7 +172,7 @@ fn a_file_that_somebody_else_wrote_is_refused_at_its_line_and_stays() {
         assert!(!api.exists(), "nothing is written where something is wrong");
     };
     checkout.write(".github/workflows/site.yml", OWN);
-    let taken = "services.toml:18: `services.web.workflow`: .github/workflows/site.yml is there already, and";
+    let taken = "services.toml:18: `services.web.workflow`: .github/workflows/site.yml already exists, and";
     refused("services.toml:18", &format!("{taken} `cargo xtask ci sync` did not write it"));
     assert_eq!(std::fs::read_to_string(&site).unwrap(), OWN);
     std::fs::write(&site, b"\xff").unwrap();
