@@ -194,7 +194,7 @@ fn a_wrong_container_is_told_by_what_is_wrong_and_is_gone() {
         ("dies", "ended with exit code 1"),
         ("deaf", "expected an answer on port 8000 within 6 s"),
         ("sick", "expected 200 from /health within 6 s, got 500 sick"),
-        ("stubborn", "still running after 10 s"),
+        ("stubborn", "it still runs after 10 s"),
     ] {
         let output = demo.run(&["docker", "test", "app", "--no-build", "--role", role, "--format", "json"]);
         exit(&output, i32::from(role != "good"));

@@ -199,15 +199,15 @@ fn what_may_pass_is_tried_again_and_what_does_not_is_said() {
             1,
             &["access is denied", "`docker login 127.0.0.1:"],
         ),
-        ("busy", is_question, busy, 99, 1, &["too many requests", "once more in 4 s"]),
-        ("a moment", is_tag, busy, 6, 0, &["note: too many requests; once more in 1 s"]),
+        ("busy", is_question, busy, 99, 1, &["too many requests", "trying again in 4 s"]),
+        ("a moment", is_tag, busy, 6, 0, &["note: too many requests; trying again in 1 s"]),
         (
             "broken",
             is_question,
             Treatment::Is("500 Internal Server Error"),
             99,
             1,
-            &["the registry is broken", "a fault of its own"],
+            &["the registry is broken", "has failed: see its log"],
         ),
         ("cut", is_question, Treatment::IsCut, 99, 1, &["the connection was cut"]),
         (

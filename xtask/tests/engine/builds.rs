@@ -253,7 +253,7 @@ fn a_push_that_fails_says_what_is_wrong_with_the_push() {
     for (at, words) in [
         ("127.0.0.1:9", "the engine does not reach 127.0.0.1:9"),
         (&denied, "`docker login 127.0.0.1:"),
-        (&broken, "has a fault of its own"),
+        (&broken, "has failed: see its log"),
     ] {
         let output = demo.run(&["docker", "app", "--push", "--registry", at]);
         exit(&output, 1);
