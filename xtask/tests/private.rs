@@ -325,7 +325,7 @@ fn an_engine_that_died_is_started_again_by_the_next_command_which_says_so() {
         let output = own.run(&["docker", "down"]);
         exit(&output, 0);
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
-        assert!(stderr(&output).contains("started again"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("starting it again"), "{}", stderr(&output));
     }
     // Who takes it down wants it down.
     exit(&own.run(&["engine", "down"]), 0);
