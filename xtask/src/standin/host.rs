@@ -184,7 +184,7 @@ impl Loans {
         let text = with_mounts(text, &host.mounts());
         // The name is a hash of the content, so that no other run changes the
         // file and the printed line can be pasted.
-        let name = format!("{:016x}", identity::short_hash(&[&text, ignore.unwrap_or_default()]));
+        let name = format!("{:016x}", identity::short_hash(&[text.as_slice(), ignore.unwrap_or_default()]));
         let dockerfile = folder.dir.join("bases/dockerfiles").join(name).join("Dockerfile");
         let mut texts = vec![Written { path: dockerfile.clone(), content: text }];
         // BuildKit looks for it there first.
